@@ -1,0 +1,125 @@
+"""`stack.json`: what infra says about a provisioned stack, and all that other rooms know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from huidu.foundation.errors import ConfigError
+from huidu.foundation.workspace import write_atomic
+
+VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Edge(_Part):
+    """The proxy that splits traffic: its public address, admin address and the route file a rollout edits."""
+
+    url: str
+    admin: str
+    route_file: Path
+    route_config: str
+    testers_header: str
+    testers_secret_file: Path
+
+
+class CohortRoute(_Part):
+    """One cohort: the route that selects it and the cluster of each arm behind it."""
+
+    route: str
+    stable: str
+    candidate: str
+
+
+class Tokens(_Part):
+    """How customers' tokens are signed: HS256, key as base64url text in a 0600 file."""
+
+    key_file: Path
+    issuer: str
+    audience: str
+
+
+class Customers(_Part):
+    """Customers c-000001 .. c-<count>; the first `high` of them are of the tier `high`."""
+
+    count: int
+    high: int
+
+
+class Releases(_Part):
+    """Which version each arm runs now."""
+
+    stable: str
+    candidate: str | None = None
+
+
+class Component(_Part):
+    """One process (or workload) of the stack."""
+
+    name: str
+    zone: str
+    kind: str
+    address: str
+    version: str
+    about: str
+
+
+class Link(_Part):
+    """Who talks to whom; for the drawing."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+class Stack(_Part):
+    """A provisioned stack."""
+
+    version: int = VERSION
+    name: str
+    target: str
+    created: str
+    edge: Edge
+    cohorts: dict[str, CohortRoute]
+    prometheus: str
+    core: str
+    tokens: Tokens
+    customers: Customers
+    releases: Releases
+    components: tuple[Component, ...]
+    links: tuple[Link, ...]
+    generators: tuple[str, ...] = Field(default=())
+
+    @classmethod
+    def read(cls, path: Path) -> Stack:
+        """The stack described by `path`. Raises ConfigError where there is none or it is not understood."""
+        try:
+            stack = cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(
+                "no stack stands here", file=path, remedy="run `huidu stack up`, or set HUIDU_HOME to its folder"
+            ) from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(
+                f"stack.json is not understood: {where}: {first['msg']}",
+                file=path,
+                remedy="it was written by another version of huidu; run `huidu stack up` again",
+            ) from None
+        if stack.version != VERSION:
+            raise ConfigError(
+                f"stack.json has version {stack.version}",
+                file=path,
+                expected=f"version {VERSION}",
+                remedy="run `huidu stack up` with this huidu",
+            )
+        return stack
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        write_atomic(path, self.model_dump_json(indent=2) + "\n")
