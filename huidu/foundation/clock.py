@@ -30,7 +30,7 @@ class SystemClock:
 
 
 class VirtualClock:
-    """A clock that moves only when somebody sleeps on it; ships with the product so that users' tests need no patching."""
+    """Moves only when somebody sleeps on it; shipped, so that users' tests need no patching."""
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         self._now = start

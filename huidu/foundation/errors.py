@@ -1,13 +1,13 @@
 """Every way huidu fails, in one tree.
 
-    HuiduError                  what was wrong, where, what to do; exit 3 unless said otherwise
-    ├── UsageError              the command was asked for something that cannot be (exit 2)
-    │   ├── ConfigError         a plan, profile, topology or other file: file, line, what was expected
-    │   └── MissingProgram      an external program is not there and could not be obtained
-    ├── StateError              our own state: unwritable, full disk, damaged journal (exit 2)
-    │   └── Locked              somebody else owns it just now (exit 2)
-    ├── Unreachable             a service did not answer: never good, never bad (exit 4)
-    └── RouterError             the proxy refused, or did not confirm, a change of weights (exit 3)
+HuiduError                  what was wrong, where, what to do; exit 3 unless said otherwise
+├── UsageError              the command was asked for something that cannot be (exit 2)
+│   ├── ConfigError         a plan, profile, topology or other file: file, line, what was expected
+│   └── MissingProgram      an external program is not there and could not be obtained
+├── StateError              our own state: unwritable, full disk, damaged journal (exit 2)
+│   └── Locked              somebody else owns it just now (exit 2)
+├── Unreachable             a service did not answer: never good, never bad (exit 4)
+└── RouterError             the proxy refused, or did not confirm, a change of weights (exit 3)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where state, logs, reports and downloads lie, and how files are written so that a crash leaves no half of one."""
+"""Where state, logs, reports and downloads lie, and how files are written so that a crash leaves no half."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Workspace:
         """HUIDU_HOME or `.huidu` here; HUIDU_CACHE or the user's cache folder. Nothing is created yet."""
         home = Path(os.environ.get("HUIDU_HOME") or ".huidu").expanduser().resolve()
         cache = os.environ.get("HUIDU_CACHE")
-        return cls(home, Path(cache).expanduser().resolve() if cache else platformdirs.user_cache_path("huidu"))
+        return cls(
+            home, Path(cache).expanduser().resolve() if cache else platformdirs.user_cache_path("huidu")
+        )
 
     @property
     def stack_file(self) -> Path:
@@ -66,7 +68,7 @@ class Workspace:
             raise StateError(
                 f"state cannot be written: {error.strerror or error}",
                 where=str(self.home),
-                remedy="free some space or set HUIDU_HOME to a folder that can be written; nothing was changed",
+                remedy="free some space, or set HUIDU_HOME to a writable folder; nothing was changed",
             ) from None
 
 

@@ -101,7 +101,9 @@ class Stack(_Part):
             stack = cls.model_validate_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(
-                "no stack stands here", file=path, remedy="run `huidu stack up`, or set HUIDU_HOME to its folder"
+                "no stack stands here",
+                file=path,
+                remedy="run `huidu stack up`, or set HUIDU_HOME to its folder",
             ) from None
         except ValidationError as error:
             first = error.errors()[0]

@@ -55,7 +55,7 @@ class GateVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All gates at one poll. `share_allowed`: the largest share of all requests the evidence bears (0 to 1)."""
+    """All gates at one poll. `share_allowed`: the largest share of all requests it bears (0 to 1)."""
 
     t: float
     decision: Decision

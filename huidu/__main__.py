@@ -1,0 +1,5 @@
+"""`python -m huidu` is the command `huidu`."""
+
+from huidu.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""Prometheus's answers: samples, nothing, and no answer are three different things."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.prometheus import NoData, Prometheus
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def success(result: list[Any]) -> bytes:
+    return json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+
+
+def test_raw_samples_are_given_as_they_are() -> None:
+    with answering(200, success([{"metric": {"job": "edge"}, "values": [[1.5, "3"], [2.5, "NaN"]]}])) as url:
+        series = Prometheus(url).window("up", 60)
+    assert not isinstance(series, NoData)
+    assert series[0].labels == {"job": "edge"}
+    assert series[0].samples[0] == (1.5, 3.0)
+    assert series[0].samples[1][1] != series[0].samples[1][1]
+
+
+def test_nothing_there_is_no_data_and_not_zero() -> None:
+    with answering(200, success([])) as url:
+        assert Prometheus(url).window("up", 60) == NoData("up[60s]")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b"<html>a captive portal</html>"),
+        (200, b"[]"),
+        (503, b'{"status":"error","errorType":"unavailable","error":"starting"}'),
+        (422, b'{"status":"error","errorType":"execution","error":"query timed out"}'),
+        (200, b'{"status":"success","data":{}}'),
+    ],
+)
+def test_an_answer_that_is_none_is_unreachable(status: int, body: bytes) -> None:
+    with answering(status, body) as url, pytest.raises(Unreachable):
+        Prometheus(url).window("up", 60)
+
+
+def test_a_query_that_is_not_promql_is_the_users_mistake() -> None:
+    body = b'{"status":"error","errorType":"bad_data","error":"parse error"}'
+    with answering(400, body) as url, pytest.raises(ConfigError, match="parse error"):
+        Prometheus(url).window("up{", 60)
+
+
+def test_nobody_listening_and_nobody_answering_are_unreachable() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(Unreachable):
+            Prometheus(url).window("up", 60)
+        listener.listen()
+        with pytest.raises(Unreachable):
+            Prometheus(url, timeout=0.2).window("up", 60)
