@@ -1,0 +1,1 @@
+"""Where a stack can stand: one folder per target."""

@@ -1,0 +1,1 @@
+"""The local target: the whole stack as processes on this machine."""

@@ -1,0 +1,52 @@
+"""What an external program is to huidu: found where it lies, or obtained into the cache, and always verified."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huidu.foundation.workspace import Workspace
+
+Say = Callable[[str], None]
+"""Takes one line of progress."""
+
+_VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A program that is there: its executable (or folder), its version, and where it came from."""
+
+    name: str
+    path: Path
+    version: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One external program.
+
+    `find` looks and starts nothing slower than `--version`; `obtain` returns what `find` finds or fetches or builds
+    it into the cache (locked against a second one doing the same), and raises MissingProgram with what to install by
+    hand. `by_hand` is that advice.
+    """
+
+    name: str
+    about: str
+    find: Callable[[Workspace], Found | None]
+    obtain: Callable[[Workspace, Say], Found]
+    by_hand: str
+
+
+def version_of(path: Path, *arguments: str) -> str | None:
+    """The first version number in what `path arguments` prints, or None where it does not run within 10 s."""
+    try:
+        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = _VERSION.search(done.stdout + done.stderr)
+    return match.group(0) if match and done.returncode == 0 else None
