@@ -1,0 +1,1 @@
+"""What today's canary tools would decide on the same evidence: Flagger, Argo Rollouts, Kayenta."""
