@@ -1,0 +1,90 @@
+"""How a run looks while it goes on: which step of how many, how long, and every line of output."""
+
+from __future__ import annotations
+
+import contextlib
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.terminal import Terminal
+from runbooks.engine.journal import RunResult, StepResult
+from runbooks.engine.procedure import Runbook, Step
+
+_MARKS = {"done": "✓", "stopped": "✓", "unexpected": "✗", "interrupted": "■", "not-run": "–"}
+
+
+def elapsed(seconds: float) -> str:
+    """0:42, 12:05, 1:02:03."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class Display:
+    """Writes one run to a terminal (or plain lines to a pipe). `total` steps apply to this run."""
+
+    def __init__(self, terminal: Terminal, total: int, clock: Clock) -> None:
+        self._terminal = terminal
+        self._total = total
+        self._clock = clock
+        self._label = ""
+        self._began = clock.monotonic()
+
+    def _say(self, text: str, style: str = "") -> None:
+        # A closed terminal or pipe must never keep a run from cleaning up (rich exits on a broken pipe).
+        with contextlib.suppress(OSError, SystemExit):
+            self._terminal.say(text, style)
+
+    def _elapsed(self) -> str:
+        return elapsed(self._clock.monotonic() - self._began)
+
+    def title(self, runbook: Runbook, run: str) -> None:
+        self._say(f"{runbook.title}  ({runbook.path.name}, run {run}, {self._total} steps)", "bold")
+
+    def step(self, index: int, step: Step, began: float) -> None:
+        """A step begins at `began` (monotonic seconds)."""
+        self._began = began
+        self._label = f"{index}/{self._total} {step.id}"
+        with contextlib.suppress(OSError, SystemExit):
+            self._terminal.step(f"[{index}/{self._total}] {step.title}")
+
+    def command(self, text: str) -> None:
+        self._say(f"  $ {text}", "dim")
+
+    def line(self, text: str) -> None:
+        self._say(f"  [{self._label} {self._elapsed()}] {text}")
+
+    def waiting(self, what: str, within: float) -> None:
+        if self._clock.monotonic() - self._began < 1:
+            return
+        with contextlib.suppress(OSError, SystemExit):
+            self._terminal.progress(f"[{self._label} {self._elapsed()}] {what} (limit {elapsed(within)})")
+
+    def note(self, text: str) -> None:
+        self._say(f"  {text}")
+
+    def warn(self, text: str) -> None:
+        self._say(text, "bold yellow")
+
+    def done(self, text: str, seconds: float) -> None:
+        self._say(f"  ✓ {text}, {elapsed(seconds)}", "green")
+
+    def unexpected(self, step: Step, result: StepResult) -> None:
+        self._say(f"✗ step {step.id}: {result.came}", "bold red")
+        if step.otherwise:
+            self._say(f"  {step.otherwise}")
+        self._say(f"  its output: {result.log}", "dim")
+
+    def summary(self, result: RunResult) -> None:
+        self._say("")
+        rows = [
+            (_MARKS.get(each.status, "?"), each.id, each.status, elapsed(each.seconds) if each.log else "")
+            for each in result.steps
+        ]
+        with contextlib.suppress(OSError, SystemExit):
+            self._terminal.table(("", "step", "came out", "took"), rows)
+        good = result.exit == 0
+        verdict = "everything came out as it should" if good else f"{result.outcome} (exit {result.exit})"
+        took = elapsed(result.ended - result.started)
+        self._say(f"{result.runbook}: {verdict}, {took}", "bold green" if good else "bold red")
+        with contextlib.suppress(OSError, SystemExit):
+            self._terminal.close()
