@@ -1,0 +1,110 @@
+"""The ramp: how large a share the evidence bears. Proof in proportion to exposure.
+
+Promise: with probability at least 1 - beta the candidate never adds more than H bad requests per request of
+the service, if its excess is never larger than while the evidence was gathered. For every excess d on a grid
+an e-process tests "the candidate's rate is the baseline's plus d, or worse"; U is the smallest d from which
+on all are refuted now, and a share of H / U is allowed. Exceeding H at that share means that the true excess
+is at least U, so that the e-process of a true null has passed 1/beta; Ville's inequality bounds that single
+event, however the share was chosen.
+
+With several strata the excess is that of the candidate's requests together (weighted by where they go), each
+stratum compared within itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rollout.judge.arrays import Floats
+
+GRID = 40
+LARGEST = 0.2
+FACTOR = 3.0
+"""A step multiplies the share by at most this."""
+_NEWTON = 12
+
+
+def grid(harm: float, shares: tuple[float, ...]) -> Floats:
+    """Excesses d (D,), rising: geometric from H/2 to 20 %, with H and every H/w of the plan's shares."""
+    exact = {harm} | {harm / share for share in shares if share > 0.0 and harm / share < 1.0}
+    top = min(0.999, max(LARGEST, *exact, 2.0 * harm))
+    return np.array(sorted(exact | set(np.geomspace(harm / 2.0, top, GRID).tolist())))
+
+
+def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d: Floats) -> Floats:
+    """Evidence against each excess `d` (D,): counts and the foreseen baseline rate `b` (B, S) to (B, D).
+
+    The nearest point of the null has q = b / (1 - u), p = b / (1 + u nC/nB) with one u for all strata; for a
+    single stratum this is section b's root.
+    """
+    both = (n_c > 0) & (n_b > 0)
+    n_c, x_c = np.where(both, n_c, 0.0), np.where(both, x_c, 0.0)
+    n_b, x_b = np.where(both, n_b, 1.0), np.where(both, x_b, 0.0)
+    total = n_c.sum(axis=1)
+    part = n_c / np.maximum(total, 1.0)[:, None]
+    rate = part * b
+    r = n_c / n_b
+    u = _nearest(rate, r, d) if b.shape[1] > 1 else _nearest_single(b[:, 0], r[:, 0], d)
+    ur = u[:, None, :] * r[:, :, None]
+    value: Floats = (
+        x_c.sum(axis=1)[:, None] * np.log1p(-u)
+        + (total * rate.sum(axis=1))[:, None] * u / (1.0 - u)
+        + (x_b[:, :, None] * np.log1p(ur) - (n_b * b)[:, :, None] * ur / (1.0 + ur)).sum(axis=1)
+    )
+    return np.where(total[:, None] > 0, value, 0.0)
+
+
+def _nearest_single(b: Floats, r: Floats, d: Floats) -> Floats:
+    # d r u^2 + [b (1 + r) - d (r - 1)] u - d = 0
+    b, r = b[:, None], r[:, None]
+    middle = b * (1.0 + r) - d * (r - 1.0)
+    result: Floats = 2.0 * d / (middle + np.sqrt(middle * middle + 4.0 * d * d * r))
+    return result
+
+
+def _nearest(rate: Floats, r: Floats, d: Floats) -> Floats:
+    # sum_s rate_s / (1 - u) - sum_s rate_s / (1 + u r_s) = d. The left side is convex in u: Newton from a
+    # point on the right of the root comes down to it without ever crossing.
+    whole = rate.sum(axis=1)[:, None]
+    u: Floats = d / (d + np.maximum(whole, 1e-300))
+    for _ in range(_NEWTON):
+        below = 1.0 / (1.0 + u[:, None, :] * r[:, :, None])
+        weighted = rate[:, :, None] * below
+        value = whole / (1.0 - u) - weighted.sum(axis=1) - d
+        slope = whole / (1.0 - u) ** 2 + (weighted * below * r[:, :, None]).sum(axis=1)
+        step = value / np.maximum(slope, 1e-300)
+        u = u - step
+        if np.all(np.abs(step) <= 1e-13 * u):
+            break
+    return u
+
+
+def provisional(in_flight: Floats, b: Floats, d: Floats) -> Floats:
+    """What requests still open beyond stable's would cost if all of them failed: (B,), (B,) to (B, D)."""
+    result: Floats = -in_flight[:, None] * np.log1p(d / b[:, None])
+    return result
+
+
+def upper(log_e: Floats, d: Floats, beta: float) -> Floats:
+    """U (...): the smallest d from which on everything is refuted now, else 1. `log_e` (..., D)."""
+    refuted = log_e >= -np.log(beta)
+    all_above = np.logical_and.accumulate(refuted[..., ::-1], axis=-1)[..., ::-1]
+    first = np.argmax(all_above, axis=-1)
+    return np.where(all_above[..., -1], d[first], 1.0)
+
+
+def share_allowed(harm: float, excess: Floats, max_share: float) -> Floats:
+    """min(w_max, H / U); 0 while nothing is refuted."""
+    return np.where(excess >= 1.0, 0.0, np.minimum(max_share, harm / excess))
+
+
+def next_share(current: float, allowed: float, first: float, max_share: float = 0.5) -> float:
+    """The share a ramp goes to: at most three times the current one, never above what is allowed.
+
+    From 0 it opens with `first` once that is allowed. Returns `current` where no step is due: the ramp does
+    not shrink (harm is a matter of rollback), and steps of less than a tenth are not worth a dwell.
+    """
+    if current <= 0.0:
+        return first if allowed >= first else 0.0
+    wanted = min(current * FACTOR, allowed, max_share)
+    return wanted if wanted >= 1.1 * current or (wanted >= max_share > current) else current

@@ -1,0 +1,295 @@
+"""For one rollout: intervals in, verdict out. What a controller calls after every poll, and a replay too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from huidu.foundation.errors import ConfigError
+from huidu.model.evidence import Counts, Histogram, Interval
+from huidu.model.verdict import Decision, GateVerdict, Verdict
+from rollout.judge import estimate, explain
+from rollout.judge.arrays import Arms
+from rollout.judge.decide import GateNumbers, Numbers, bound, numbers
+from rollout.judge.gate import GateSpec, JudgeConfig
+from rollout.judge.latency import edge_at_or_above, edge_at_or_below, nearest_edges
+from rollout.judge.observe import BatchEvidence, GateEvidence, dispersions, limit_edge, observe
+from rollout.judge.state import GateState, State
+
+FEWEST_INTERVALS = 5
+"""Below this many intervals since the last step, a share of excluded ones says nothing."""
+
+
+def judge_intervals(
+    config: JudgeConfig, state: State, intervals: Sequence[Interval], now: float
+) -> tuple[State, Verdict]:
+    """The state after these intervals, and the verdict at `now` (Unix seconds).
+
+    Intervals are taken poll by poll, in the order of their ends: handing in a whole recording at once gives
+    the same numbers as handing it in poll by poll. Raises ConfigError for an unknown gate or stratum, an
+    interval that is not later than the last one, and a histogram without the edge a gate needs.
+    """
+    for poll in _polls(intervals):
+        state = observe(config, state, _batch(config, state, poll))
+    return state, _verdict(config, state, now, anything=bool(intervals))
+
+
+def _polls(intervals: Sequence[Interval]) -> list[list[Interval]]:
+    by_end: dict[float, list[Interval]] = {}
+    for interval in intervals:
+        by_end.setdefault(interval.end, []).append(interval)
+    return [by_end[end] for end in sorted(by_end)]
+
+
+def _batch(config: JudgeConfig, state: State, poll: Iterable[Interval]) -> BatchEvidence:
+    by_gate: dict[str, list[Interval]] = {}
+    for interval in poll:
+        by_gate.setdefault(interval.gate, []).append(interval)
+    gates = {}
+    for name, seen in by_gate.items():
+        evidence = _gate_evidence(config, config.gate(name), state.gates.get(name), seen)
+        if evidence is not None:
+            gates[name] = evidence
+    share = max(interval.share for intervals in by_gate.values() for interval in intervals)
+    return BatchEvidence(gates, np.full(state.batch, share))
+
+
+def _gate_evidence(
+    config: JudgeConfig, spec: GateSpec, before: GateState | None, seen: Sequence[Interval]
+) -> GateEvidence | None:
+    edges = _edges(spec, before, seen)
+    if spec.histogram and not edges:
+        return None  # no request yet, so the proxy has no histogram yet
+    count, width = len(config.strata), max(1, len(edges))
+    n_c, x_c, n_b, x_b = (
+        np.zeros((1, count)),
+        np.zeros((1, count, width)),
+        np.zeros((1, count)),
+        np.zeros((1, count, width)),
+    )
+    in_flight, excluded = 0.0, 0
+    for interval in seen:
+        row = _stratum(config, spec, interval)
+        if before is not None and not interval.excluded and interval.start < before.last - 1e-6:
+            raise ConfigError(
+                f"gate {spec.name}: the interval {interval.start:.3f} to {interval.end:.3f} begins before "
+                f"the last one ended ({before.last:.3f})",
+                expected="disjoint intervals in rising order; evidence counted twice would prove too much",
+            )
+        in_flight += interval.in_flight
+        if interval.excluded:
+            excluded += 1
+            continue
+        total, bad = _bad(spec, interval.canary, edges)
+        n_c[0, row] += total
+        x_c[0, row] += bad
+        if interval.baseline is not None:
+            total, bad = _bad(spec, interval.baseline, edges)
+            n_b[0, row] += total
+            x_b[0, row] += bad
+    return GateEvidence(
+        start=min(interval.start for interval in seen),
+        end=max(interval.end for interval in seen),
+        arms=Arms(n_c, x_c, n_b, x_b),
+        edges=edges,
+        in_flight=np.array([max(0.0, in_flight)]),
+        seen=len(seen),
+        excluded=excluded,
+    )
+
+
+def _edges(spec: GateSpec, before: GateState | None, seen: Sequence[Interval]) -> tuple[float, ...]:
+    if not spec.histogram:
+        return ()
+    if before is not None:
+        return before.edges
+    present: set[float] = set()
+    for interval in seen:
+        for arm in (interval.canary, interval.baseline):
+            if isinstance(arm, Histogram) and arm.total > 0:
+                present |= set(arm.le)
+    if not present:
+        return ()
+    chosen = set(spec.edges or nearest_edges(present, spec.seconds))
+    for needed in (edge_at_or_above(present, spec.seconds), edge_at_or_below(present, spec.seconds)):
+        if needed is not None and np.isfinite(needed):
+            chosen.add(needed)
+    return tuple(sorted(chosen))
+
+
+def _stratum(config: JudgeConfig, spec: GateSpec, interval: Interval) -> int:
+    try:
+        return config.strata.index(interval.stratum)
+    except ValueError:
+        raise ConfigError(
+            f"gate {spec.name}: unknown stratum {interval.stratum!r}",
+            expected="one of " + ", ".join(repr(name) for name in config.strata),
+        ) from None
+
+
+def _bad(spec: GateSpec, arm: Counts | Histogram, edges: tuple[float, ...]) -> tuple[float, list[float]]:
+    """Total of one arm and its bad events, per edge where the gate compares at edges."""
+    if isinstance(arm, Histogram) != spec.histogram:
+        raise ConfigError(
+            f"gate {spec.name} is of kind {spec.kind}",
+            expected="a histogram" if spec.histogram else "plain counts",
+        )
+    if isinstance(arm, Counts):
+        return arm.total, [arm.bad]
+    if arm.total <= 0:
+        return 0.0, [0.0] * len(edges)
+    try:
+        return arm.total, [arm.above(edge).bad for edge in edges]
+    except KeyError as missing:
+        raise ConfigError(
+            f"gate {spec.name}: the histogram has no bucket edge at {missing.args[0]:g} s",
+            expected=", ".join(f"{edge:g}" for edge in edges),
+            remedy="both arms must use the same histogram buckets throughout a rollout",
+        ) from None
+
+
+def _verdict(config: JudgeConfig, state: State, now: float, *, anything: bool) -> Verdict:
+    now_numbers = numbers(config, state)
+    gates = {
+        spec.name: _gate_verdict(config, spec, state.gates.get(spec.name), now_numbers.gates.get(spec.name))
+        for spec in config.gates
+    }
+    share = float(state.share[0])
+    allowed = float(now_numbers.share_allowed[0])
+    if now_numbers.rollback[0]:
+        blamed = now_numbers.blamed[0]
+        assert blamed is not None
+        text = "rolled back: " + _rollback_sentence(config, now_numbers, gates[blamed], blamed)
+        return Verdict(now, Decision.ROLLBACK, blamed, 0.0, gates, text)
+    if now_numbers.service[0]:
+        name = next(spec.name for spec in config.gates if spec.kind == "service")
+        text = f"service failing, cause not separated: {gates[name].sentence}"
+        return Verdict(now, Decision.HOLD, name, 0.0, gates, text)
+    blind = _blind(config, state, now, anything=anything)
+    if blind:
+        return Verdict(now, Decision.NOT_EVIDENCE, None, 0.0, gates, blind)
+    if (now_numbers.promoted[0] and share >= config.max_share * (1 - 1e-9)) or allowed > share * (1 + 1e-9):
+        text = f"the evidence bears a share of {explain.percent(allowed)}; {explain.percent(share)} is open"
+        return Verdict(now, Decision.ADVANCE, None, allowed, gates, text)
+    waiting = _waiting(config, gates, allowed)
+    return Verdict(now, Decision.HOLD, None, allowed, gates, waiting)
+
+
+def _rollback_sentence(config: JudgeConfig, now: Numbers, gate: GateVerdict, name: str) -> str:
+    if gate.log_e >= gate.bound:
+        return gate.sentence
+    together = explain.odds(float(now.log_e[0]))
+    return f"all gates together, by chance {together}; gate {name} speaks loudest: {gate.sentence}"
+
+
+def _waiting(config: JudgeConfig, gates: dict[str, GateVerdict], allowed: float) -> str:
+    slow = [
+        (spec.harm / gate.harm_upper if gate.harm_upper else 1.0, spec, gate)
+        for spec in config.gates
+        if spec.governs != "none" and (gate := gates[spec.name]) is not None
+    ]
+    if not slow:
+        return "nothing proved against the candidate, and no gate governs promotion"
+    _, spec, gate = min(slow, key=lambda item: item[0])
+    what = explain.excess(spec, gate.harm_upper, config.beta) or "not yet proved no worse"
+    share = explain.percent(allowed)
+    return f"holding: gate {spec.name} bears a share of {share}; of {explain.subject(spec)} {what}"
+
+
+def _blind(config: JudgeConfig, state: State, now: float, *, anything: bool) -> str:
+    """Why there is nothing to judge by, "" where there is."""
+    if not anything:
+        return "not evidence: nothing was read at this poll"
+    for spec in config.gates:
+        if spec.role == "watch" or spec.kind in ("conversion", "service"):
+            continue
+        gate = state.gates.get(spec.name)
+        if gate is None or gate.usable is None:
+            arm = "" if gate is None else _silent_arm(gate)
+            return f"not evidence: gate {spec.name} has seen no requests{arm} yet"
+        if now - gate.usable > config.blind_after:
+            return (
+                f"not evidence: gate {spec.name} has seen no requests of both arms "
+                f"for {now - gate.usable:.0f} s (limit {config.blind_after:g} s)"
+            )
+        seen, excluded = float(gate.seen[0]), float(gate.excluded[0])
+        if seen >= FEWEST_INTERVALS and excluded > config.max_excluded * seen:
+            return (
+                f"not evidence: {excluded:.0f} of {seen:.0f} intervals of gate {spec.name} since the last "
+                f"step had to be excluded (limit {explain.percent(config.max_excluded)})"
+            )
+    return ""
+
+
+def _silent_arm(gate: GateState) -> str:
+    if gate.step_c[0] > 0:
+        return " in stable"
+    return " in the candidate" if gate.step_b[0] > 0 else ""
+
+
+def _gate_verdict(
+    config: JudgeConfig, spec: GateSpec, gate: GateState | None, now: GateNumbers | None
+) -> GateVerdict:
+    limit = bound(config, spec)
+    if gate is None or now is None:
+        return GateVerdict(
+            gate=spec.name,
+            role=spec.role,
+            decision=Decision.NOT_EVIDENCE,
+            log_e=0.0,
+            bound=limit,
+            harm_upper=1.0 if spec.governs == "harm" else None,
+            stratum="",
+            canary=Counts(0, 0),
+            baseline=Counts(0, 0),
+            dispersion=spec.c,
+            dispersion_from=spec.dispersion_from,
+            sentence=f"{spec.name}: nothing seen",
+        )
+    log_e = float(now.log_e[0])
+    harm_upper = None if now.harm_upper is None else float(now.harm_upper[0])
+    k = limit_edge(spec, gate.edges)
+    part = int(now.part[0])
+    rows = slice(None) if part == 0 else slice(part - 1, part)
+    stratum = config.strata[part - 1] if part and log_e > 0 else ""
+    if not stratum:
+        rows = slice(None)
+    canary = Counts(float(gate.n_c[0, rows].sum()), float(gate.x_c[0, rows, k].sum()))
+    baseline = Counts(float(gate.n_b[0, rows].sum()), float(gate.x_b[0, rows, k].sum()))
+    c = float(dispersions(spec, gate.edges)[k])
+    seen = float(gate.seen[0])
+    parts = [
+        explain.comparison(spec, canary, baseline, stratum),
+        explain.worth(spec, log_e),
+        explain.excess(spec, harm_upper, config.beta),
+    ]
+    return GateVerdict(
+        gate=spec.name,
+        role=spec.role,
+        decision=_alone(spec, now, log_e >= limit, float(state_share(now))),
+        log_e=log_e,
+        bound=limit,
+        harm_upper=harm_upper,
+        stratum=stratum,
+        canary=canary,
+        baseline=baseline,
+        estimate=estimate.rate(canary.total, canary.bad, c, config.alpha),
+        dispersion=c,
+        dispersion_from=spec.dispersion_from,
+        excluded=float(gate.excluded[0]) / seen if seen else 0.0,
+        sentence="; ".join(part for part in parts if part),
+    )
+
+
+def state_share(now: GateNumbers) -> float:
+    """The share one gate bears."""
+    return float(now.allowed[0])
+
+
+def _alone(spec: GateSpec, now: GateNumbers, breached: bool, allowed: float) -> Decision:
+    if breached and spec.role == "rollback":
+        return Decision.HOLD if spec.kind == "service" else Decision.ROLLBACK
+    if breached and spec.role == "block":
+        return Decision.HOLD
+    return Decision.ADVANCE if spec.governs != "none" and allowed > 0 else Decision.HOLD
