@@ -1,0 +1,1 @@
+"""The Tryton module `huidu_touchpoint`; tryton.cfg says what it registers."""
