@@ -21,8 +21,8 @@ class Finding:
 
 
 def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
-    """Look at every program (and obtain what is missing, with `obtain`), print a table on stderr unless `quiet`.
+    """Look at every program, with `obtain` get what is missing; print a table on stderr.
 
-    With `quiet` only what is missing or being obtained is said. Exit code: 0 where every finding is ok, else 2.
+    With `quiet` only what is missing or being obtained is said. Exit: 0 where every finding is ok, else 2.
     """
     raise NotImplementedError

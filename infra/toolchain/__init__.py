@@ -8,7 +8,7 @@ from infra.toolchain.program import Found, Program
 __all__ = ["Found", "Program", "all"]
 
 
-def all() -> tuple[Program, ...]:  # noqa: A001 - reads as toolchain.all()
+def all() -> tuple[Program, ...]:
     """Every program the local stack needs."""
     modules = (pulumi, envoy, postgres, prometheus, supervisor, tryton)
     return tuple(module.PROGRAM for module in modules)

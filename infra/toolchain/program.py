@@ -1,4 +1,4 @@
-"""What an external program is to huidu: found where it lies, or obtained into the cache, and always verified."""
+"""What an external program is to huidu: found where it lies, or obtained into the cache; always verified."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VERSION = re.compile(r"\d+\.\d+(?:\.\d+)*")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A program that is there: its executable (or folder), its version, and where it came from."""
+    """A program that is there: its executable, its version, and where it came from."""
 
     name: str
     path: Path
@@ -30,9 +30,9 @@ class Found:
 class Program:
     """One external program.
 
-    `find` looks and starts nothing slower than `--version`; `obtain` returns what `find` finds or fetches or builds
-    it into the cache (locked against a second one doing the same), and raises MissingProgram with what to install by
-    hand. `by_hand` is that advice.
+    `find` looks, and starts nothing slower than `--version`. `obtain` returns what `find` finds, or fetches
+    or builds it into the cache (locked against a second one doing the same); it raises MissingProgram, which
+    says what to install by hand: `by_hand`.
     """
 
     name: str
@@ -42,11 +42,20 @@ class Program:
     by_hand: str
 
 
-def version_of(path: Path, *arguments: str) -> str | None:
-    """The first version number in what `path arguments` prints, or None where it does not run within 10 s."""
+def version_of(path: Path, *arguments: str, pattern: re.Pattern[str] = _VERSION) -> str | None:
+    """The first version number (group 0 of `pattern`) that `path arguments` prints.
+
+    None where the program does not run, fails, or takes longer than 10 s.
+    """
     try:
         done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = _VERSION.search(done.stdout + done.stderr)
+    match = pattern.search(done.stdout + done.stderr)
     return match.group(0) if match and done.returncode == 0 else None
+
+
+def number(version: str) -> tuple[int, ...]:
+    """A version as numbers, to compare: "3.259.0" -> (3, 259, 0)."""
+    match = _VERSION.search(version)
+    return tuple(int(part) for part in match.group(0).split(".")) if match else ()

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+
+from infra.targets.local import proxy
+from infra.targets.local.proxy import Config
+
+# A core answers some tens of calls a second on one core of a machine; more at once only wait in its memory.
+_BREAKER = {"max_requests": 32, "max_pending_requests": 64, "max_connections": 32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,20 @@ class CoreProxySpec:
     database: str = "crm"
 
 
-def bootstrap(spec: CoreProxySpec) -> dict[str, Any]:
-    """The core proxy's bootstrap file."""
-    raise NotImplementedError
+def bootstrap(spec: CoreProxySpec) -> Config:
+    """The core proxy's bootstrap file: POST /<database>/rpc/ goes to the core, anything else is 404."""
+    post = {"name": ":method", "string_match": {"exact": "POST"}}
+    route = {
+        "name": "rpc",
+        "match": {"path": f"/{spec.database}/rpc/", "headers": [post]},
+        # A batch of events may take the core many seconds; the client decides how long it waits.
+        "route": {"cluster": "core", "timeout": "60s"},
+    }
+    virtual_host = {"name": "core", "domains": ["*"], "routes": [route]}
+    manager = proxy.http("core", [], route_config={"name": "core", "virtual_hosts": [virtual_host]})
+    return proxy.bootstrap(
+        "core-proxy",
+        spec.admin_port,
+        [proxy.listener("core", spec.port, [manager])],
+        [proxy.cluster("core", spec.core_port, _BREAKER)],
+    )

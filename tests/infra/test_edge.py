@@ -1,0 +1,209 @@
+"""What a customer, a tester and a release manager may rely on at the edge, on a real Envoy."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import time
+
+import pytest
+
+from infra.targets.local import edge
+from tests.infra.conftest import SECRET, EdgeUnderTest, call, token
+
+pytestmark = pytest.mark.server
+FIVE = {"envoy_response_code_class": "5"}
+CUSTOMERS = [f"c-{number:06d}" for number in range(1, 2001)]
+
+
+@pytest.fixture(autouse=True)
+def all_on_stable(edge_under_test: EdgeUnderTest) -> None:
+    for arm in (edge_under_test.stable, edge_under_test.candidate):
+        arm.seen.clear()
+        arm.status = 200
+    edge_under_test.shift(0)
+
+
+def last_headers(under_test: EdgeUnderTest) -> dict[str, str]:
+    return under_test.stable.seen[-1][1]
+
+
+class TestIdentity:
+    def test_a_tier_claimed_from_outside_is_removed(self, edge_under_test: EdgeUnderTest) -> None:
+        spoofed = {"X-Customer-Tier": "high", "x-customer-id": "c-000001", "x-release": "v9"}
+        assert edge_under_test.get("/web/x", spoofed).status == 200
+        seen = last_headers(edge_under_test)
+        assert not {"x-customer-tier", "x-customer-id", "x-release"} & set(seen)
+
+    def test_a_spoofed_tier_does_not_win_over_the_token(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.get("/web/x", token("c-7", "standard") | {"x-customer-tier": "high"})
+        assert last_headers(edge_under_test)["x-customer-tier"] == "standard"
+        assert last_headers(edge_under_test)["x-customer-id"] == "c-7"
+
+    def test_the_token_itself_stays_at_the_edge(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.get("/web/x", token())
+        assert "authorization" not in last_headers(edge_under_test)
+
+    def test_nobody_steers_the_proxy_with_its_own_headers(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.get("/web/x", {"x-envoy-upstream-rq-timeout-ms": "1", "x-envoy-max-retries": "3"})
+        assert not [name for name in last_headers(edge_under_test) if name.startswith("x-envoy-up")]
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            {"Authorization": "Bearer nonsense"},
+            token(key=b"x" * 32),
+            token(exp=time.time() - 3600),
+            token(aud="somebody-else"),
+            token(iss="somebody-else"),
+        ],
+        ids=["nonsense", "foreign key", "expired", "wrong audience", "wrong issuer"],
+    )
+    def test_a_bad_token_is_401(self, edge_under_test: EdgeUnderTest, bad: dict[str, str]) -> None:
+        assert edge_under_test.get("/web/x", bad).status == 401
+        assert not edge_under_test.stable.seen
+
+    def test_an_unknown_channel_is_404(self, edge_under_test: EdgeUnderTest) -> None:
+        assert edge_under_test.get("/fax/x").status == 404
+
+
+class TestCohorts:
+    def test_growing_shares_keep_every_customer_they_had(self, edge_under_test: EdgeUnderTest) -> None:
+        chosen = []
+        for share in (0.05, 0.05, 0.25):
+            edge_under_test.shift(share, salt="r1")
+            arms = edge_under_test.arms_of(CUSTOMERS)
+            chosen.append({customer for customer, arm in arms.items() if arm == "candidate"})
+        first, again, wider = chosen
+        assert first == again, "a customer changed arms without the share changing"
+        assert first <= wider, "a customer fell out of the candidate while its share grew"
+        # Binomial, n = 2000: five standard deviations are 49 at 5 % and 97 at 25 %.
+        assert 51 <= len(first) <= 149
+        assert 403 <= len(wider) <= 597
+
+    def test_another_salt_picks_other_customers(self, edge_under_test: EdgeUnderTest) -> None:
+        chosen = []
+        for salt in ("r1", "r2"):
+            edge_under_test.shift(0.1, salt=salt)
+            arms = edge_under_test.arms_of(CUSTOMERS)
+            chosen.append({customer for customer, arm in arms.items() if arm == "candidate"})
+        first, second = chosen
+        # Independent draws of 10 % share about a tenth of their members; the same draw shares all.
+        assert len(first & second) < len(first) * 0.3
+
+    def test_a_share_of_one_cohort_leaves_the_others_alone(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.shift(1, cohort="cohort-high")
+        assert set(edge_under_test.arms_of(CUSTOMERS[:20], "high").values()) == {"candidate"}
+        assert set(edge_under_test.arms_of(CUSTOMERS[:20], "standard").values()) == {"stable"}
+        assert edge_under_test.get("/web/x").body == b"stable"
+
+    def test_a_customer_without_a_tier_is_standard(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.shift(1, cohort="cohort-standard")
+        assert edge_under_test.get("/web/x", token("c-9", None)).body == b"candidate"
+
+    def test_an_anonymous_visitor_keeps_his_arm_by_cookie(self, edge_under_test: EdgeUnderTest) -> None:
+        arms: dict[str, dict[int, bytes]] = {}
+        for salt in ("r1", "r2"):
+            edge_under_test.shift(0.5, salt=salt)
+            arms[salt] = {}
+            for visitor in range(60):
+                answers = {
+                    edge_under_test.get("/web/x", {"Cookie": cookie}).body
+                    for cookie in (f"visitor={visitor}", f"a=1; visitor={visitor}; b={visitor * 3}")
+                }
+                assert len(answers) == 1, "the same visitor saw both arms"
+                arms[salt][visitor] = answers.pop()
+            assert len(set(arms[salt].values())) == 2
+        assert arms["r1"] != arms["r2"]
+
+    def test_testers_need_the_secret(self, edge_under_test: EdgeUnderTest) -> None:
+        assert edge_under_test.get("/web/x", {edge.TESTERS_HEADER: "guess"}).body == b"stable"
+        assert edge_under_test.get("/web/x", {edge.TESTERS_HEADER: SECRET}).body == b"candidate"
+        assert edge.TESTERS_HEADER not in edge_under_test.candidate.seen[-1][1]
+        edge_under_test.shift(1)
+        assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: SECRET}).body == b"stable"
+        assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: "guess"}).body == b"candidate"
+
+
+class TestRouteFile:
+    def test_new_weights_are_confirmed_within_a_second(self, edge_under_test: EdgeUnderTest) -> None:
+        assert edge_under_test.shift(0.3) < 1
+
+    def test_an_unknown_cluster_is_refused_and_the_old_route_serves(
+        self, edge_under_test: EdgeUnderTest
+    ) -> None:
+        before = edge_under_test.dump()["version_info"]
+        routes = json.loads(json.dumps(edge.routes(SECRET)).replace("touchpoints-stable-high", "nowhere"))
+        rejected = edge_under_test.rejected()
+        edge_under_test.publish(routes)
+        deadline = time.monotonic() + 3
+        while edge_under_test.rejected() != rejected + 1:
+            assert time.monotonic() < deadline, "the refusal does not show"
+            time.sleep(0.02)
+        assert edge_under_test.dump()["version_info"] == before
+        assert edge_under_test.get("/web/x", token()).status == 200
+
+
+class TestBreakers:
+    def test_an_open_breaker_answers_degraded_and_leaves_other_channels_alone(
+        self, edge_under_test: EdgeUnderTest
+    ) -> None:
+        arm = edge_under_test.stable
+        arm.gate.clear()
+        with concurrent.futures.ThreadPoolExecutor(20) as pool:
+            waiting = [pool.submit(edge_under_test.get, "/shop/slow", token()) for _ in range(16)]
+            deadline = time.monotonic() + 5
+            while not any(each.done() for each in waiting):
+                assert time.monotonic() < deadline, "the breaker never opened"
+                time.sleep(0.02)
+            web = edge_under_test.get("/web/x", token())
+            shop = edge_under_test.get("/shop/x", token())
+            arm.gate.set()
+            answers = [each.result(timeout=10) for each in waiting]
+        assert web.status == 200
+        assert shop.status == 503
+        assert shop.headers["x-degraded"] == "true"
+        assert shop.headers["content-type"] == "application/json"
+        assert json.loads(shop.body) == {"degraded": True, "channel": "shop"}
+        # Eight at once and two waiting were let in; every one of them was served.
+        assert sum(answer.status == 200 for answer in answers) == 10
+        assert edge_under_test.get("/shop/x", token()).status == 200, "the breaker did not close again"
+
+    def test_an_open_breaker_is_not_blamed_on_an_arm(self, edge_under_test: EdgeUnderTest) -> None:
+        blamed = edge_under_test.metric("envoy_cluster_upstream_rq_xx", "touchpoints-stable-high", **FIVE)
+        assert blamed == 0
+
+
+class TestMetrics:
+    def test_each_arm_and_cohort_counts_for_itself(self, edge_under_test: EdgeUnderTest) -> None:
+        name, other = "touchpoints-candidate-standard", "touchpoints-candidate-high"
+        others = edge_under_test.metric("envoy_cluster_upstream_rq_total", other)
+        before = edge_under_test.metric("envoy_cluster_upstream_rq_total", name)
+        failed = edge_under_test.metric("envoy_cluster_upstream_rq_xx", name, **FIVE)
+        edge_under_test.shift(1, cohort="cohort-standard")
+        edge_under_test.candidate.status = 500
+        for customer in CUSTOMERS[:5]:
+            edge_under_test.get("/call/x", token(customer, "standard"))
+        time.sleep(1.2)
+        assert edge_under_test.metric("envoy_cluster_upstream_rq_total", name) == before + 5
+        assert edge_under_test.metric("envoy_cluster_upstream_rq_xx", name, **FIVE) == failed + 5
+        assert edge_under_test.metric("envoy_cluster_upstream_rq_total", other) == others
+
+    def test_response_times_have_an_edge_at_every_limit(self, edge_under_test: EdgeUnderTest) -> None:
+        edge_under_test.get("/web/x", token())
+        time.sleep(1.2)
+        for edge_ms in ("500", "2000"):
+            bucket = edge_under_test.metric(
+                "envoy_cluster_upstream_rq_time_bucket", "touchpoints-stable-high", le=edge_ms
+            )
+            assert bucket > 0
+
+    @pytest.mark.parametrize(
+        "name", ["envoy_cluster_upstream_rq_active", "envoy_cluster_upstream_rq_rx_reset"]
+    )
+    def test_what_gates_need_is_there_from_the_start(self, edge_under_test: EdgeUnderTest, name: str) -> None:
+
+        text = call(edge_under_test.spec.admin_port, "/stats/prometheus").body.decode()
+        for arm in edge.ARMS:
+            for cohort in edge.COHORTS:
+                assert f'{name}{{envoy_cluster_name="{edge.cluster(arm, cohort)}"}}' in text
