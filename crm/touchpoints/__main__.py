@@ -11,6 +11,7 @@ from crm.touchpoints.defects import KNOWN, Defects
 from crm.touchpoints.service import Service
 
 DRAIN_SECONDS = 5  # as long as the edge waits for an answer
+KEEP_ALIVE_SECONDS = 2 * 3600
 
 
 def address(text: str) -> tuple[str, int]:
@@ -47,6 +48,9 @@ def main() -> None:
         server_header=False,
         date_header=False,
         log_level="warning",
+        # Only the edge connects, and keeps connections for an hour: a service that hangs up first would now
+        # and then do so under a request.
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=DRAIN_SECONDS,
     )
 
