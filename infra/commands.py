@@ -1,0 +1,262 @@
+"""The commands `huidu stack ...` and `huidu doctor`: parse, call, print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from huidu.foundation.errors import UsageError
+from huidu.foundation.outcome import Outcome
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace
+
+_DEFECT = re.compile(
+    r"(errors|conversion)=[+-]?\d+(\.\d+)?%|latency=\+?\d+(ms|s)(@\d+(\.\d+)?%)?|sync=\+?\d+s|locks|all"
+)
+_DEFECTS = "errors=5%, latency=+800ms@20%, conversion=-30%, sync=+60s, locks, all"
+_JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+_TOPOLOGY = click.option(
+    "--topology",
+    type=click.Path(path_type=Path),
+    help="A YAML or Python file instead of the reference stack; remembered.",
+)
+
+
+class _Progress:
+    """Tells which component is being worked on and for how long, until the work is done."""
+
+    def __init__(self) -> None:
+        self.terminal = Terminal()
+        self._doing: dict[str, tuple[str, float]] = {}
+        self._done = threading.Event()
+        self._lock = threading.Lock()
+
+    def listener(self) -> Any:
+        from infra.engine import News
+
+        return News(began=self._began, ended=self._ended)
+
+    def say(self, text: str) -> None:
+        with self._lock:
+            self.terminal.say(text)
+
+    def _began(self, component: str, operation: str) -> None:
+        with self._lock:
+            self._doing[component] = (operation, time.monotonic())
+
+    def _ended(self, step: Any) -> None:
+        with self._lock:
+            self._doing.pop(step.component, None)
+            why = f" ({step.differs[0]})" if step.operation == "update" and step.differs else ""
+            self.terminal.say(
+                f"  {step.component:<22} {_PAST.get(step.operation, step.operation)}, {step.seconds:.1f} s{why}"
+            )
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        ticker = threading.Thread(target=self._tick, daemon=True)
+        ticker.start()
+        try:
+            yield
+        finally:
+            self._done.set()
+            ticker.join(timeout=2)
+            self.terminal.close()
+
+    def _tick(self) -> None:
+        while not self._done.wait(0.5):
+            with self._lock:
+                now = time.monotonic()
+                doing = [f"{name} ({now - since:.0f} s)" for name, (_, since) in self._doing.items()]
+                if doing:
+                    self.terminal.progress(f"working on {', '.join(doing)}")
+
+
+_PAST = {"create": "healthy", "update": "changed, healthy", "delete": "stopped"}
+
+
+def _lifecycle(progress: _Progress) -> Any:
+    from infra.lifecycle import Lifecycle  # loads Pulumi: only where it is used
+
+    return Lifecycle(Workspace.from_env(), progress.listener, progress.say)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def stack() -> None:
+    """The stack: bring it up, look at it, release into it, take it down.
+
+    It stands on this machine, below HUIDU_HOME (default .huidu), on loopback addresses.
+    """
+
+
+@stack.command()
+@_TOPOLOGY
+@click.option(
+    "--while", "watched", type=int, metavar="PID", help="Down by itself when this process is gone; 0: never."
+)
+@_JSON
+def up(topology: Path | None, watched: int | None, as_json: bool) -> None:
+    """Bring the stack up, or what is missing of it. A second time it changes nothing."""
+    progress = _Progress()
+    life = _lifecycle(progress)
+    with progress.shown():
+        change = life.up(topology, watched)
+    _report(life, change, as_json)
+
+
+@stack.command()
+@_TOPOLOGY
+@_JSON
+def preview(topology: Path | None, as_json: bool) -> None:
+    """What `up` would do; nothing is changed."""
+    progress = _Progress()
+    steps = _lifecycle(progress).preview(topology)
+    _steps(steps, "nothing to do", as_json)
+
+
+@stack.command()
+@_JSON
+def status(as_json: bool) -> None:
+    """Each component: healthy or not, address, version, since when. Exit 0 where all are healthy, else 1."""
+    found = _lifecycle(_Progress()).status()
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
+    else:
+        headers = ("component", "zone", "state", "address", "version", "up")
+        rows = [
+            (each.name, each.zone, each.problem or "healthy", each.address, each.version, _ago(each.seconds))
+            for each in found
+        ]
+        Terminal(click.get_text_stream("stdout")).table(headers, rows)
+    healthy = all(each.healthy for each in found)
+    raise SystemExit((Outcome.GOOD if healthy else Outcome.BAD).code)
+
+
+@stack.command()
+@_JSON
+def drift(as_json: bool) -> None:
+    """What stands otherwise than it was brought up. Exit 0: nothing, 1: something; `up` puts it right."""
+    steps = _lifecycle(_Progress()).drift()
+    _steps(steps, "no drift", as_json)
+    raise SystemExit((Outcome.BAD if steps else Outcome.GOOD).code)
+
+
+@stack.command()
+@click.option("--keep-data", is_flag=True, help="Keep databases and secrets: the next `up` finds them.")
+@click.option("--take-over", is_flag=True, hidden=True, help="End a running command on this stack first.")
+def down(keep_data: bool, take_over: bool) -> None:
+    """Take the stack down; nothing of it is left."""
+    progress = _Progress()
+    begun = time.monotonic()
+    life = _lifecycle(progress)
+    with progress.shown():
+        stood = life.down(keep_data, take_over)
+    kept = " (databases and secrets kept)" if keep_data else ""
+    progress.say(f"down in {time.monotonic() - begun:.1f} s{kept}" if stood else "no stack stands here")
+
+
+@stack.command()
+@click.argument("version", required=False)
+@click.option("--defect", "defects", multiple=True, metavar="DEFECT", help=f"For demonstrations: {_DEFECTS}.")
+@click.option("--promote", is_flag=True, help="The stable arm restarts as the candidate's version.")
+@click.option("--stop", is_flag=True, help="Stop the candidate's arm.")
+@click.option("--force", is_flag=True, help="With --stop: also while the candidate still serves customers.")
+@_JSON
+def release(
+    version: str | None, defects: tuple[str, ...], promote: bool, stop: bool, force: bool, as_json: bool
+) -> None:
+    """Start VERSION as the candidate beside the stable release; it gets no traffic by that."""
+    from infra.lifecycle import candidate_share, route_file
+
+    if sum((version is not None, promote, stop)) != 1:
+        raise UsageError("give one of VERSION, --promote, --stop", remedy="huidu stack release --help")
+    wrong = [each for each in defects if not _DEFECT.fullmatch(each)]
+    if wrong or (defects and version is None):
+        raise UsageError(
+            f"unknown defect {wrong[0] if wrong else defects[0]!r}", remedy=f"one or more of {_DEFECTS}"
+        )
+    progress = _Progress()
+    life = _lifecycle(progress)
+    if stop and not force:
+        share = candidate_share(route_file(life.workspace, life.desired().topology))
+        if share > 0:
+            raise UsageError(
+                f"the candidate still serves {share:.2%} of a cohort",
+                remedy="roll it back or promote it first; --force stops it all the same",
+            )
+    with progress.shown():
+        if promote:
+            change = life.release(lambda now: now.promoted(), "release --promote")
+        elif stop:
+            change = life.release(lambda now: now.without_candidate(), "release --stop")
+        else:
+            change = life.release(
+                lambda now: now.with_candidate(version or "", defects), f"release {version}"
+            )
+    _report(life, change, as_json)
+
+
+@click.command()
+@click.option("--obtain", is_flag=True, help="Fetch or build what is missing, into the user's cache folder.")
+@click.option("--quiet", is_flag=True, help="Say only what is missing.")
+@_JSON
+def doctor(obtain: bool, quiet: bool, as_json: bool) -> None:
+    """Every external program: found where, which version, or how to get it. Exit 0 or 2."""
+    from infra import doctor as room
+
+    findings = room.run(Workspace.from_env(), obtain, quiet or as_json)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=2, default=str))
+    raise SystemExit((Outcome.GOOD if all(each.ok for each in findings) else Outcome.USAGE).code)
+
+
+def _report(life: Any, change: Any, as_json: bool) -> None:
+    from huidu.model.stack import Stack
+
+    found = Stack.read(life.workspace.stack_file)
+    if as_json:
+        document = {
+            "seconds": round(change.seconds, 2),
+            "unchanged": change.unchanged,
+            "changed": {step.component: step.operation for step in change.steps},
+            "stack": found.model_dump(mode="json"),
+        }
+        click.echo(json.dumps(document, indent=2))
+        return
+    terminal = Terminal()
+    if change.steps:
+        terminal.say(f"{len(change.steps)} changed, {change.unchanged} left alone, {change.seconds:.1f} s")
+    else:
+        terminal.say(f"nothing to change: {change.unchanged} components stand ({change.seconds:.1f} s)")
+    candidate = f", candidate {found.releases.candidate}" if found.releases.candidate else ""
+    terminal.say(f"edge {found.edge.url}  prometheus {found.prometheus}  core {found.core}")
+    terminal.say(f"stable {found.releases.stable}{candidate}")
+
+
+def _steps(steps: Any, nothing: str, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(each) for each in steps], indent=2))
+        return
+    for each in steps:
+        click.echo(f"{each.operation:<8} {each.component}")
+        for line in each.differs:
+            click.echo(f"         {line}")
+    if not steps:
+        click.echo(nothing)
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

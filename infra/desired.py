@@ -1,0 +1,86 @@
+"""What a stack should be: its topology and the releases of its arms. Written before anything is done about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from huidu.foundation.errors import StateError, UsageError
+from huidu.foundation.workspace import write_atomic
+from infra.topology import Arm, Topology
+
+RELEASE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
+
+
+class Release(BaseModel):
+    """A version that runs in an arm, and the defects switched on in it for a demonstration."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: str = Field(pattern=RELEASE)
+    defects: tuple[str, ...] = ()
+
+
+class Desired(BaseModel):
+    """The state that `up` brings about."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topology: Topology
+    stable: Release
+    candidate: Release | None = None
+    created: str
+
+    def release(self, arm: Arm) -> Release | None:
+        """What runs in an arm."""
+        return self.stable if arm == "stable" else self.candidate
+
+    def standing(self) -> tuple[str, ...]:
+        """Names of the components that should stand, in order of start."""
+        return self.topology.standing(self.candidate is not None)
+
+    def with_candidate(self, version: str, defects: tuple[str, ...]) -> Desired:
+        """The same with this candidate beside the stable release. Raises UsageError for an impossible version."""
+        try:
+            release = Release(version=version, defects=defects)
+        except ValidationError:
+            raise UsageError(
+                f"{version!r} is no version",
+                remedy="letters, digits, dots, dashes and underscores, at most 40",
+            ) from None
+        if release.version == self.stable.version and release.defects == self.stable.defects:
+            raise UsageError(
+                f"{version} is what the stable arm runs already", remedy="release another version"
+            )
+        return self.model_copy(update={"candidate": release})
+
+    def promoted(self) -> Desired:
+        """The stable arm runs what the candidate runs; the candidate stays until it is stopped."""
+        if self.candidate is None:
+            raise UsageError(
+                "there is no candidate to promote", remedy="start one: huidu stack release VERSION"
+            )
+        return self.model_copy(update={"stable": self.candidate})
+
+    def without_candidate(self) -> Desired:
+        """The stable release alone."""
+        return self.model_copy(update={"candidate": None})
+
+    @classmethod
+    def read(cls, path: Path) -> Desired | None:
+        """What was last wanted, or None where no stack was. Raises StateError where it is not understood."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except ValidationError as error:
+            raise StateError(
+                f"not understood: {error.errors()[0]['msg']}",
+                where=str(path),
+                remedy="it is damaged or from another version: `huidu stack down`, then `up`",
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Write atomically."""
+        write_atomic(path, self.model_dump_json(indent=1) + "\n")

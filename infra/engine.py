@@ -1,0 +1,254 @@
+"""Pulumi's engine through its Automation API: an inline program, state in a folder, and news of every component."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shlex
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pulumi import automation as auto
+from pulumi.automation.events import EngineEvent
+
+from huidu.foundation.errors import HuiduError, StateError
+from huidu.foundation.workspace import write_atomic
+from infra.targets.local.process import launcher
+
+PROJECT, STACK = "huidu", "stack"
+# Operations that only look.
+_LOOKS = ("same", "refresh", "read")
+_DYNAMIC = "pulumi-python:dynamic"
+_ENGINE_FOLDERS = ("bin", "home", "work", "state")
+_PROVIDER = """#!/bin/sh
+# Pulumi starts its dynamic providers through this file; the interpreter is the one that runs huidu.
+exec {python} -u -m pulumi.dynamic "$@"
+"""
+_CLI = """#!/bin/sh
+# The engine must not outlive the command that drives it.
+exec {launcher} {cli} "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the engine did, or would do, with one component; `seconds` None where it was only planned."""
+
+    component: str
+    operation: str
+    seconds: float | None = None
+    differs: tuple[str, ...] = ()
+
+
+@dataclass
+class News:
+    """Listens to the engine: tells `began` and `ended` as they happen, and keeps what went wrong.
+
+    `steps`: what was done, or would be; `found`: what a look showed to stand otherwise than it was brought up.
+    """
+
+    began: Callable[[str, str], None] = lambda component, operation: None
+    ended: Callable[[Step], None] = lambda step: None
+    steps: list[Step] = field(default_factory=list)
+    found: list[Step] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _since: dict[str, float] = field(default_factory=dict)
+
+    def __call__(self, event: EngineEvent) -> None:
+        """Take one event of the engine."""
+        if event.resource_pre_event is not None:
+            self._pre(event.resource_pre_event.metadata, event.resource_pre_event.planning)
+        elif event.res_outputs_event is not None:
+            self._post(event.res_outputs_event.metadata, event.res_outputs_event.planning)
+        elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
+            self.errors.append(_words(event.diagnostic_event.message))
+
+    def _pre(self, about: Any, planning: bool | None) -> None:
+        name = _component(about)
+        operation = _operation(about)
+        if name is None:
+            return
+        if planning:
+            if operation not in _LOOKS:
+                self.steps.append(Step(name, operation, None, _differs(about)))
+            return
+        self._since[name] = time.monotonic()
+        if operation not in _LOOKS:
+            self.began(name, operation)
+
+    def _post(self, about: Any, planning: bool | None) -> None:
+        name = _component(about)
+        if name is None:
+            return
+        operation = _operation(about)
+        differs = _differs(about)
+        if operation in _LOOKS:
+            if differs or (operation == "refresh" and about.new is None):
+                self.found.append(Step(name, "differs" if differs else "missing", None, differs))
+        elif not planning:
+            seconds = time.monotonic() - self._since.pop(name, time.monotonic())
+            step = Step(name, operation, seconds, differs)
+            self.steps.append(step)
+            self.ended(step)
+
+
+class Engine:
+    """Pulumi for one stack. `folder`: its state; `cli`: the pulumi program; `passphrase_file`: for its secrets."""
+
+    def __init__(
+        self,
+        folder: Path,
+        cli: Path,
+        passphrase_file: Path,
+        environment: Mapping[str, str],
+        python: str,
+        record: Path,
+    ) -> None:
+        self.folder = folder
+        self._cli = cli
+        self._passphrase_file = passphrase_file
+        self._environment = environment
+        self._python = python
+        self._record = record
+
+    def up(self, program: Callable[[], None], news: News) -> None:
+        """Bring about what the program says, after looking at what really stands. Raises HuiduError."""
+        with self._stack(program) as stack, _explained(news):
+            stack.up(refresh=True, on_event=news, color="never", suppress_outputs=True)
+
+    def preview(self, program: Callable[[], None], news: News) -> None:
+        """What `up` would do; nothing is changed. Raises HuiduError."""
+        with self._stack(program) as stack, _explained(news):
+            stack.preview(refresh=True, on_event=news, color="never")
+
+    def drift(self, news: News) -> None:
+        """What differs between the state and what stands; nothing is changed. Raises HuiduError."""
+        with self._stack(lambda: None) as stack, _explained(news):
+            stack.preview_refresh(on_event=news, color="never")
+
+    def destroy(self, news: News) -> None:
+        """Take every component down, dependents first. Raises HuiduError."""
+        with self._stack(lambda: None) as stack, _explained(news):
+            stack.destroy(on_event=news, color="never", suppress_outputs=True)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is any state."""
+        return any((self.folder / "state").glob(f".pulumi/stacks/{PROJECT}/*.json*"))
+
+    @contextlib.contextmanager
+    def _stack(self, program: Callable[[], None]) -> Iterator[auto.Stack]:
+        for name in _ENGINE_FOLDERS:
+            (self.folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._write_programs()
+        variables = {
+            **self._environment,
+            "PULUMI_BACKEND_URL": (self.folder / "state").as_uri(),
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(self._passphrase_file),
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+            "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+        }
+        try:
+            workspace = auto.LocalWorkspace(
+                work_dir=str(self.folder / "work"),
+                pulumi_home=str(self.folder / "home"),
+                program=program,
+                env_vars=variables,
+                secrets_provider="passphrase",
+                project_settings=auto.ProjectSettings(name=PROJECT, runtime="python"),
+                pulumi_command=auto.PulumiCommand(root=str(self.folder), skip_version_check=True),
+            )
+            stack = auto.Stack.create_or_select(STACK, workspace)
+            if any((self.folder / "state").glob(".pulumi/locks/**/*.json")):
+                # Ours alone (the caller holds the stack's lock), and its engine is dead: left by a killed command.
+                stack.cancel()
+        except (OSError, auto.CommandError) as error:
+            raise StateError(f"Pulumi does not start: {_words(str(error))}", where=str(self.folder)) from None
+        yield stack
+
+    def _write_programs(self) -> None:
+        line = launcher(self._record, int(signal.SIGKILL))
+        texts = {
+            "pulumi": _CLI.format(launcher=shlex.join(line), cli=shlex.quote(str(self._cli))),
+            "pulumi-resource-pulumi-python": _PROVIDER.format(python=shlex.quote(self._python)),
+        }
+        for name, text in texts.items():
+            write_atomic(self.folder / "bin" / name, text, mode=0o700)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder for a preview where no stack stands."""
+    folder = Path(tempfile.mkdtemp(prefix="huidu-preview-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _explained(news: News) -> Iterator[None]:
+    try:
+        yield
+    except auto.CommandError as error:
+        words = list(dict.fromkeys(each for each in news.errors if each and not _IDLE.search(each)))
+        raise HuiduError(
+            "; ".join(words) or _words(str(error)),
+            remedy="what stands was left as it is: put it right and run `huidu stack up` again, or take it down",
+        ) from None
+
+
+# What the engine says besides the cause.
+_IDLE = re.compile(r"update failed|preview failed|resource .* failed$|^\s*$")
+_NOISE = re.compile(
+    r"Exception calling application: |<\{%reset%\}>|<\{%[a-z ]+%\}>|^error: |^\s*\d+ error[s]? occurred:\s*|^\s*\* |"
+    r"(?:creating|updating|deleting|reading) urn:\S+: "
+)
+
+
+def _words(message: str) -> str:
+    text = message
+    for _ in range(3):
+        text = _NOISE.sub("", text).strip()
+    return text.removeprefix("Exception calling application: ").strip()
+
+
+def _component(about: Any) -> str | None:
+    return str(about.urn).rsplit("::", 1)[-1] if _DYNAMIC in str(about.urn) else None
+
+
+def _operation(about: Any) -> str:
+    return str(getattr(about.op, "value", about.op))
+
+
+def _differs(about: Any) -> tuple[str, ...]:
+    old = _outputs(about.old)
+    new = _outputs(about.new) if _operation(about) in _LOOKS else _inputs(about.new)
+    names = []
+    for key in sorted(old.keys() | new.keys()):
+        if key.startswith("__") or old.get(key) == new.get(key):
+            continue
+        names.append(f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}")
+    return tuple(names) if old and new else ()
+
+
+def _outputs(state: Any) -> dict[str, Any]:
+    found = getattr(state, "outputs", None) if state is not None else None
+    return dict(found) if found else {}
+
+
+def _inputs(state: Any) -> dict[str, Any]:
+    found = getattr(state, "inputs", None) if state is not None else None
+    return dict(found) if found else {}
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {str(each)[:12]}" for key, each in value.items()) or "nothing"
+    return str(value)[:60]

@@ -1,0 +1,116 @@
+"""The reference stack as data: a CRM whose core stays in a private cloud, with elastic touchpoints in a public one.
+
+    public                               link      private
+    edge -> touchpoints -> touchpoints-db
+            synchronisation ------------> link --> core-proxy -> core -> core-db
+    monitoring: prometheus
+
+Implementation guides: core data in a private cloud, high-concurrency touchpoints in the public cloud, services
+released independently of each other.
+"""
+
+from __future__ import annotations
+
+from infra.topology import HIGH_CONCURRENCY, Arm, Component, Link, Topology, Zone
+
+
+def _touchpoints(arm: Arm, *after: str) -> Component:
+    return Component(
+        zone="public",
+        kind="touchpoints",
+        arm=arm,
+        after=after,
+        about=f"web, WeChat, shop and call centre; {arm} release",
+        size=HIGH_CONCURRENCY,
+    )
+
+
+def _worker(arm: Arm) -> Component:
+    return Component(
+        zone="public",
+        kind="synchronisation-worker",
+        arm=arm,
+        after=("touchpoints-stable",),
+        about=f"brings the {arm} release's events to the core",
+    )
+
+
+# The stable touchpoints lay the tables when they start; what reads those tables starts after them.
+_COMPONENTS = {
+    "touchpoints-db": Component(
+        zone="public", kind="postgres", about="touchpoints' store and outbox", data="personal"
+    ),
+    "core-db": Component(zone="private", kind="postgres", about="the core's database", data="core"),
+    "touchpoints-stable": _touchpoints("stable", "touchpoints-db"),
+    "touchpoints-candidate": _touchpoints("candidate", "touchpoints-stable"),
+    "sync-stable": _worker("stable"),
+    "sync-candidate": _worker("candidate"),
+    "sync-monitor": Component(
+        zone="public",
+        kind="synchronisation-monitor",
+        after=("touchpoints-stable",),
+        about="how late events are, read from the outbox",
+    ),
+    "edge": Component(
+        zone="public",
+        kind="edge",
+        about="identity, a breaker per channel, cohorts and weights",
+        size=HIGH_CONCURRENCY,
+    ),
+    "link": Component(zone="link", kind="tcp-proxy", about="carries TCP between the clouds; can be cut"),
+    "core-proxy": Component(zone="private", kind="core-proxy", about="lets the core's RPC through"),
+    "core": Component(zone="private", kind="tryton", after=("core-db",), about="the CRM core (Tryton)"),
+    "prometheus": Component(
+        zone="monitoring", kind="prometheus", about="metrics every second", data="operational"
+    ),
+}
+
+_SCRAPED = (
+    "edge",
+    "touchpoints-stable",
+    "touchpoints-candidate",
+    "sync-stable",
+    "sync-candidate",
+    "sync-monitor",
+    "link",
+    "core-proxy",
+)
+
+
+def _links() -> tuple[Link, ...]:
+    links = []
+    for arm in ("stable", "candidate"):
+        door, worker = f"touchpoints-{arm}", f"sync-{arm}"
+        links += [
+            Link(source="edge", target=door, role=arm, label=f"{arm} arm", data="personal"),
+            Link(source=door, target="touchpoints-db", role="database", data="personal"),
+            Link(source=worker, target="touchpoints-db", role="database", label="outbox", data="personal"),
+            Link(source=worker, target="link", role="core", label="events", data="personal"),
+        ]
+    return (
+        *links,
+        Link(
+            source="sync-monitor", target="touchpoints-db", role="database", label="outbox", data="behaviour"
+        ),
+        Link(source="link", target="core-proxy", role="upstream", data="personal"),
+        Link(source="core-proxy", target="core", role="upstream", label="JSON-RPC", data="core"),
+        Link(source="core", target="core-db", role="database", data="core"),
+        *(
+            Link(source="prometheus", target=name, role=f"scrape-{name}", data="operational")
+            for name in _SCRAPED
+        ),
+    )
+
+
+TOPOLOGY = Topology(
+    name="hybrid-crm",
+    about="A hybrid CRM: Tryton in a private zone, touchpoints in a public one",
+    zones={
+        "public": Zone(kind="public", about="high-concurrency touchpoints, elastic"),
+        "link": Zone(kind="link", about="the line between the clouds"),
+        "private": Zone(kind="private", about="core data"),
+        "monitoring": Zone(kind="monitoring", about="watches both"),
+    },
+    components=_COMPONENTS,
+    links=_links(),
+)

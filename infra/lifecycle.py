@@ -1,0 +1,170 @@
+"""A stack's life: brought up, changed by a release, looked at, taken down. Each change is one run of the program."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from huidu.foundation.errors import HuiduError, UsageError
+from huidu.foundation.workspace import Workspace
+from infra import hybrid_crm, stack_file
+from infra.desired import Desired, Release
+from infra.engine import Engine, News, Step, scratch
+from infra.lock import held
+from infra.program import program
+from infra.targets.local import edge, ground, proxies, site
+from infra.targets.local.secrets import PASSPHRASE
+from infra.targets.local.site import Site
+from infra.targets.local.target import LocalTarget
+from infra.targets.protocol import Health
+from infra.topology import Topology, load_topology
+
+ENGINE = "engine"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one run of the program did."""
+
+    steps: tuple[Step, ...]
+    standing: int
+    seconds: float
+
+    @property
+    def unchanged(self) -> int:
+        """How many components were left alone."""
+        touched = {step.component for step in self.steps if step.operation != "delete"}
+        return self.standing - len(touched)
+
+
+class Lifecycle:
+    """The stack of one workspace. `news` makes a listener for each run of the engine; `say` takes a line."""
+
+    def __init__(self, workspace: Workspace, news: Callable[[], News], say: Callable[[str], None]) -> None:
+        self.workspace = workspace
+        self._news = news
+        self._say = say
+
+    def up(self, topology: Path | None, watched: int | None) -> Change:
+        """Bring up what is wanted, or finish what was interrupted; unchanged components are left alone.
+
+        `watched`: the stack takes itself down when this process is gone (0: never). Raises HuiduError.
+        """
+        wanted = load_topology(topology) if topology else None
+        self.workspace.ensure_writable()
+        with held(self.workspace.home, "up"):
+            return self._bring_about(self._wanted(wanted), watched)
+
+    def release(self, change: Callable[[Desired], Desired], action: str) -> Change:
+        """Run the program with another desired state of the releases. Raises HuiduError."""
+        with held(self.workspace.home, action):
+            return self._bring_about(change(self.desired()), None)
+
+    def preview(self, topology: Path | None) -> tuple[Step, ...]:
+        """What `up` would do; nothing is changed. Raises HuiduError."""
+        wanted = load_topology(topology) if topology else None
+        with held(self.workspace.home, "preview"), scratch() as folder:
+            desired = self._wanted(wanted)
+            stands = site.desired_file(self.workspace).exists() and site.supervisor(self.workspace).alive()
+            stack = ground.plan(self.workspace, desired, None if stands else folder / "secrets")
+            engine = self._engine(stack, None if stands else folder)
+            news = self._news()
+            engine.preview(program(desired, LocalTarget(stack)), news)
+            return tuple(news.steps)
+
+    def drift(self) -> tuple[Step, ...]:
+        """What stands otherwise than it was brought up; nothing is changed. Raises HuiduError."""
+        self.desired()
+        with held(self.workspace.home, "drift"):
+            news = self._news()
+            self._engine(site.load(self.workspace)).drift(news)
+            return tuple(news.found)
+
+    def down(self, keep_data: bool, take_over: bool) -> bool:
+        """Take everything down; whether there was anything. Raises HuiduError."""
+        if not site.root(self.workspace).exists() and not self.workspace.stack_file.exists():
+            return False
+        with held(self.workspace.home, "down", take_over):
+            stack_file.remove(self.workspace)
+            try:
+                engine = self._engine(site.load(self.workspace))
+                if engine.exists and site.supervisor(self.workspace).alive():
+                    engine.destroy(self._news())
+            except HuiduError as error:
+                # What the engine cannot end is ended below, through the supervisor and the recorded processes.
+                self._say(f"the engine could not take all of it down ({error.what}); doing it without")
+            ground.clear(self.workspace, keep_data)
+        return True
+
+    def status(self) -> tuple[Health, ...]:
+        """Every component that should stand, as it is now. Raises HuiduError where there is no stack."""
+        desired = self.desired()
+        return LocalTarget(site.load(self.workspace)).health(desired)
+
+    def desired(self) -> Desired:
+        """What is wanted. Raises UsageError where no stack was brought up."""
+        found = Desired.read(site.desired_file(self.workspace))
+        if found is None or not (site.root(self.workspace) / "site.json").exists():
+            raise UsageError(
+                "no stack stands here",
+                where=str(self.workspace.home),
+                remedy="run `huidu stack up`, or set HUIDU_HOME to the stack's folder",
+            )
+        return found
+
+    def _wanted(self, topology: Topology | None) -> Desired:
+        found = Desired.read(site.desired_file(self.workspace))
+        if found is not None:
+            return found if topology is None else found.model_copy(update={"topology": topology})
+        chosen = topology or hybrid_crm.TOPOLOGY
+        created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        return Desired(topology=chosen, stable=Release(version=chosen.release), created=created)
+
+    def _bring_about(self, desired: Desired, watched: int | None) -> Change:
+        begun = time.monotonic()
+        stack = ground.lay(self.workspace, desired)
+        if watched is not None:
+            ground.watch_over(self.workspace, watched)
+        target = LocalTarget(stack)
+        news = self._news()
+        self._engine(stack).up(program(desired, target), news)
+        stack_file.write(self.workspace, desired, target)
+        return Change(tuple(news.steps), len(desired.standing()), time.monotonic() - begun)
+
+    def _engine(self, stack: Site, folder: Path | None = None) -> Engine:
+        home = folder or site.root(stack.workspace) / "pulumi"
+        return Engine(
+            folder=home,
+            cli=stack.program("pulumi").path,
+            passphrase_file=stack.secrets.path(PASSPHRASE),
+            environment=LocalTarget(stack).environment(),
+            python=sys.executable,
+            record=home / ENGINE if folder else site.record_file(stack.workspace, ENGINE),
+        )
+
+
+def candidate_share(route_file: Path) -> float:
+    """The largest share (0 to 1) that a cohort's route gives the candidate; 0 where there is no route file."""
+    try:
+        resources = json.loads(route_file.read_text(encoding="utf-8"))["resources"]
+    except (OSError, ValueError, KeyError):
+        return 0.0
+    mine = {edge.cluster("candidate", cohort) for cohort in edge.COHORTS}
+    share = 0.0
+    for route in (route for host in resources[0]["virtual_hosts"] for route in host["routes"]):
+        clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
+        total = sum(each["weight"] for each in clusters)
+        candidate = sum(each["weight"] for each in clusters if each["name"] in mine)
+        share = max(share, candidate / total if total else 0.0)
+    return share
+
+
+def route_file(workspace: Workspace, topology: Topology) -> Path:
+    """The file in which the edge's weights stand."""
+    door = next(name for name, _ in topology.of("edge"))
+    return site.root(workspace) / door / proxies.ROUTE_FILE

@@ -1,0 +1,26 @@
+"""The Pulumi program: a topology becomes resources, one per component, in dependency order, through a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pulumi
+
+from infra.desired import Desired
+from infra.targets.protocol import Target
+
+
+def program(desired: Desired, target: Target) -> Callable[[], None]:
+    """The inline program for the Automation API (and for Pulumi's mocks)."""
+
+    def run() -> None:
+        declared: dict[str, pulumi.Resource] = {}
+        for name in desired.standing():
+            after = [declared[each] for each in desired.topology.components[name].after if each in declared]
+            declared[name] = target.declare(name, after)
+        pulumi.export("topology", desired.topology.name)
+        pulumi.export("target", target.name)
+        pulumi.export("stable", desired.stable.version)
+        pulumi.export("candidate", desired.candidate.version if desired.candidate else None)
+
+    return run

@@ -1,0 +1,69 @@
+"""The CRM core: Tryton's server, with the database and the user that synchronisation logs in as."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from infra.targets.local import postgres
+from infra.targets.local.probe import Http
+from infra.targets.local.process import Process
+from infra.targets.local.python import ENVIRONMENT, run_once
+from infra.targets.local.secrets import CORE_ADMIN, CORE_SYNC
+from infra.targets.local.site import HOST, Site
+from infra.toolchain import tryton
+
+PORTS = ("",)
+DATABASE = tryton.DATABASE
+SYNC_USER = "sync"
+_PREPARE_SECONDS = 300.0
+
+
+def configuration(site: Site, name: str) -> str:
+    """trytond.conf; the password stands in the file it names."""
+    database = site.upstream(name, "database")
+    uri = f"postgresql://{tryton.ROLE}@{HOST}:{site.port(database)}/?passfile={postgres.passfile(site, database)}"
+    return f"""[database]
+uri = {uri}
+path = {site.folder(name) / "attachments"}
+list = False
+[web]
+listen = {site.address(name)}
+[cache]
+clean_timeout = 0
+[session]
+timeout = 86400
+""".replace("%", "%%")
+
+
+def process(site: Site, name: str) -> Process:
+    """trytond on its own port."""
+    version = site.program("trytond").version
+    return Process(
+        command=(str(site.program("trytond").path), "-c", str(_config(site, name)), "-d", DATABASE),
+        address=f"http://{site.address(name)}",
+        version=version,
+        probe=Http(
+            f"http://{site.address(name)}/{DATABASE}/rpc/",
+            body='{"method": "common.server.version", "params": [], "id": 0}',
+        ),
+        environment=ENVIRONMENT,
+        files={"trytond.conf": configuration(site, name)},
+        ready_seconds=90,
+    )
+
+
+def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
+    """Bring the database up to its modules and set this stack's passwords. Raises HuiduError."""
+    command = [
+        *(sys.executable, "-m", "crm.core.prepare", "--config", str(_config(site, name))),
+        *("--database", DATABASE, "--sync-user", SYNC_USER),
+        *("--admin-password-file", str(site.secrets.path(CORE_ADMIN))),
+        *("--sync-password-file", str(site.secrets.path(CORE_SYNC))),
+    ]
+    run_once(name, "preparing the core", command, _PREPARE_SECONDS)
+
+
+def _config(site: Site, name: str) -> Path:
+    return site.folder(name) / "trytond.conf"

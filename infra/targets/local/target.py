@@ -1,0 +1,129 @@
+"""The local target: components as processes of this machine, declared, described and looked at."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+import pulumi
+from pulumi.dynamic import Resource
+
+from huidu.model.stack import CohortRoute, Component, Customers, Edge, Link, Releases, Stack, Tokens
+from infra.desired import Desired
+from infra.targets.local import edge, kinds, provider, proxies, site
+from infra.targets.local.secrets import TESTERS, TOKEN_KEY
+from infra.targets.local.site import Site
+from infra.targets.local.supervisor import State
+from infra.targets.protocol import Health
+
+
+class LocalComponent(Resource, module="huidu", name="Component"):
+    """One supervised process in Pulumi's state."""
+
+
+class LocalTarget:
+    """The stack of one workspace on this machine."""
+
+    name = "local"
+
+    def __init__(self, stack: Site) -> None:
+        self.site = stack
+
+    def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        """A resource over supervisor."""
+        return LocalComponent(
+            provider.LocalProvider(),
+            component,
+            {**provider.inputs(self.site, component), "state": provider.RUNNING},
+            pulumi.ResourceOptions(depends_on=list(after)),
+        )
+
+    def environment(self) -> Mapping[str, str]:
+        """The interpreter the dynamic provider runs in."""
+        return {"PULUMI_PYTHON_CMD": sys.executable, "PYTHONSAFEPATH": "1", "HUIDU_PARENT": str(os.getpid())}
+
+    def describe(self, desired: Desired) -> Stack:
+        """stack.json."""
+        stack, topology = self.site, desired.topology
+        door = next(name for name, _ in topology.of("edge"))
+        standing = desired.standing()
+        processes = {name: kinds.of(stack, name).process(stack, name) for name in standing}
+        return Stack(
+            name=topology.name,
+            target=self.name,
+            created=desired.created,
+            edge=Edge(
+                url=f"http://{stack.address(door)}",
+                admin=f"http://{stack.address(door, 'admin')}",
+                route_file=stack.folder(door) / proxies.ROUTE_FILE,
+                route_config=edge.ROUTE_CONFIG,
+                testers_header=edge.TESTERS_HEADER,
+                testers_secret_file=stack.secrets.path(TESTERS),
+            ),
+            cohorts={
+                cohort: CohortRoute(
+                    route=edge.route(cohort),
+                    stable=edge.cluster("stable", cohort),
+                    candidate=edge.cluster("candidate", cohort),
+                )
+                for cohort in edge.COHORTS
+            },
+            prometheus=self._address("prometheus"),
+            core=self._address("tryton"),
+            tokens=Tokens(
+                key_file=stack.secrets.path(TOKEN_KEY), issuer=proxies.ISSUER, audience=proxies.AUDIENCE
+            ),
+            customers=Customers(count=topology.customers.count, high=topology.customers.high),
+            releases=Releases(
+                stable=desired.stable.version,
+                candidate=desired.candidate.version if desired.candidate else None,
+            ),
+            components=tuple(
+                Component(
+                    name=name,
+                    zone=topology.components[name].zone,
+                    kind=topology.components[name].kind,
+                    address=process.address,
+                    version=process.version,
+                    about=topology.components[name].about,
+                )
+                for name, process in processes.items()
+            ),
+            links=tuple(
+                Link(source=each.source, target=each.target, label=each.label)
+                for each in topology.links
+                if each.source in processes and each.target in processes
+            ),
+        )
+
+    def health(self, desired: Desired) -> tuple[Health, ...]:
+        """Supervisor's word and a look from outside, all components at once."""
+        states = site.supervisor(self.site.workspace).states()
+        names = desired.standing()
+        with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:
+            return tuple(pool.map(lambda name: self._look(name, states.get(name)), names))
+
+    def _look(self, name: str, state: State | None) -> Health:
+        process = kinds.of(self.site, name).process(self.site, name)
+        if state is None:
+            problem = "not there"
+        elif state.state not in ("RUNNING", "STARTING"):
+            problem = state.state.lower() + (f": {state.remark}" if state.remark else "")
+        else:
+            problem = process.probe.look()
+        return Health(
+            name=name,
+            zone=self.site.desired.topology.components[name].zone,
+            healthy=not problem,
+            problem=problem,
+            address=process.address,
+            version=process.version,
+            seconds=state.seconds if state and state.pid else None,
+        )
+
+    def _address(self, kind: str) -> str:
+        topology = self.site.desired.topology
+        name = next((name for name, each in topology.components.items() if each.kind == kind), None)
+        return f"http://{self.site.address(name)}" if name else ""

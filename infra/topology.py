@@ -1,0 +1,283 @@
+"""What a hybrid stack is made of, as data: zones, components, links, sizes, classes of data.
+
+A topology is a Python value (`hybrid_crm.TOPOLOGY`), a YAML file, or a Python file with a `TOPOLOGY`. A YAML
+file may say `extends: hybrid-crm` and give only what differs; `null` takes a component away. Nothing here knows
+where a stack will stand: that is a target's business.
+"""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from huidu.foundation.document import line_of, parse_document
+from huidu.foundation.errors import ConfigError
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+ZoneKind = Literal["public", "private", "link", "monitoring"]
+Arm = Literal["stable", "candidate"]
+Data = Literal["core", "personal", "behaviour", "operational", "none"]
+"""Classes of data a component keeps or a link carries. `core`: the customer master, orders, contracts.
+`personal`: identifies a customer. `behaviour`: what he did. `operational`: metrics, health."""
+
+Kind = Literal[
+    "edge",
+    "touchpoints",
+    "postgres",
+    "synchronisation-worker",
+    "synchronisation-monitor",
+    "tcp-proxy",
+    "core-proxy",
+    "tryton",
+    "prometheus",
+]
+
+# What each kind cannot do without: the roles its links must fill.
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "edge": ("stable",),
+    "touchpoints": ("database",),
+    "synchronisation-worker": ("database", "core"),
+    "synchronisation-monitor": ("database",),
+    "tcp-proxy": ("upstream",),
+    "core-proxy": ("upstream",),
+    "tryton": ("database",),
+    "postgres": (),
+    "prometheus": (),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Size(_Part):
+    """What one component is given where a target can give it; the local target shares the machine.
+
+    Implementation guides: 4 cores / 8 GB at least, 8 / 16 for high concurrency.
+    """
+
+    cores: float = Field(default=4, gt=0)
+    memory_gb: float = Field(default=8, gt=0)
+
+
+HIGH_CONCURRENCY = Size(cores=8, memory_gb=16)
+
+
+class Zone(_Part):
+    """A place with its own exposure. `region`: where its data lies, for residency (targets read it)."""
+
+    kind: ZoneKind
+    region: str = ""
+    about: str = ""
+
+
+class Component(_Part):
+    """One process or workload.
+
+    `arm`: set for what exists once per release. `after`: components that must be healthy before this one starts.
+    """
+
+    zone: Name
+    kind: Kind
+    about: str = ""
+    arm: Arm | None = None
+    after: tuple[Name, ...] = ()
+    size: Size = Size()
+    data: Data = "none"
+
+
+class Link(_Part):
+    """`source` calls `target`, which it knows as `role`."""
+
+    source: Name
+    target: Name
+    role: Name
+    label: str = ""
+    data: Data = "none"
+
+
+class Customers(_Part):
+    """Seeded customers c-000001 .. c-<count>; the first `high` of them are of high value."""
+
+    count: int = Field(default=5000, ge=1, le=1_000_000)
+    high: int = Field(default=1000, ge=0)
+
+
+class Topology(_Part):
+    """A whole stack, without its releases' versions."""
+
+    extends: str | None = None
+    name: Name
+    about: str = ""
+    release: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
+    customers: Customers = Customers()
+    zones: dict[Name, Zone]
+    components: dict[Name, Component]
+    links: tuple[Link, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _extend(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("extends"), str):
+            # Whole from here on: what is kept of it must not be merged a second time.
+            return _merge(_base(value["extends"]), value | {"extends": None})
+        return value
+
+    def of(self, kind: Kind) -> Iterator[tuple[str, Component]]:
+        """Name and component of each of that kind, in the order written."""
+        return ((name, each) for name, each in self.components.items() if each.kind == kind)
+
+    def target(self, source: str, role: str) -> str | None:
+        """The component that `source` knows as `role`, or None."""
+        return next((each.target for each in self.links if (each.source, each.role) == (source, role)), None)
+
+    def standing(self, candidate: bool) -> tuple[str, ...]:
+        """Names of what should stand, each after what it must wait for; the candidate's arm only with `candidate`."""
+        order: list[str] = []
+        for name in self.components:
+            _visit(self, name, order, ())
+        return tuple(name for name in order if candidate or self.components[name].arm != "candidate")
+
+
+def _visit(topology: Topology, name: str, order: list[str], path: tuple[str, ...]) -> None:
+    if name in order or name in path:
+        return
+    for before in topology.components[name].after:
+        _visit(topology, before, order, (*path, name))
+    order.append(name)
+
+
+def _base(name: str) -> dict[str, Any]:
+    from infra import hybrid_crm  # the reference stack is itself made of these types
+
+    if name != hybrid_crm.TOPOLOGY.name:
+        raise ValueError(f"no topology {name!r} to extend; there is {hybrid_crm.TOPOLOGY.name!r}")
+    return hybrid_crm.TOPOLOGY.model_dump(mode="json")
+
+
+def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """`change` over `base`, mapping by mapping; null takes a key away, anything else replaces."""
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+Place = tuple[int | str, ...]
+
+
+def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    """What does not hang together: where, what, and what was expected. Nothing where all is well."""
+    names = ", ".join(topology.components)
+    for name, component in topology.components.items():
+        place: Place = ("components", name)
+        if component.zone not in topology.zones:
+            yield (*place, "zone"), f"unknown zone {component.zone!r}", f"one of {', '.join(topology.zones)}"
+            continue
+        if component.data == "core" and topology.zones[component.zone].kind != "private":
+            # Implementation guides: core data stays in the private cloud.
+            yield (*place, "data"), f"{name} keeps core data outside a private zone", "a private zone"
+        for index, before in enumerate(component.after):
+            if before not in topology.components:
+                yield (*place, "after", index), f"unknown component {before!r}", f"one of {names}"
+                return
+    for index, link in enumerate(topology.links):
+        for end in ("source", "target"):
+            if getattr(link, end) not in topology.components:
+                yield ("links", index, end), f"unknown component {getattr(link, end)!r}", f"one of {names}"
+                return
+    yield from _missing(topology)
+    yield from _crossing(topology)
+    yield from _cycles(topology)
+    if topology.customers.high > topology.customers.count:
+        yield ("customers", "high"), "more high-value customers than customers", "at most `count`"
+
+
+def _missing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    edges = [name for name, _ in topology.of("edge")]
+    if len(edges) != 1:
+        yield ("components",), f"{len(edges)} components of the kind edge", "exactly one"
+    for name, component in topology.components.items():
+        for role in ROLES[component.kind]:
+            if topology.target(name, role) is None:
+                yield (
+                    ("components", name),
+                    f"{name} has no link with the role {role!r}",
+                    f"a link: source {name}, role {role}",
+                )
+    for kind in ("touchpoints", "synchronisation-worker"):
+        arms = sorted(each.arm or "none" for _, each in topology.of(kind))
+        if arms != sorted(get_args(Arm)) and (arms or kind == "touchpoints"):
+            yield ("components",), f"arms of the kind {kind}: {', '.join(arms) or 'none'}", "one per arm"
+
+
+def _crossing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    for index, link in enumerate(topology.links):
+        ends = (topology.components[link.source].zone, topology.components[link.target].zone)
+        kinds = tuple(topology.zones[zone].kind for zone in ends if zone in topology.zones)
+        if kinds in {("public", "private"), ("private", "public")}:
+            yield (
+                ("links", index),
+                f"{link.source} reaches {link.target} across the clouds without a link zone between",
+                "a component in a zone of the kind link",
+            )
+
+
+def _cycles(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    done: list[str] = []
+    for name in topology.standing(candidate=True):
+        for index, before in enumerate(topology.components[name].after):
+            if before not in done:
+                yield (
+                    ("components", name, "after", index),
+                    f"{name} and {before} wait for each other",
+                    "no circle",
+                )
+                return
+        done.append(name)
+
+
+def load_topology(path: Path) -> Topology:
+    """The topology in a YAML file, or the `TOPOLOGY` of a Python file. Raises ConfigError with file and line."""
+    if path.suffix == ".py":
+        return _from_python(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", file=path, remedy="check the path") from None
+    topology = parse_document(text, Topology, path)
+    for place, what, expected in problems(topology):
+        line = line_of(yaml.compose(text, Loader=yaml.SafeLoader), place)
+        raise ConfigError(what, file=path, line=line, expected=expected)
+    return topology
+
+
+def _from_python(path: Path) -> Topology:
+    if not path.is_file():
+        raise ConfigError("no such file", file=path, remedy="check the path")
+    try:
+        topology = runpy.run_path(str(path)).get("TOPOLOGY")
+    except Exception as error:  # the user's own code
+        trace = error.__traceback__
+        line = None
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == str(path):
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        raise ConfigError(f"{type(error).__name__}: {error}", file=path, line=line) from None
+    if not isinstance(topology, Topology):
+        raise ConfigError("has no TOPOLOGY", file=path, expected="TOPOLOGY = infra.topology.Topology(...)")
+    for place, what, expected in problems(topology):
+        where = ".".join(str(part) for part in place)
+        raise ConfigError(f"{where}: {what}", file=path, expected=expected)
+    return topology
