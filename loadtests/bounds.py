@@ -1,0 +1,100 @@
+"""How sure: one-sided bounds for ratios measured under load, where neighbours are correlated.
+
+Requests in a queue wait for the same things, so the textbook bound covers 51 to 70 % instead of 95. Batch
+means do not assume independence of requests, only of batches; where batches hardly vary they say nothing,
+and the exact binomial bound, which is never of width 0, takes over: the wider of the two always rules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`value` as measured; with 95 % confidence not above `high`, and with 95 % not below `low`."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch: `total` (of events, or of seconds) over `number` requests."""
+
+    total: float
+    number: int
+
+
+def gather(batches: Sequence[Batch], wanted: int) -> tuple[Batch, ...]:
+    """Neighbouring bins joined to `wanted` batches or more, each as long as can be; fewer of fewer bins."""
+    size = max(1, len(batches) // wanted)
+    joined = [batches[at : at + size] for at in range(0, len(batches), size)]
+    if len(joined) > 1 and len(joined[-1]) < size:
+        joined[-2:] = [[*joined[-2], *joined[-1]]]
+    return tuple(
+        Batch(sum(each.total for each in group), sum(each.number for each in group)) for group in joined
+    )
+
+
+def lag_correlation(batches: Sequence[Batch]) -> float:
+    """Correlation of a batch's mean with the next one's (-1 to 1; 0 where they do not vary)."""
+    means = np.array([each.total / each.number for each in batches if each.number])
+    if len(means) < 3 or np.ptp(means) == 0:
+        return 0.0
+    centred = means - means.mean()
+    return float((centred[:-1] * centred[1:]).sum() / (centred**2).sum())
+
+
+def exact(events: int, number: int) -> Bounds:
+    """Bounds of events / number (number > 0) where events are independent: Clopper and Pearson 1934."""
+    alpha = 1 - CONFIDENCE
+    high = 1.0 if events == number else float(special.betaincinv(events + 1, number - events, 1 - alpha))
+    low = 0.0 if events == 0 else float(special.betaincinv(events, number - events + 1, alpha))
+    return Bounds(events / number, low, high)
+
+
+def share(batches: Sequence[Batch]) -> Bounds | None:
+    """Bounds of sum(total) / sum(number), totals counting events (0 <= total <= number); None of none."""
+    number = sum(each.number for each in batches)
+    if number == 0:
+        return None
+    value, half = _ratio(batches)
+    counted = exact(round(sum(each.total for each in batches)), number)
+    return Bounds(value, max(0.0, min(counted.low, value - half)), min(1.0, max(counted.high, value + half)))
+
+
+def mean(batches: Sequence[Batch], squares: float) -> Bounds | None:
+    """Bounds of the mean; `squares`: sum of the squared values, for the bound of independent requests."""
+    number = sum(each.number for each in batches)
+    if number < 2:
+        return None
+    value, half = _ratio(batches)
+    spread = max(0.0, squares / number - value * value)
+    half = max(half, float(special.stdtrit(number - 1, CONFIDENCE)) * math.sqrt(spread / (number - 1)))
+    return Bounds(value, value - half, value + half)
+
+
+def _ratio(batches: Sequence[Batch]) -> tuple[float, float]:
+    """The ratio, and half the width of its 95 % one-sided interval by Student over the batches' residuals."""
+    number = sum(each.number for each in batches)
+    value = sum(each.total for each in batches) / number
+    many = len(batches)
+    if many < 2:
+        return value, math.inf
+    residuals = sum((each.total - value * each.number) ** 2 for each in batches)
+    half = float(special.stdtrit(many - 1, CONFIDENCE)) * math.sqrt(residuals * many / (many - 1)) / number
+    return value, half
+
+
+def needed(allowed: float) -> int:
+    """How many requests, none of them bad, prove with 95 % confidence that fewer than `allowed` are."""
+    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-allowed)) if 0 < allowed < 1 else 1

@@ -1,0 +1,23 @@
+"""One rule, what it measured and what it allows: the sentence a verdict is made of."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["kept", "broken", "unproved", "invalid", "noted"]
+
+
+class Check(BaseModel):
+    """`kept` and `broken` are proved. `unproved`: too little evidence. `invalid`: the run itself is none.
+    `noted`: said, and decides nothing. `scope`: "all", a channel, or "generator"."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: str
+    scope: str
+    state: State
+    measured: float | None
+    allowed: float | None
+    sentence: str

@@ -1,0 +1,249 @@
+"""Do: walks the schedule, one greenlet per arrival, and lets nothing the server does delay an arrival.
+
+Runs inside Locust, as the only task of its only user, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import gevent  # type: ignore[import-untyped]
+
+from loadtests.customers import Customers
+from loadtests.journeys.catalogue import CATALOGUE
+from loadtests.journeys.http import http
+from loadtests.plan import ChannelPlan, Plan
+from loadtests.recorder import Pulse, Recorder
+from loadtests.schedule import arrivals, merged
+from loadtests.session import Session, SessionPool
+from loadtests.steal import StealMeter
+from loadtests.visit import Customer, StepFailed, Visit
+
+PULSE_SECONDS = 1.0
+_BURST = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    due: float
+    place: int
+    channel: ChannelPlan
+    journey: str
+    customer: Customer | None
+
+
+class Driver:
+    """One worker's part of a run. `zero`: monotonic second at which the window begins."""
+
+    def __init__(self, plan: Plan, worker: int, file: Path) -> None:
+        self._plan = plan
+        self._worker = worker
+        self._recorder = Recorder(file, worker, os.getpid(), plan.buckets(), plan.bin)
+        self._pool = SessionPool(plan.host, plan.timeout, plan.in_flight)
+        self._customers = Customers(plan.tokens, plan.population) if plan.tokens else None
+        self._channels = {each.name: each for each in plan.channels}
+        # Reproducible, not secret.
+        self._rng = random.Random(f"{plan.seed}/{worker}/visits")
+        self._open: dict[gevent.Greenlet, _Arrival] = {}
+        self._zero = 0.0
+        self._stopped = False
+        self._last = (0.0, 0.0)
+        self._busy_from = 0.0
+        self._busy = 0.0
+        self._steal = StealMeter()
+        self._cut = False
+
+    def stop(self) -> None:
+        """No more arrivals; what is open may end. The recording says `interrupted`, unless it was endless."""
+        self._stopped = True
+
+    def run(self, zero: float, alive: Callable[[], bool]) -> None:
+        """Offer everything, drain, write the last line. `alive`: whether somebody still wants the run."""
+        self._zero = zero
+        gc.collect()
+        gc.freeze()  # a collection over what Locust imported would stop the schedule for tens of milliseconds
+        self._last = (time.monotonic(), time.process_time())
+        self._busy_from = time.monotonic()
+        pulse = gevent.spawn(self._pulses, alive)
+        try:
+            complete = self._offer()
+            self._drain()
+        except gevent.GreenletExit:
+            # Locust was told to end at once: what is open will never be known.
+            self._censor()
+            complete = False
+        pulse.kill()
+        self._flush()
+        self._recorder.close(interrupted=not complete)
+        self._pool.close()
+
+    def _offer(self) -> bool:
+        plan = self._plan
+        end = plan.duration if plan.duration is not None else float("inf")
+        streams = (
+            (
+                channel.name,
+                arrivals(
+                    plan.intensity(channel),
+                    end,
+                    warmup=plan.warmup,
+                    style=plan.arrivals,
+                    seed=f"{plan.seed}/{channel.name}",
+                    worker=self._worker,
+                    workers=plan.workers,
+                ),
+            )
+            for channel in plan.channels
+        )
+        burst = 0
+        for due, name in merged(streams):
+            wait = self._zero + due - time.monotonic()
+            if wait > 0 or burst >= _BURST:
+                self._sleep_until(self._zero + due)
+                burst = 0
+            burst += 1
+            if self._stopped:
+                return plan.duration is None
+            self._arrive(due, self._channels[name])
+        self._sleep_until(self._zero + end)
+        return not self._stopped
+
+    def _sleep_until(self, moment: float) -> None:
+        """In naps, so that being stopped is noticed; always lets other greenlets run."""
+        while True:
+            wait = moment - time.monotonic()
+            gevent.sleep(min(max(wait, 0.0), 0.5))
+            if wait <= 0.5 or self._stopped:
+                return
+
+    def _arrive(self, due: float, channel: ChannelPlan) -> None:
+        place = self._recorder.bin(due)
+        tally = self._recorder.tally(place, channel.name)
+        tally.planned += 1
+        customer, journey = self._draw(channel)
+        session = self._pool.borrow()
+        if session is None:
+            tally.dropped += 1
+            return
+        arrival = _Arrival(due, place, channel, journey, customer)
+        greenlet = gevent.Greenlet(self._visit, arrival, session)
+        self._count_busy()
+        self._open[greenlet] = arrival
+        greenlet.start()
+
+    def _draw(self, channel: ChannelPlan) -> tuple[Customer | None, str]:
+        if channel.http:
+            return None, "http"
+        known = self._rng.random() >= channel.anonymous
+        names = [name for name in channel.journeys if known or not CATALOGUE[name].known]
+        journey = self._rng.choices(names, [channel.journeys[name] for name in names])[0]
+        return (self._customers.draw(self._rng) if known and self._customers else None), journey
+
+    def _visit(self, arrival: _Arrival, session: Session) -> None:
+        channel, due = arrival.channel, self._zero + arrival.due
+        first = True
+
+        def stopwatch(step: str, sent: float, done: float, failure: str | None) -> None:
+            nonlocal first
+            seconds = done - (due if first else sent)
+            first = False
+            if failure is not None:
+                # Never answered as it must be: as slow as one that was not answered at all.
+                seconds = max(seconds, self._plan.timeout)
+            self._recorder.request(arrival.place, channel.name, arrival.journey, step, seconds, failure)
+
+        visit = Visit(
+            exchange=session,
+            stopwatch=stopwatch,
+            monotonic=time.monotonic,
+            pause=lambda: self._think(channel.think),
+            rng=self._rng,
+            customer=arrival.customer,
+        )
+        self._recorder.lag(arrival.place, max(0.0, time.monotonic() - due))
+        failure: str | None = None
+        known = True
+        try:
+            if channel.http:
+                http(visit, channel.http)
+            else:
+                CATALOGUE[arrival.journey].run(visit)
+        except StepFailed as error:
+            failure = str(error)
+        except gevent.GreenletExit:
+            failure, known = "still open when the drain was over", not self._cut
+        except Exception as error:  # a journey's mistake must not pass as an answer, nor end the run
+            failure = f"the journey could not read the answer: {type(error).__name__}: {error}"[:160]
+            session.close()
+        finally:
+            self._count_busy()
+            self._open.pop(gevent.getcurrent(), None)
+            self._pool.give_back(session)
+        self._end(arrival, visit, first, due, failure, known)
+
+    def _end(
+        self, arrival: _Arrival, visit: Visit, nothing_yet: bool, due: float, failure: str | None, known: bool
+    ) -> None:
+        tally = self._recorder.tally(arrival.place, arrival.channel.name)
+        if not known:
+            tally.censored += 1
+            return
+        visit.finish(failure)
+        if failure is not None and nothing_yet and not visit.started:
+            self._recorder.journey_failed(arrival.place, arrival.channel.name, arrival.journey, failure)
+        tally.ok += failure is None
+        tally.failed += failure is not None
+        seconds = time.monotonic() - due
+        if failure is not None:
+            seconds = max(seconds, self._plan.timeout)
+        self._recorder.request(arrival.place, arrival.channel.name, arrival.journey, "", seconds, failure)
+
+    def _think(self, mean: float) -> None:
+        if mean > 0:
+            # Never longer than the drain allows for.
+            gevent.sleep(min(self._rng.expovariate(1 / mean), 6 * mean))
+
+    def _drain(self) -> None:
+        end = time.monotonic() + self._plan.drain
+        while self._open and time.monotonic() < end:
+            gevent.sleep(0.02)
+        gevent.killall(list(self._open), timeout=5)
+
+    def _censor(self) -> None:
+        self._cut = True
+        gevent.killall(list(self._open), timeout=5)
+        for arrival in self._open.values():  # killed before its first step: it never ran to count itself
+            self._recorder.tally(arrival.place, arrival.channel.name).censored += 1
+        self._open.clear()
+
+    def _pulses(self, alive: Callable[[], bool]) -> None:
+        while True:
+            gevent.sleep(PULSE_SECONDS)
+            self._flush()
+            if not alive():
+                self._stopped = True
+
+    def _flush(self) -> None:
+        now, cpu = time.monotonic(), time.process_time()
+        self._count_busy()
+        pulse = Pulse(
+            t=round(now - self._zero, 6),
+            seconds=round(now - self._last[0], 6),
+            cpu=round(cpu - self._last[1], 6),
+            steal=self._steal.read(),
+            in_flight=len(self._open),
+            busy=round(self._busy, 6),
+        )
+        self._last, self._busy = (now, cpu), 0.0
+        self._recorder.flush(pulse)
+
+    def _count_busy(self) -> None:
+        now = time.monotonic()
+        self._busy += len(self._open) * (now - self._busy_from)
+        self._busy_from = now

@@ -1,0 +1,190 @@
+"""Is it evidence: the rules by which a run says nothing about the target. Pure.
+
+Each rule is about the generator, never about what the server answered: a saturated generator measures
+itself, and reads as a slow server or, worse, as a fast one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from loadtests.checks import Check
+from loadtests.plan import Plan
+from loadtests.recorder import Pulse
+from loadtests.recording import Recording
+
+# A single pulse is noise of the scheduler; the generator is judged over five seconds.
+CPU_WINDOW_SECONDS = 5.0
+# Pulses come every second; a worker that says nothing for longer stood still (stopped, swapped, starved).
+GAP_SECONDS = 2.5
+SCOPE = "generator"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """How a worker's process ended: its exit code, negative for a signal; None where it had to be killed."""
+
+    worker: int
+    exit_code: int | None
+    note: str = ""
+
+
+def check_health(
+    plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str = ""
+) -> list[Check]:
+    """All rules. `stopped`: why the parent ended the run early, "" where it did not."""
+    checks = [_lag(plan, recording)]
+    if stopped:
+        checks.append(_invalid("interrupted", None, None, f"the run was ended early: {stopped}"))
+    for worker in range(plan.workers):
+        checks += _reports(worker, recording, ends)
+        pulses = recording.pulses.get(worker, [])
+        checks += _cpu(plan, worker, pulses)
+        checks += _gaps(worker, pulses)
+    checks += _steal(plan, recording)
+    checks += _accounting(plan, recording)
+    return checks
+
+
+def cpu_max(pulses: Sequence[Pulse]) -> float | None:
+    """The busiest five seconds of the window, as a share of one core."""
+    return _busiest([(each.seconds, each.cpu) for each in pulses if each.t > 0])
+
+
+def _busiest(samples: Sequence[tuple[float, float]]) -> float | None:
+    best: float | None = None
+    for start in range(len(samples)):
+        seconds = amount = 0.0
+        for length, used in samples[start:]:
+            seconds, amount = seconds + length, amount + used
+            if seconds >= CPU_WINDOW_SECONDS * 0.98:
+                best = max(best or 0.0, amount / seconds)
+                break
+    return best
+
+
+def _lag(plan: Plan, recording: Recording) -> Check:
+    lags, allowed = recording.lags(), plan.health.lag_p99
+    p99 = lags.quantile(0.99, plan.buckets())
+    if p99 is None:
+        return _invalid("schedule lag", None, allowed, "no visit was sent at all")
+    late = lags.above(allowed, plan.buckets())
+    text = f"schedule lag p99 {p99 * 1000:.1f} ms, allowed {allowed * 1000:g} ms"
+    if late > 0.01 * lags.number:
+        return _invalid(
+            "schedule lag", p99, allowed, f"{text}: the generator sent {late} of {lags.number} visits late"
+        )
+    return Check(rule="schedule lag", scope=SCOPE, state="kept", measured=p99, allowed=allowed, sentence=text)
+
+
+def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd]) -> list[Check]:
+    end = next((each for each in ends if each.worker == worker), WorkerEnd(worker, None, "was never started"))
+    checks = []
+    if worker not in recording.finals:
+        how = end.note or (
+            f"killed by signal {-end.exit_code}"
+            if end.exit_code is not None and end.exit_code < 0
+            else f"exit code {end.exit_code}"
+        )
+        begun = "its final report is missing" if worker in recording.started else "it never began"
+        checks.append(_invalid("final report", None, None, f"worker {worker}: {begun} ({how})"))
+    elif recording.finals[worker]:
+        checks.append(
+            _invalid("final report", None, None, f"worker {worker} was interrupted before its schedule's end")
+        )
+    elif end.exit_code != 0:
+        checks.append(
+            _invalid(
+                "exit code",
+                end.exit_code,
+                0,
+                f"worker {worker} ended with exit code {end.exit_code} {end.note}".rstrip(),
+            )
+        )
+    return checks
+
+
+def _cpu(plan: Plan, worker: int, pulses: Sequence[Pulse]) -> list[Check]:
+    used, allowed = cpu_max(pulses), plan.health.cpu
+    if used is None:
+        return []
+    text = f"worker {worker} used {used:.0%} of a core over 5 s, allowed {allowed:.0%}"
+    if used > allowed:
+        return [_invalid("generator CPU", used, allowed, f"{text}: give it more --workers")]
+    return [
+        Check(rule="generator CPU", scope=SCOPE, state="kept", measured=used, allowed=allowed, sentence=text)
+    ]
+
+
+def _gaps(worker: int, pulses: Sequence[Pulse]) -> list[Check]:
+    longest = max((each.seconds for each in pulses if each.t > 0), default=0.0)
+    if longest <= GAP_SECONDS:
+        return []
+    return [_invalid("standstill", longest, GAP_SECONDS, f"worker {worker} stood still for {longest:.1f} s")]
+
+
+def _steal(plan: Plan, recording: Recording) -> list[Check]:
+    found = [
+        _busiest([(each.seconds, (each.steal or 0.0) * each.seconds) for each in pulses if each.t > 0])
+        for pulses in recording.pulses.values()
+        if any(each.steal is not None for each in pulses)
+    ]
+    worst = max((each for each in found if each is not None), default=None)
+    if worst is None:
+        return []
+    allowed = plan.health.steal
+    text = f"others took {worst:.1%} of this machine's CPU over 5 s (steal), allowed {allowed:.0%}"
+    if worst > allowed:
+        return [_invalid("steal", worst, allowed, text)]
+    return [Check(rule="steal", scope=SCOPE, state="kept", measured=worst, allowed=allowed, sentence=text)]
+
+
+def _accounting(plan: Plan, recording: Recording) -> list[Check]:
+    """The schedule says what is owed; the workers say what became of it. The two were computed apart."""
+    checks = []
+    for worker in range(plan.workers):
+        owed = plan.owed(worker)
+        counted = recording.owed.get(worker, Counter())
+        missing = {
+            name: (number, counted.get(name, 0))
+            for name, number in owed.items()
+            if number != counted.get(name, 0)
+        }
+        if missing:
+            text = ", ".join(f"{name} {got} of {number}" for name, (number, got) in missing.items())
+            checks.append(
+                _invalid(
+                    "accounting", None, None, f"worker {worker} walked only part of its schedule: {text}"
+                )
+            )
+    total = recording.tally()
+    accounted = total.ok + total.failed + total.dropped + total.censored
+    if total.planned != accounted:
+        checks.append(
+            _invalid(
+                "accounting",
+                accounted,
+                total.planned,
+                f"planned {total.planned} = ok {total.ok} + failed {total.failed} + dropped {total.dropped}"
+                f" + censored {total.censored} does not hold: {total.planned - accounted} are missing",
+            )
+        )
+    if total.censored:
+        checks.append(
+            _invalid("censored", total.censored, 0, f"what became of {total.censored} visits is not known")
+        )
+    if recording.damaged:
+        checks.append(
+            _invalid(
+                "recording", recording.damaged, 0, f"{recording.damaged} lines of the recording are damaged"
+            )
+        )
+    return checks
+
+
+def _invalid(rule: str, measured: float | None, allowed: float | None, sentence: str) -> Check:
+    return Check(
+        rule=rule, scope=SCOPE, state="invalid", measured=measured, allowed=allowed, sentence=sentence
+    )

@@ -1,0 +1,67 @@
+"""What Locust runs. Started by `huidu load`, it drives the plan named in HUIDU_LOAD_PLAN; started by hand
+(`locust -f loadtests/locustfile.py --host http://...`) it runs the shop window of the reference CRM as plain
+Locust users do, with Locust's own page: good for looking, not for proving."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import gevent  # type: ignore[import-untyped]
+from locust import FastHttpUser, User, between, task
+
+from loadtests.driver import Driver
+from loadtests.plan import Plan
+from loadtests.recording import recording_file
+
+PLAN = os.environ.get("HUIDU_LOAD_PLAN")
+
+if PLAN is not None:
+
+    class Generator(User):
+        """One per worker: walks the schedule."""
+
+        fixed_count = 1
+
+        @task
+        def offer(self) -> None:
+            """The whole run."""
+            try:
+                _offer(Path(PLAN or ""), int(os.environ["HUIDU_LOAD_WORKER"]))
+            finally:
+                gevent.spawn_later(0.05, self.environment.runner.quit)
+            gevent.sleep(60)
+
+else:
+
+    class ShopWindow(FastHttpUser):
+        """Looks at the products, as anybody may."""
+
+        wait_time = between(1, 3)
+        network_timeout = connection_timeout = 10.0
+
+        @task
+        def products(self) -> None:
+            """See the products."""
+            self.client.get("/shop/products")
+
+
+def _offer(plan_file: Path, worker: int) -> None:
+    run, parent = plan_file.parent, os.getppid()
+    driver = Driver(
+        Plan.model_validate_json(plan_file.read_text(encoding="utf-8")), worker, recording_file(run, worker)
+    )
+    gevent.signal_handler(signal.SIGUSR1, driver.stop)
+
+    def alive() -> bool:
+        return os.getppid() == parent
+
+    (run / f"ready-{worker}").touch()
+    start = run / "start"
+    while not start.exists():
+        if not alive():
+            return
+        gevent.sleep(0.02)
+    # The monotonic clock is one for all processes of a machine.
+    driver.run(float(start.read_text(encoding="ascii")), alive)

@@ -1,0 +1,236 @@
+"""The profile: what load to offer, through which journeys, and what must hold. YAML, written by people.
+
+The shortest one works against any HTTP service:
+
+    channels:
+      web: {peak: 100/s, journey: {http: [{get: /}]}}
+    offer: 120%
+    duration: 60s
+    warmup: 5s
+    limits: {p95: 2s, failures: 0.1%}
+
+`peak` counts requests, as a proxy's statistics do; a visit of a journey with three steps is three requests.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from huidu.foundation.document import Duration, Rate, Share, load_document
+from huidu.foundation.errors import ConfigError
+
+# Implementation guides: response time, average and tail, below 2 s.
+RESPONSE_SECONDS = 2.0
+# Implementation guides: error rate < 0.1 %.
+FAILURES = 0.001
+# Implementation guides: capacity of at least 120 % of the peak.
+OFFER = 1.2
+
+SHIPPED = Path(__file__).parent / "profiles"
+
+
+def _factor(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())
+    if match is None:
+        raise ValueError("expected a multiple of the peak such as 120 % or 1.2")
+    return float(match.group(1)) / 100
+
+
+Factor = Annotated[float, BeforeValidator(_factor), Field(gt=0, le=100)]
+Positive = Annotated[Duration, Field(gt=0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Expect(_Part):
+    """What an answer must be: one of these status codes (default: any 2xx), with this text in its body."""
+
+    status: int | None = Field(default=None, ge=100, le=599)
+    contains: str = ""
+
+
+class HttpStep(_Part):
+    """One request. Exactly one of the methods; the path begins with a slash."""
+
+    get: str | None = None
+    head: str | None = None
+    post: str | None = None
+    put: str | None = None
+    patch: str | None = None
+    delete: str | None = None
+    name: str = ""
+    body: str | None = None
+    json_: Any = Field(default=None, alias="json")
+    headers: dict[str, str] = Field(default_factory=dict)
+    expect: Expect = Expect()
+
+    @property
+    def method(self) -> str:
+        return self._request()[0]
+
+    @property
+    def path(self) -> str:
+        return self._request()[1]
+
+    @property
+    def title(self) -> str:
+        """How the step is called in reports."""
+        return self.name or f"{self.method} {self.path.partition('?')[0]}"
+
+    def _request(self) -> tuple[str, str]:
+        for method in ("get", "head", "post", "put", "patch", "delete"):
+            path: str | None = getattr(self, method)
+            if path is not None:
+                return method.upper(), path
+        return "", ""
+
+    @model_validator(mode="after")
+    def _one_request(self) -> HttpStep:
+        given = [self.get, self.head, self.post, self.put, self.patch, self.delete]
+        if sum(path is not None for path in given) != 1:
+            raise ValueError("a step is one request: exactly one of get, head, post, put, patch, delete")
+        if not re.fullmatch(r"/[\x21-\x7e]*", self.path):
+            raise ValueError(f"expected a path that begins with / and has no spaces, not {self.path!r}")
+        if self.body is not None and self.json_ is not None:
+            raise ValueError("a request has one body: `body` or `json`, not both")
+        for name, value in self.headers.items():
+            if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", name) or re.search(r"[\r\n\0]", value):
+                raise ValueError(f"not a header: {name!r}")
+        return self
+
+
+class HttpJourney(_Part):
+    """A journey stated in place: requests one after the other."""
+
+    http: tuple[HttpStep, ...] = Field(min_length=1)
+
+
+class FailureLimit(_Part):
+    """The part of all visits that may fail. `proof: confidence` (default) wants the limit proved with 95 %
+    confidence (0.1 % takes 2995 visits without a failure); `observed` compares what was counted."""
+
+    at_most: Share = FAILURES
+    proof: Literal["confidence", "observed"] = "confidence"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return value if isinstance(value, dict | FailureLimit) else {"at_most": value}
+
+
+class Limits(_Part):
+    """What must hold. Percentiles and the average are of requests, failures of visits."""
+
+    average: Positive | None = None
+    p50: Positive | None = None
+    p90: Positive | None = None
+    p95: Positive | None = None
+    p99: Positive | None = None
+    p999: Positive | None = None
+    failures: FailureLimit | None = None
+
+    def percentiles(self) -> dict[str, tuple[float, float]]:
+        """Name -> (part that must be within, seconds)."""
+        parts = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+        given = {name: getattr(self, name) for name in parts}
+        return {name: (parts[name], seconds) for name, seconds in given.items() if seconds is not None}
+
+    def seconds(self) -> tuple[float, ...]:
+        """Every duration that is a limit."""
+        found = [seconds for _, seconds in self.percentiles().values()]
+        return tuple(found if self.average is None else [*found, self.average])
+
+
+class Channel(_Part):
+    """One channel: its busiest minute in requests per second, and the journeys of its visitors."""
+
+    peak: Annotated[Rate, Field(gt=0, le=1_000_000)]
+    journey: HttpJourney | None = None
+    journeys: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    anonymous: Share = 0.0
+    think: Annotated[Duration, Field(ge=0)] = 0.0
+    limits: Limits | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Channel:
+        if (self.journey is None) == (not self.journeys):
+            raise ValueError("expected either `journey: {http: [...]}` or `journeys: {name: weight}`")
+        return self
+
+
+class Population(_Part):
+    """How the visits of known customers are shared among the tiers."""
+
+    high: Share = 0.5
+    standard: Share = 0.5
+
+    @model_validator(mode="after")
+    def _whole(self) -> Population:
+        if abs(self.high + self.standard - 1) > 1e-6:
+            raise ValueError("expected shares that sum to 100 %")
+        return self
+
+
+class Health(_Part):
+    """When the generator itself is no evidence."""
+
+    lag_p99: Positive = 0.010
+    cpu: Share = 0.85
+    steal: Share = 0.05
+
+
+class Profile(_Part):
+    """A load profile."""
+
+    channels: dict[str, Channel] = Field(min_length=1)
+    offer: Factor = OFFER
+    duration: Annotated[Duration, Field(ge=5, le=7 * 86400)] = 60.0
+    warmup: Annotated[Duration, Field(ge=0, le=3600)] = 5.0
+    limits: Limits = Limits(
+        p95=RESPONSE_SECONDS, average=RESPONSE_SECONDS, failures=FailureLimit(at_most=FAILURES)
+    )
+    timeout: Annotated[Duration, Field(gt=0, le=300)] = 10.0
+    arrivals: Literal["poisson", "even"] = "poisson"
+    population: Population = Population()
+    health: Health = Health()
+    seed: int = 1
+
+    @model_validator(mode="after")
+    def _sense(self) -> Profile:
+        every = [self.limits, *(each.limits for each in self.channels.values() if each.limits is not None)]
+        for limits in every:
+            for seconds in limits.seconds():
+                if seconds >= self.timeout:
+                    raise ValueError(
+                        f"timeout {self.timeout:g} s must be longer than the limit {seconds:g} s: "
+                        "a request cut off earlier can neither keep nor break it"
+                    )
+        if not (self.limits.seconds() or self.limits.failures):
+            raise ValueError("expected at least one limit: p95, p99, average or failures")
+        return self
+
+
+def find_profile(name: str) -> Path:
+    """The file `name` means: a path, or the name of a profile that ships. Raises ConfigError."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = SHIPPED / f"{name}.yaml"
+    if re.fullmatch(r"[a-z0-9-]+", name) and shipped.is_file():
+        return shipped
+    known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.yaml")))
+    raise ConfigError("there is no such profile", file=name, expected=f"a file, or one that ships: {known}")
+
+
+def load_profile(name: str) -> tuple[Path, Profile]:
+    """The profile of that name or path. Raises ConfigError with file and line."""
+    path = find_profile(name)
+    return path, load_document(path, Profile)

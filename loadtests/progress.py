@@ -1,0 +1,56 @@
+"""The line a person sees while the load is on."""
+
+from __future__ import annotations
+
+from huidu.foundation.terminal import Terminal
+from loadtests.histogram import Cell
+from loadtests.plan import Plan
+from loadtests.recorder import Tally
+from loadtests.recording import Recording
+
+_RECENT_SECONDS = 10.0
+
+
+class Progress:
+    """Says where the run is, from the recording so far."""
+
+    def __init__(self, plan: Plan, terminal: Terminal) -> None:
+        self._plan = plan
+        self._terminal = terminal
+        self._buckets = plan.buckets()
+        self._rate = sum(channel.visits for channel in plan.channels)
+
+    def show(self, seconds: float, recording: Recording) -> None:
+        """`seconds` since the window began. Achieved, p95 and lag are of the last ten seconds."""
+        plan = self._plan
+        if seconds < 0:
+            self._terminal.progress(f"warm-up, the window begins in {-seconds:.0f} s")
+            return
+        end = plan.duration
+        if end is not None and seconds > end + 1:
+            flying = sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)
+            self._terminal.progress(f"draining, {flying} visits are still open")
+            return
+        first = max(0, int((seconds - _RECENT_SECONDS) // plan.bin))
+        tally, cell, lag = self._recent(recording, first)
+        span = max(1.0, seconds - first * plan.bin)
+        self._terminal.progress(
+            f"{seconds:.0f} s{'' if end is None else f' of {end:.0f} s'}"
+            f" | planned {self._rate:.3g} visits/s, achieved {(tally.ok + tally.failed) / span:.3g}"
+            f" | p95 {_ms(cell.quantile(0.95, self._buckets))} | failed {recording.tally().failed}"
+            f" | in flight {sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)}"
+            f" | lag p99 {_ms(lag.quantile(0.99, self._buckets))}"
+        )
+
+    def _recent(self, recording: Recording, first: int) -> tuple[Tally, Cell, Cell]:
+        tally = recording.tally(lambda place, _: place >= first)
+        cell = recording.requests(lambda key: key[0] >= first)
+        lag = Cell()
+        for place, each in recording.lag.items():
+            if place >= first:
+                lag.merge(each)
+        return tally, cell, lag
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.3g} ms"

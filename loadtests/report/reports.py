@@ -1,0 +1,79 @@
+"""Write, or write again, every report of a run from its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from huidu.foundation.errors import StateError
+from huidu.foundation.workspace import read_json, write_atomic
+from loadtests.health import WorkerEnd
+from loadtests.plan import Plan
+from loadtests.recording import Recording, read_recording
+from loadtests.report.page import render
+from loadtests.summary import ChannelSummary, Summary, summarise
+from loadtests.verdict import judge
+
+HEADERS = ("channel", "planned", "ok", "failed", "lost", "offered", "mean ms", "p50 ms", "p95 ms", "p99 ms")
+
+
+def write(
+    folder: Path, plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str, started: str
+) -> Summary:
+    """Judge, and write `ends.json`, `verdict.json` and `report.html` into the run's folder."""
+    facts = {
+        "started": started,
+        "stopped": stopped,
+        "ends": [{"worker": each.worker, "exit_code": each.exit_code, "note": each.note} for each in ends],
+    }
+    write_atomic(folder / "ends.json", json.dumps(facts, indent=2) + "\n")
+    return _write(folder, plan, recording, ends, stopped, started)
+
+
+def rewrite(folder: Path) -> Summary:
+    """The same from what lies in the folder: run.json, ends.json, recording-*.jsonl. Raises StateError."""
+    try:
+        plan = Plan.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
+        facts = read_json(folder / "ends.json")
+        ends = [WorkerEnd(**each) for each in facts["ends"]]
+        stopped, started = str(facts["stopped"]), str(facts["started"])
+    except (OSError, ValidationError, KeyError, TypeError) as error:
+        raise StateError(
+            f"the run's folder is not complete: {str(error).splitlines()[0]}",
+            where=str(folder),
+            remedy="a run whose parent was killed has no end; it is no evidence: run it again",
+        ) from None
+    return _write(folder, plan, read_recording(folder, plan.workers), ends, stopped, started)
+
+
+def rows(summary: Summary) -> list[list[str]]:
+    """The table by channel, and all of them."""
+    every: list[tuple[str, ChannelSummary | Summary]] = [*summary.channels.items(), ("all", summary)]
+    found = [
+        [
+            name,
+            *(str(number) for number in (each.planned, each.ok, each.failed, each.dropped + each.censored)),
+            "-" if each.offered_ratio is None else f"{each.offered_ratio:.0%}",
+            *(_ms(value) for value in (each.average_ms, each.p50_ms, each.p95_ms, each.p99_ms)),
+        ]
+        for name, each in every
+    ]
+    return found if len(summary.channels) > 1 else found[:1]
+
+
+def _write(
+    folder: Path, plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str, started: str
+) -> Summary:
+    word, checks = judge(plan, recording, ends, stopped)
+    summary = summarise(plan, recording, word, checks, started)
+    write_atomic(folder / "report.html", render(plan, summary))
+    # Last: a verdict that can be read has its page beside it.
+    write_atomic(folder / "verdict.json", summary.model_dump_json(indent=1) + "\n")
+    return summary
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}" if value < 100 else f"{value:.0f}"

@@ -1,0 +1,1 @@
+"""Where generators run: `local` starts them as processes of this machine."""

@@ -1,0 +1,191 @@
+"""From a profile to a folder with a verdict: the use cases behind the commands."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from urllib.parse import urlsplit
+
+from huidu.foundation.errors import ConfigError, StateError, Unreachable
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace, write_atomic
+from huidu.model.stack import Stack
+from loadtests.plan import Plan, make_plan
+from loadtests.profile import load_profile
+from loadtests.progress import Progress
+from loadtests.report import reports
+from loadtests.runners.local import LocalRun
+from loadtests.summary import Summary
+
+_CONNECT_SECONDS = 5.0
+# A second Ctrl-C within this time is the same keystroke.
+_AGAIN_SECONDS = 0.5
+
+
+def verify(
+    profile: str, *, host: str | None, workers: int, out: Path | None, terminal: Terminal
+) -> tuple[Summary, Path]:
+    """Offer the load, judge it, write `verdict.json` and `report.html`. Returns the summary and its folder.
+
+    Whatever ends the run early (a signal, a dead worker), there is a verdict: INVALID.
+    Raises ConfigError and UsageError before anything is sent, Unreachable where nobody answers at all.
+    """
+    workspace, plan = _prepare(profile, host, workers)
+    folder = _folder(workspace, out, "verify")
+    started = _now()
+    _describe(terminal, plan)
+    with LocalRun(plan, folder) as run, _stopping(run, terminal):
+        _drive(run, Progress(plan, terminal), terminal)
+        recording, ends = run.result()
+        stopped = run.stopped
+    terminal.close()
+    summary = reports.write(folder, plan, recording, ends, stopped, started)
+    if out is None:
+        write_atomic(workspace.load / "latest", folder.name + "\n")
+    return summary, folder
+
+
+def offer(
+    profile: str, *, host: str | None, workers: int, duration: float | None, terminal: Terminal
+) -> None:
+    """Offer the load until stopped or `duration` seconds are over; leaves no process and no verdict.
+
+    Raises as `verify`, and StateError where a worker dies by itself.
+    """
+    workspace, plan = _prepare(profile, host, workers, duration=duration, endless=duration is None)
+    folder = _folder(workspace, None, "offer")
+    _describe(terminal, plan)
+    with LocalRun(plan, folder) as run, _stopping(run, terminal):
+        _drive(run, Progress(plan, terminal), terminal)
+        recording, ends = run.result()
+        tail = run.log_tail()
+    terminal.close()
+    if any(end.worker not in recording.finals for end in ends):
+        raise StateError("a load generator died", where=str(folder), remedy=tail or "see its worker-0.log")
+    total = recording.tally()
+    terminal.say(
+        f"Offered {total.planned} visits: {total.ok} ok, {total.failed} failed, {total.dropped} dropped."
+    )
+
+
+def find_run(name: str | None) -> Path:
+    """The folder of a run: a path, a name under `load/`, or (None) the last. Raises ConfigError."""
+    load = Workspace.from_env().load
+    if name is None:
+        latest = load / "latest"
+        if not latest.is_file():
+            raise ConfigError("no run was made here yet", file=load, remedy="run `huidu load verify PROFILE`")
+        name = latest.read_text(encoding="utf-8").strip()
+    for folder in (Path(name), load / name):
+        if (folder / "run.json").is_file():
+            return folder
+    raise ConfigError("there is no such run", file=name, expected="a folder that holds run.json")
+
+
+def _prepare(
+    profile: str, host: str | None, workers: int, *, duration: float | None = None, endless: bool = False
+) -> tuple[Workspace, Plan]:
+    file, loaded = load_profile(profile)
+    workspace = Workspace.from_env()
+    stack = Stack.read(workspace.stack_file) if workspace.stack_file.is_file() else None
+    plan = make_plan(
+        loaded, file, host=host, stack=stack, workers=workers, duration=duration, endless=endless
+    )
+    if plan.tokens is not None and not plan.tokens.key_file.is_file():
+        raise StateError(
+            "the tokens' key is missing", where=str(plan.tokens.key_file), remedy="run `huidu stack up`"
+        )
+    workspace.ensure_writable()
+    _knock(plan.host)
+    return workspace, plan
+
+
+def _knock(host: str) -> None:
+    """Whether anybody listens at all: said at once, not after a run full of refused connections."""
+    parts = urlsplit(host)
+    address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+    try:
+        socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise Unreachable(
+            f"nobody answers: {error.strerror or error}",
+            where=host,
+            remedy="check the address; no load was offered",
+        ) from None
+
+
+def _folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
+    """A new folder for the run. Raises StateError."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    wanted = (
+        [out]
+        if out is not None
+        else [workspace.load / f"{kind}-{stamp}{tail}" for tail in ("", "-2", "-3", "-4")]
+    )
+    for folder in wanted:
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise StateError(f"cannot be created: {error.strerror}", where=str(folder)) from None
+        for left in [
+            *folder.glob("ready-*"),
+            *folder.glob("recording-*.jsonl"),
+            folder / "start",
+            folder / "verdict.json",
+        ]:
+            left.unlink(missing_ok=True)
+        return folder.resolve()
+    raise StateError("several runs began in this very second", where=str(workspace.load), remedy="try again")
+
+
+def _describe(terminal: Terminal, plan: Plan) -> None:
+    for channel in plan.channels:
+        terminal.say(
+            f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
+            f" = {channel.visits:.3g} visits/s of {channel.steps:.3g} requests"
+        )
+
+
+def _drive(run: LocalRun, progress: Progress, terminal: Terminal) -> None:
+    terminal.progress("starting the generators")
+    if not run.wait_ready():
+        return
+    run.go()
+    for recording in run.watch():
+        progress.show(run.seconds(), recording)
+
+
+@contextmanager
+def _stopping(run: LocalRun, terminal: Terminal) -> Iterator[None]:
+    """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    first: list[float] = []
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        if first and time.monotonic() - first[0] > _AGAIN_SECONDS:
+            raise KeyboardInterrupt
+        if not first:
+            first.append(time.monotonic())
+            run.stop(f"stopped by {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
