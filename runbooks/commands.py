@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from huidu.foundation.clock import SystemClock
-from huidu.foundation.errors import ConfigError, UsageError
+from huidu.foundation.document import load_document
+from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
@@ -19,6 +20,9 @@ from runbooks.engine.display import Display
 from runbooks.engine.journal import Record
 from runbooks.engine.procedure import Kind, Runbook
 from runbooks.engine.run import Runner, applies
+from runbooks.report.facts import gather
+from runbooks.report.judge import Expectations, judge
+from runbooks.report.page import to_html, to_json
 
 _SHIPPED = Path(__file__).resolve().parent
 
@@ -97,3 +101,61 @@ def _advise(book: Runbook, code: int, folder: Path) -> None:
     if code != Outcome.GOOD.code and undo and not cleaned:
         click.echo("To take back what was done: " + "; ".join(undo), err=True)
     click.echo(f"logs and journal: {folder}", err=True)
+
+
+@click.group()
+def report() -> None:
+    """Pages about what was proved."""
+
+
+@report.command("go-live")
+@click.option(
+    "--run", "run_", default="", metavar="RUN", help="The run of the runbook; the latest by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print go-live.json on standard output.")
+def go_live(run_: str, as_json: bool) -> None:
+    """One page about a go-live. Exit 0 only when everything in it came out as it should, else 1."""
+    workspace = Workspace.from_env()
+    run_ = run_ or _latest(workspace)
+    wanted = load_document(_SHIPPED / "report" / "go_live.yaml", Expectations)
+    facts = gather(
+        workspace.stack_file,
+        workspace.load / f"go-live-{run_}" / "verdict.json",
+        workspace.rollouts,
+        [each.name for each in wanted.rollouts],
+        run_,
+    )
+    checks = judge(facts, wanted)
+    document = to_json(facts, checks, wanted, run_)
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(SystemClock().now()))
+    page, machine = workspace.reports / "go-live.html", workspace.reports / "go-live.json"
+    try:
+        write_atomic(machine, document)
+        write_atomic(page, to_html(facts, checks, wanted, run_, made))
+    except OSError as error:
+        raise StateError(
+            f"the report cannot be written: {error.strerror}",
+            where=str(workspace.reports),
+            remedy="free some space or set HUIDU_HOME to a writable folder",
+        ) from None
+    terminal = Terminal()
+    for check in checks:
+        terminal.say(f"{'✓' if check.ok else '✗'} {check.text.en}", "green" if check.ok else "bold red")
+    terminal.say(f"page: {page}")
+    if as_json:
+        click.echo(document, nl=False)
+    proved = all(check.ok for check in checks)
+    terminal.say("proved" if proved else "NOT proved", "bold green" if proved else "bold red")
+    raise SystemExit((Outcome.GOOD if proved else Outcome.BAD).code)
+
+
+def _latest(workspace: Workspace) -> str:
+    path = workspace.runbooks / "go-live.latest"
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        raise UsageError(
+            "there was no go-live here yet",
+            where=str(path),
+            remedy="run `huidu runbook run go-live`, or name the run with --run",
+        ) from None

@@ -1,0 +1,187 @@
+"""The page's figures: which facts become which plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from runbooks.report.charts import (
+    Mark,
+    Plot,
+    Rule,
+    Scale,
+    Shape,
+    across,
+    bars,
+    decades,
+    filled,
+    line,
+    number,
+    seconds,
+    staircase,
+    steps,
+    upward,
+)
+from runbooks.report.facts import Bin, LoadRun, Poll, Rollout
+
+EVIDENCE_FLOOR, EVIDENCE_TOP = -100.0, 150.0
+"""Evidence is drawn as per cent of its bound; what lies beyond these stays at the edge of the plot."""
+
+
+def percentile_curve(load: LoadRun, limit_ms: float) -> Plot | None:
+    """Latency by percentile: the further right, the rarer (each nine takes the same width)."""
+    points = [(min(percentile, 99.99), ms) for percentile, ms in load.curve if ms > 0]
+    if len(points) < 2:
+        return None
+    nines = Scale(0.0, max(at for at, _ in points), lambda percentile: -math.log10(1 - percentile / 100))
+    low = 10 ** math.floor(math.log10(min(ms for _, ms in points)))
+    y = Scale(low, max(limit_ms * 1.6, max(ms for _, ms in points) * 1.2), math.log10)
+    path = line(points, nines, y)
+    shown = [at for at in (0, 50, 90, 95, 99, 99.9, 99.99) if at <= nines.high]
+    return Plot(
+        shapes=(
+            Shape(filled(path, nines, points[0][0], points[-1][0]), "area load"),
+            Shape(path, "line load"),
+        ),
+        x=across(nines, shown, lambda at: f"{number(at)} %"),
+        y=upward(
+            y, decades(y.low, y.high), lambda ms: f"{ms:,.0f} ms" if ms < 1000 else f"{ms / 1000:.0f} s"
+        ),
+        rules=(
+            Rule(
+                100 - 100 * y(limit_ms),
+                f"limit {limit_ms / 1000:g} s",
+                f"上限 {limit_ms / 1000:g} 秒",
+                "limit",
+            ),
+        ),
+        marks=tuple(
+            Mark(100 * nines(at), 100 - 100 * y(ms), "load", f"p{at}: {ms:,.0f} ms")
+            for at, ms in ((95, load.p95_ms), (99, load.p99_ms))
+            if ms is not None and at <= nines.high
+        ),
+        hover=tuple((100 * nines(at), f"{number(at)} % · {ms:,.0f} ms") for at, ms in points),
+    )
+
+
+def offered_and_done(bins: Sequence[Bin]) -> Plot | None:
+    """Planned requests per bin as a line, what was achieved as bars, failures on top of them."""
+    if len(bins) < 2:
+        return None
+    width = bins[1].t - bins[0].t
+    x = Scale(bins[0].t, bins[-1].t + width)
+    y = Scale(0, max(max(each.planned, each.ok + each.failed) for each in bins) * 1.12 or 1)
+    return Plot(
+        shapes=(
+            Shape(bars([(each.t, 0, each.ok) for each in bins], width, x, y), "bars load"),
+            Shape(bars([(each.t, each.ok, each.ok + each.failed) for each in bins], width, x, y), "bars bad"),
+            Shape(staircase([(each.t, each.planned) for each in bins], x, y, x.high), "line plan"),
+        ),
+        x=across(x, steps(x.low, x.high, 6), seconds),
+        y=upward(y, steps(0, y.high, 4), number),
+        hover=tuple(
+            (
+                100 * x(each.t + width / 2),
+                f"{seconds(each.t)} · {number(each.planned)} planned · {number(each.ok)} ok"
+                + (f" · {number(each.failed)} failed" if each.failed else ""),
+            )
+            for each in bins
+        ),
+    )
+
+
+def _time(rollout: Rollout) -> Scale:
+    last = max(rollout.timeline[-1].t, rollout.seconds_from_start or 0)
+    return Scale(rollout.timeline[0].t, last + max(2.0, last * 0.02))
+
+
+def turning_points(timeline: Sequence[Poll]) -> tuple[Poll, ...]:
+    """The polls at which something changed: another decision, another stage, the end."""
+    found = []
+    for index, poll in enumerate(timeline):
+        before = timeline[index - 1] if index else None
+        changed = before is None or (poll.decision, poll.stage) != (before.decision, before.stage)
+        if changed or index == len(timeline) - 1:
+            found.append(poll)
+    return tuple(found)
+
+
+def share_over_time(rollout: Rollout) -> Plot:
+    """The candidate's share of all requests, with the points where something was decided."""
+    x, y = _time(rollout), Scale(0, 1.08)
+    points = [(poll.t, poll.share) for poll in rollout.timeline]
+    path = staircase(points, x, y, x.high)
+    return Plot(
+        shapes=(Shape(filled(path, x, x.low, x.high), "area canary"), Shape(path, "line canary")),
+        x=(),
+        y=upward(y, (0, 0.5, 1), lambda share: f"{share:.0%}"),
+        marks=tuple(
+            Mark(
+                100 * x(poll.t),
+                100 - 100 * y(poll.share),
+                _style(poll.decision),
+                f"{seconds(poll.t)} {poll.sentence}",
+            )
+            for poll in turning_points(rollout.timeline)
+            if _style(poll.decision) != "hold"
+        ),
+        hover=tuple((100 * x(p.t), f"{seconds(p.t)} · {p.share:.1%} · {p.stage}") for p in rollout.timeline),
+    )
+
+
+def _style(decision: str) -> str:
+    known = {"advance": "advance", "promote": "advance", "rollback": "rollback", "not-evidence": "blind"}
+    return known.get(decision, "hold")
+
+
+def gate_names(rollout: Rollout) -> tuple[str, ...]:
+    """Every gate of the rollout, in the order in which it first spoke."""
+    return tuple(dict.fromkeys(name for poll in rollout.timeline for name in poll.gates))
+
+
+def evidence_over_time(rollout: Rollout) -> Plot:
+    """Evidence of harm per gate, as per cent of its bound: at 100 % the release goes back."""
+    x, y = _time(rollout), Scale(EVIDENCE_FLOOR, EVIDENCE_TOP)
+    shapes: list[Shape] = []
+    for index, name in enumerate(gate_names(rollout)):
+        points = [(poll.t, level) for poll in rollout.timeline if (level := _level(poll, name)) is not None]
+        style = "blamed" if name == rollout.blamed_gate else ""
+        shapes.append(Shape(line(points, x, y), f"line gate{index % 6} {style}".strip()))
+    return Plot(
+        shapes=tuple(sorted(shapes, key=lambda shape: "blamed" in shape.style)),
+        x=(),
+        y=upward(y, (-100, 0, 100), lambda level: f"{level:.0f} %"),
+        rules=(Rule(100 - 100 * y(100), "bound: roll back", "界限:回滚", "bound"),),
+        hover=tuple((100 * x(poll.t), _reading(poll)) for poll in rollout.timeline),
+    )
+
+
+def _level(poll: Poll, gate: str) -> float | None:
+    point = poll.gates.get(gate)
+    if point is None or point.log_e is None or not point.bound:
+        return None
+    return 100 * point.log_e / point.bound
+
+
+def _reading(poll: Poll) -> str:
+    parts = [seconds(poll.t)]
+    for name in poll.gates:
+        level = _level(poll, name)
+        parts.append(f"{name} –" if level is None else f"{name} {level:.0f} %")
+    return " · ".join(parts)
+
+
+def exposed_over_time(rollout: Rollout) -> Plot | None:
+    """Customers that have met the candidate so far."""
+    points = [(poll.t, float(poll.exposed)) for poll in rollout.timeline if poll.exposed is not None]
+    if not points:
+        return None
+    x = _time(rollout)
+    y = Scale(0, max(max(count for _, count in points), rollout.exposed_customers or 0, 1) * 1.15)
+    path = line([*points, (x.high, points[-1][1])], x, y)
+    return Plot(
+        shapes=(Shape(filled(path, x, points[0][0], x.high), "area seen"), Shape(path, "line seen")),
+        x=across(x, steps(x.low, x.high, 6), seconds),
+        y=upward(y, (0, *steps(0, y.high, 2)[1:]), number),
+        hover=tuple((100 * x(at), f"{seconds(at)} · {count:,.0f}") for at, count in points),
+    )

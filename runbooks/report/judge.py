@@ -1,0 +1,205 @@
+"""Did everything come out as it should? Pure: facts and expectations in, checks with reasons out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from runbooks.report.facts import Facts, LoadRun, Rollout
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Wanted(_Strict):
+    """One rollout as it must come out; `blamed`: the gates that may have done a rollback."""
+
+    name: str
+    outcome: Literal["promoted", "rolled-back"]
+    blamed: tuple[str, ...] = ()
+    about: str
+    about_zh: str
+
+
+class Expectations(_Strict):
+    """What a go-live must show (go_live.yaml). `p95_below_ms`: the load proof's limit."""
+
+    p95_below_ms: float
+    rollouts: tuple[Wanted, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The same sentence in both languages of the page."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that had to come out, and whether it did. `subject`: stack, load, or a rollout's name."""
+
+    subject: str
+    ok: bool
+    text: Text
+
+
+def judge(facts: Facts, wanted: Expectations) -> tuple[Check, ...]:
+    """Every check, in the order of the page; all of them ok means: proved."""
+    checks = [_stack(facts, wanted), _load(facts, wanted.p95_below_ms)]
+    checks += [_rollout(facts, each) for each in wanted.rollouts]
+    return tuple(checks)
+
+
+def _missing(subject: str, facts: Facts, en: str, zh: str) -> Check:
+    why = facts.missing.get(subject, "")
+    return Check(subject, False, Text(f"{en}: {why}" if why else en, f"{zh}:{why}" if why else zh))
+
+
+def _stack(facts: Facts, wanted: Expectations) -> Check:
+    if facts.stack is None:
+        return _missing("stack", facts, "There is no stack to tell of", "没有可以展示的环境")
+    stable, count = facts.stack.releases.stable, len(facts.stack.components)
+    for each in wanted.rollouts:
+        rollout = facts.rollouts.get(each.name)
+        if each.outcome == "promoted" and rollout is not None and rollout.release != stable:
+            return Check(
+                "stack",
+                False,
+                Text(
+                    f"{rollout.release} was to serve everybody, and the stack's stable release is {stable}",
+                    f"应由 {rollout.release} 服务全部客户,但环境的稳定版本是 {stable}",
+                ),
+            )
+    return Check(
+        "stack",
+        True,
+        Text(
+            f"{count} components provisioned; {stable} serves all customers",
+            f"已部署 {count} 个组件;全部客户由 {stable} 服务",
+        ),
+    )
+
+
+def _load(facts: Facts, limit: float) -> Check:
+    load = facts.load
+    if load is None:
+        return _missing("load", facts, "There is no load proof", "没有负载验证结果")
+    fault = _load_fault(load, limit)
+    if fault is not None:
+        return Check("load", False, fault)
+    return Check(
+        "load",
+        True,
+        Text(
+            f"Load proof PASS: 95 % of {load.ok:,} requests within {load.p95_ms:,.0f} ms",
+            f"负载验证通过:{load.ok:,} 个请求中 95 % 在 {load.p95_ms:,.0f} 毫秒内完成",
+        ),
+    )
+
+
+def _load_fault(load: LoadRun, limit: float) -> Text | None:
+    if load.verdict != "PASS":
+        why = load.reasons[0] if load.reasons else ""
+        return Text(f"Load proof {load.verdict}. {why}".strip(), f"负载验证结果为 {load.verdict}。{why}")
+    if load.p95_ms is None or load.p95_ms >= limit:
+        return Text(
+            f"The load proof says PASS, and its p95 is {load.p95_ms} ms with a limit of {limit:.0f} ms",
+            f"负载验证称通过,但 p95 为 {load.p95_ms} 毫秒,上限是 {limit:.0f} 毫秒",
+        )
+    if load.ok + load.failed > load.planned or load.planned <= 0:
+        return Text(
+            f"The load proof contradicts itself: {load.ok} ok and {load.failed} failed of {load.planned}",
+            f"负载验证自相矛盾:计划 {load.planned},成功 {load.ok},失败 {load.failed}",
+        )
+    return None
+
+
+_OUTCOMES_ZH = {
+    "promoted": "已全量发布",
+    "rolled-back": "已自动回滚",
+    "held": "已暂停等待",
+    "retreated": "已撤回",
+    "paused": "已中断",
+}
+
+
+def outcome_zh(outcome: str) -> str:
+    """The outcome's name in Chinese."""
+    return _OUTCOMES_ZH.get(outcome, outcome)
+
+
+def _rollout(facts: Facts, wanted: Wanted) -> Check:
+    rollout = facts.rollouts.get(wanted.name)
+    if rollout is None:
+        return _missing(
+            wanted.name,
+            facts,
+            f"{wanted.about}: there is no rollout of it",
+            f"{wanted.about_zh}:没有发布记录",
+        )
+    fault = _outcome_fault(rollout, wanted) or _contradiction(rollout)
+    if fault is not None:
+        en, zh = (
+            f"{wanted.about} ({rollout.release}): {fault.en}",
+            f"{wanted.about_zh}({rollout.release}):{fault.zh}",
+        )
+        return Check(wanted.name, False, Text(en, zh))
+    return Check(wanted.name, True, _good(rollout, wanted))
+
+
+def _good(rollout: Rollout, wanted: Wanted) -> Text:
+    seconds = rollout.seconds_from_start or 0
+    if wanted.outcome == "promoted":
+        return Text(
+            f"{wanted.about} ({rollout.release}) was promoted after {seconds:.0f} s",
+            f"{wanted.about_zh}({rollout.release})在 {seconds:.0f} 秒后全量发布",
+        )
+    seen = rollout.exposed_customers
+    customers = "" if seen is None else f", {seen:,} customers had met it"
+    met = "" if seen is None else f",共影响 {seen:,} 位客户"
+    return Text(
+        f"{wanted.about} ({rollout.release}) was rolled back by the gate “{rollout.blamed_gate}” "
+        f"after {seconds:.0f} s{customers}",
+        f"{wanted.about_zh}({rollout.release})在 {seconds:.0f} 秒后"
+        f"由“{rollout.blamed_gate}”闸门自动回滚{met}",
+    )
+
+
+def _outcome_fault(rollout: Rollout, wanted: Wanted) -> Text | None:
+    if rollout.outcome != wanted.outcome:
+        should = wanted.outcome.replace("-", " ")
+        return Text(
+            f"should have been {should} and was {rollout.outcome.replace('-', ' ')}",
+            f"应为“{outcome_zh(wanted.outcome)}”,实际为“{outcome_zh(rollout.outcome)}”",
+        )
+    if wanted.blamed and rollout.blamed_gate not in wanted.blamed:
+        return Text(
+            f"the gate that had to notice is “{wanted.blamed[0]}”, the one blamed is “{rollout.blamed_gate}”",
+            f"应由“{wanted.blamed[0]}”闸门发现,实际为“{rollout.blamed_gate}”",
+        )
+    return None
+
+
+def _contradiction(rollout: Rollout) -> Text | None:
+    """Where a rollout's own report does not agree with itself."""
+    if rollout.outcome == "promoted" and rollout.blamed_gate:
+        return Text(
+            f"it was promoted, and the gate “{rollout.blamed_gate}” is blamed",
+            f"已全量发布,却标记了闸门“{rollout.blamed_gate}”",
+        )
+    if not rollout.timeline:
+        return Text("its time line is empty", "时间线为空")
+    last = rollout.timeline[-1]
+    if rollout.outcome == "rolled-back" and last.share > 0:
+        return Text(
+            f"it was rolled back, and its share at the end is {last.share:.1%}",
+            f"已回滚,但结束时流量占比仍为 {last.share:.1%}",
+        )
+    if rollout.outcome == "promoted" and max(poll.share for poll in rollout.timeline) < 1:
+        return Text("it was promoted, and never served everybody", "已全量发布,但从未服务全部客户")
+    return None
