@@ -151,7 +151,11 @@ class GateSpec:
     @cached_property
     def c(self) -> float:
         """The dispersion evidence is divided by (>= 1)."""
-        return ASSUMED_DISPERSION if self.dispersion is None else self.dispersion
+        if self.dispersion is None:
+            return (
+                1.0 if self.kind == "gauge" else ASSUMED_DISPERSION
+            )  # blocks are independent by their length
+        return self.dispersion
 
     @property
     def dispersion_from(self) -> str:

@@ -13,6 +13,7 @@ from rollout.judge import (
     combine,
     conversion,
     error_ratio,
+    gauges,
     latency,
     margin,
     no_worse,
@@ -181,6 +182,7 @@ def _fresh(config: JudgeConfig, spec: GateSpec, evidence: GateEvidence, batch: i
         n_b=zeros(strata),
         x_b=zeros(strata, edges),
         pending=zeros(),
+        block=zeros(strata, 4) if spec.kind == "gauge" else None,
         seen=zeros(),
         excluded=zeros(),
         step_c=zeros(),
@@ -192,12 +194,15 @@ def _fresh(config: JudgeConfig, spec: GateSpec, evidence: GateEvidence, batch: i
 
 
 def _observe_gate(config: JudgeConfig, spec: GateSpec, before: GateState, now: GateEvidence) -> GateState:
-    arms = now.arms
+    arms, block = now.arms, before.block
+    seconds, weight = max(0.0, now.end - before.last), 0.0
+    any_c = bool(np.any(arms.n_c > 0))
+    if block is not None:
+        block, arms = gauges.fold(block, arms, before.elapsed, seconds, spec.block)
     c = dispersions(spec, before.edges)
     past = past_rate(before.past_x, before.past_n[..., None])
     known = before.past_n > 0
     both = (arms.n_c > 0) & (arms.n_b > 0)
-    seconds, weight = max(0.0, now.end - before.last), 0.0
     if spec.late_onset:
         weight = combine.late_weight(before.elapsed, seconds, spec.longest_bake)
     compare = before.compare
@@ -208,7 +213,7 @@ def _observe_gate(config: JudgeConfig, spec: GateSpec, before: GateState, now: G
         floor = combine.accumulate(floor, _limit(spec, before.edges, arms, c), weight)
     used = both if spec.kind not in ("slo", "service", "gauge") else np.ones_like(both)
     # An absolute limit needs no baseline.
-    usable = bool(np.any(both)) or (spec.kind in ("slo", "gauge") and bool(np.any(arms.n_c > 0)))
+    usable = bool(np.any(both)) or (spec.kind in ("slo", "gauge") and any_c)
     return GateState(
         edges=before.edges,
         compare=compare,
@@ -222,6 +227,7 @@ def _observe_gate(config: JudgeConfig, spec: GateSpec, before: GateState, now: G
         n_b=before.n_b + np.where(used, arms.n_b, 0.0),
         x_b=before.x_b + np.where(used[..., None], arms.x_b, 0.0),
         pending=before.pending * 0.0 if now.in_flight is None else now.in_flight,
+        block=block,
         seen=before.seen + now.seen,
         excluded=before.excluded + now.excluded,
         step_c=before.step_c + arms.n_c.sum(axis=1),

@@ -25,7 +25,8 @@ class GateState:
     `no_worse`: of form h (B, 2, J), likewise.
     `past_n`, `past_x`: all that was ever seen of the baseline; foresees its rate.
     `n_c` .. `x_b`: sums over the intervals that were used.
-    `pending`: requests in flight beyond stable's, now (B,).
+    `pending`: requests in flight beyond stable's, now (B,). `block`: of gauges, the block that is not over
+    yet (B, S, 4).
     `seen`, `excluded`, `step_c`, `step_b`: intervals, and requests of both arms, since the last step (B,).
     `elapsed`: seconds of evidence so far, used or not; `last`: end of the last interval; `usable`: end of the
     last one with requests in both arms (None before). `elapsed` never runs backwards: it measures out the
@@ -44,6 +45,7 @@ class GateState:
     n_b: Floats
     x_b: Floats
     pending: Floats
+    block: Floats | None
     seen: Floats
     excluded: Floats
     step_c: Floats

@@ -9,7 +9,7 @@ import numpy as np
 from huidu.foundation.errors import ConfigError
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, GateVerdict, Verdict
-from rollout.judge import estimate, explain
+from rollout.judge import estimate, explain, gauges
 from rollout.judge.arrays import Arms
 from rollout.judge.decide import GateNumbers, Numbers, bound, numbers
 from rollout.judge.gate import GateSpec, JudgeConfig
@@ -130,6 +130,8 @@ def _stratum(config: JudgeConfig, spec: GateSpec, interval: Interval) -> int:
 
 def _bad(spec: GateSpec, arm: Counts | Histogram, edges: tuple[float, ...]) -> tuple[float, list[float]]:
     """Total of one arm and its bad events, per edge where the gate compares at edges."""
+    if spec.kind == "gauge":
+        arm = gauges.above(arm, spec.seconds)
     if isinstance(arm, Histogram) != spec.histogram:
         raise ConfigError(
             f"gate {spec.name} is of kind {spec.kind}",
@@ -259,11 +261,9 @@ def _gate_verdict(
     baseline = Counts(float(gate.n_b[0, rows].sum()), float(gate.x_b[0, rows, k].sum()))
     c = float(dispersions(spec, gate.edges)[k])
     seen = float(gate.seen[0])
-    parts = [
-        explain.comparison(spec, canary, baseline, stratum),
-        explain.worth(spec, log_e),
-        explain.excess(spec, harm_upper, config.beta),
-    ]
+    parts = [explain.comparison(spec, canary, baseline, stratum), explain.worth(spec, log_e)]
+    if log_e < limit:
+        parts.append(explain.excess(spec, harm_upper, config.beta))
     return GateVerdict(
         gate=spec.name,
         role=spec.role,
