@@ -37,13 +37,13 @@ def percentile_curve(load: LoadRun, limit_ms: float) -> Plot | None:
     low = 10 ** math.floor(math.log10(min(ms for _, ms in points)))
     y = Scale(low, max(limit_ms * 1.6, max(ms for _, ms in points) * 1.2), math.log10)
     path = line(points, nines, y)
-    shown = [at for at in (0, 50, 90, 95, 99, 99.9, 99.99) if at <= nines.high]
+    shown = [at for at in (50, 90, 99, 99.9, 99.99) if at <= nines.high]
     return Plot(
         shapes=(
             Shape(filled(path, nines, points[0][0], points[-1][0]), "area load"),
             Shape(path, "line load"),
         ),
-        x=across(nines, shown, lambda at: f"{number(at)} %"),
+        x=across(nines, shown, lambda at: f"{at:g} %"),
         y=upward(
             y, decades(y.low, y.high), lambda ms: f"{ms:,.0f} ms" if ms < 1000 else f"{ms / 1000:.0f} s"
         ),
@@ -60,7 +60,7 @@ def percentile_curve(load: LoadRun, limit_ms: float) -> Plot | None:
             for at, ms in ((95, load.p95_ms), (99, load.p99_ms))
             if ms is not None and at <= nines.high
         ),
-        hover=tuple((100 * nines(at), f"{number(at)} % · {ms:,.0f} ms") for at, ms in points),
+        hover=tuple((100 * nines(at), f"{at:g} % · {ms:,.0f} ms") for at, ms in points),
     )
 
 
@@ -108,13 +108,13 @@ def turning_points(timeline: Sequence[Poll]) -> tuple[Poll, ...]:
 
 def share_over_time(rollout: Rollout) -> Plot:
     """The candidate's share of all requests, with the points where something was decided."""
-    x, y = _time(rollout), Scale(0, 1.08)
+    x, y = _time(rollout), Scale(0, (max(poll.share for poll in rollout.timeline) or 0.05) * 1.15)
     points = [(poll.t, poll.share) for poll in rollout.timeline]
     path = staircase(points, x, y, x.high)
     return Plot(
         shapes=(Shape(filled(path, x, x.low, x.high), "area canary"), Shape(path, "line canary")),
         x=(),
-        y=upward(y, (0, 0.5, 1), lambda share: f"{share:.0%}"),
+        y=upward(y, steps(0, y.high, 2), lambda share: f"{number(round(100 * share, 2))} %"),
         marks=tuple(
             Mark(
                 100 * x(poll.t),
@@ -151,7 +151,7 @@ def evidence_over_time(rollout: Rollout) -> Plot:
         shapes=tuple(sorted(shapes, key=lambda shape: "blamed" in shape.style)),
         x=(),
         y=upward(y, (-100, 0, 100), lambda level: f"{level:.0f} %"),
-        rules=(Rule(100 - 100 * y(100), "bound: roll back", "界限:回滚", "bound"),),
+        rules=(Rule(100 - 100 * y(100), "bound: roll back", "界限：回滚", "bound"),),
         hover=tuple((100 * x(poll.t), _reading(poll)) for poll in rollout.timeline),
     )
 

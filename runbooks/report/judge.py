@@ -57,7 +57,7 @@ def judge(facts: Facts, wanted: Expectations) -> tuple[Check, ...]:
 
 def _missing(subject: str, facts: Facts, en: str, zh: str) -> Check:
     why = facts.missing.get(subject, "")
-    return Check(subject, False, Text(f"{en}: {why}" if why else en, f"{zh}:{why}" if why else zh))
+    return Check(subject, False, Text(f"{en}: {why}" if why else en, f"{zh}：{why}" if why else zh))
 
 
 def _stack(facts: Facts, wanted: Expectations) -> Check:
@@ -72,7 +72,7 @@ def _stack(facts: Facts, wanted: Expectations) -> Check:
                 False,
                 Text(
                     f"{rollout.release} was to serve everybody, and the stack's stable release is {stable}",
-                    f"应由 {rollout.release} 服务全部客户,但环境的稳定版本是 {stable}",
+                    f"应由 {rollout.release} 服务全部客户，但环境的稳定版本是 {stable}",
                 ),
             )
     return Check(
@@ -80,7 +80,7 @@ def _stack(facts: Facts, wanted: Expectations) -> Check:
         True,
         Text(
             f"{count} components provisioned; {stable} serves all customers",
-            f"已部署 {count} 个组件;全部客户由 {stable} 服务",
+            f"已部署 {count} 个组件；全部客户由 {stable} 服务",
         ),
     )
 
@@ -97,7 +97,7 @@ def _load(facts: Facts, limit: float) -> Check:
         True,
         Text(
             f"Load proof PASS: 95 % of {load.ok:,} requests within {load.p95_ms:,.0f} ms",
-            f"负载验证通过:{load.ok:,} 个请求中 95 % 在 {load.p95_ms:,.0f} 毫秒内完成",
+            f"负载验证通过：{load.ok:,} 个请求中 95 % 在 {load.p95_ms:,.0f} 毫秒内完成",
         ),
     )
 
@@ -109,12 +109,12 @@ def _load_fault(load: LoadRun, limit: float) -> Text | None:
     if load.p95_ms is None or load.p95_ms >= limit:
         return Text(
             f"The load proof says PASS, and its p95 is {load.p95_ms} ms with a limit of {limit:.0f} ms",
-            f"负载验证称通过,但 p95 为 {load.p95_ms} 毫秒,上限是 {limit:.0f} 毫秒",
+            f"负载验证称通过，但 p95 为 {load.p95_ms} 毫秒，上限是 {limit:.0f} 毫秒",
         )
     if load.ok + load.failed > load.planned or load.planned <= 0:
         return Text(
             f"The load proof contradicts itself: {load.ok} ok and {load.failed} failed of {load.planned}",
-            f"负载验证自相矛盾:计划 {load.planned},成功 {load.ok},失败 {load.failed}",
+            f"负载验证自相矛盾：计划 {load.planned}，成功 {load.ok}，失败 {load.failed}",
         )
     return None
 
@@ -126,6 +126,22 @@ _OUTCOMES_ZH = {
     "retreated": "已撤回",
     "paused": "已中断",
 }
+
+
+_GATES_ZH = {
+    "errors": "错误率",
+    "latency": "响应时间",
+    "sync": "同步延迟",
+    "synchronisation": "同步延迟",
+    "service": "整体服务",
+    "conversion": "转化率",
+    "load": "系统负载",
+}
+
+
+def gate_zh(gate: str | None) -> str:
+    """The gate's name in Chinese; gates that a user named himself keep their name."""
+    return _GATES_ZH.get(gate or "", gate or "")
 
 
 def outcome_zh(outcome: str) -> str:
@@ -140,13 +156,13 @@ def _rollout(facts: Facts, wanted: Wanted) -> Check:
             wanted.name,
             facts,
             f"{wanted.about}: there is no rollout of it",
-            f"{wanted.about_zh}:没有发布记录",
+            f"{wanted.about_zh}：没有发布记录",
         )
     fault = _outcome_fault(rollout, wanted) or _contradiction(rollout)
     if fault is not None:
         en, zh = (
             f"{wanted.about} ({rollout.release}): {fault.en}",
-            f"{wanted.about_zh}({rollout.release}):{fault.zh}",
+            f"{wanted.about_zh}（{rollout.release}）：{fault.zh}",
         )
         return Check(wanted.name, False, Text(en, zh))
     return Check(wanted.name, True, _good(rollout, wanted))
@@ -157,16 +173,16 @@ def _good(rollout: Rollout, wanted: Wanted) -> Text:
     if wanted.outcome == "promoted":
         return Text(
             f"{wanted.about} ({rollout.release}) was promoted after {seconds:.0f} s",
-            f"{wanted.about_zh}({rollout.release})在 {seconds:.0f} 秒后全量发布",
+            f"{wanted.about_zh}（{rollout.release}）在 {seconds:.0f} 秒后全量发布",
         )
     seen = rollout.exposed_customers
     customers = "" if seen is None else f", {seen:,} customers had met it"
-    met = "" if seen is None else f",共影响 {seen:,} 位客户"
+    met = "" if seen is None else f"，共影响 {seen:,} 位客户"
     return Text(
         f"{wanted.about} ({rollout.release}) was rolled back by the gate “{rollout.blamed_gate}” "
         f"after {seconds:.0f} s{customers}",
-        f"{wanted.about_zh}({rollout.release})在 {seconds:.0f} 秒后"
-        f"由“{rollout.blamed_gate}”闸门自动回滚{met}",
+        f"{wanted.about_zh}（{rollout.release}）在 {seconds:.0f} 秒后"
+        f"由“{gate_zh(rollout.blamed_gate)}”闸门自动回滚{met}",
     )
 
 
@@ -175,12 +191,12 @@ def _outcome_fault(rollout: Rollout, wanted: Wanted) -> Text | None:
         should = wanted.outcome.replace("-", " ")
         return Text(
             f"should have been {should} and was {rollout.outcome.replace('-', ' ')}",
-            f"应为“{outcome_zh(wanted.outcome)}”,实际为“{outcome_zh(rollout.outcome)}”",
+            f"应为“{outcome_zh(wanted.outcome)}”，实际为“{outcome_zh(rollout.outcome)}”",
         )
     if wanted.blamed and rollout.blamed_gate not in wanted.blamed:
         return Text(
             f"the gate that had to notice is “{wanted.blamed[0]}”, the one blamed is “{rollout.blamed_gate}”",
-            f"应由“{wanted.blamed[0]}”闸门发现,实际为“{rollout.blamed_gate}”",
+            f"应由“{gate_zh(wanted.blamed[0])}”闸门发现，实际为“{gate_zh(rollout.blamed_gate)}”",
         )
     return None
 
@@ -190,7 +206,7 @@ def _contradiction(rollout: Rollout) -> Text | None:
     if rollout.outcome == "promoted" and rollout.blamed_gate:
         return Text(
             f"it was promoted, and the gate “{rollout.blamed_gate}” is blamed",
-            f"已全量发布,却标记了闸门“{rollout.blamed_gate}”",
+            f"已全量发布，却标记了闸门“{gate_zh(rollout.blamed_gate)}”",
         )
     if not rollout.timeline:
         return Text("its time line is empty", "时间线为空")
@@ -198,8 +214,8 @@ def _contradiction(rollout: Rollout) -> Text | None:
     if rollout.outcome == "rolled-back" and last.share > 0:
         return Text(
             f"it was rolled back, and its share at the end is {last.share:.1%}",
-            f"已回滚,但结束时流量占比仍为 {last.share:.1%}",
+            f"已回滚，但结束时流量占比仍为 {last.share:.1%}",
         )
     if rollout.outcome == "promoted" and max(poll.share for poll in rollout.timeline) < 1:
-        return Text("it was promoted, and never served everybody", "已全量发布,但从未服务全部客户")
+        return Text("it was promoted, and never served everybody", "已全量发布，但从未服务全部客户")
     return None

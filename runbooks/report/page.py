@@ -22,18 +22,9 @@ from runbooks.report.figures import (
     share_over_time,
     turning_points,
 )
-from runbooks.report.judge import Check, Expectations, Wanted, outcome_zh
+from runbooks.report.judge import Check, Expectations, Wanted, gate_zh, outcome_zh
 
 _HERE = Path(__file__).resolve().parent
-_GATES_ZH = {
-    "errors": "错误率",
-    "latency": "响应时间",
-    "sync": "同步延迟",
-    "synchronisation": "同步延迟",
-    "service": "整体服务",
-    "conversion": "转化率",
-    "load": "系统负载",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +111,7 @@ def to_html(facts: Facts, checks: tuple[Check, ...], wanted: Expectations, run: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, seconds=seconds, outcome_zh=outcome_zh)
+    environment.filters.update(number=number, seconds=seconds, outcome_zh=outcome_zh, gate_zh=gate_zh)
     by_subject = {check.subject: check for check in checks}
     drawings: tuple[Drawing, ...] = ()
     if facts.stack is not None and facts.stack.components:
@@ -166,5 +157,5 @@ def _gate_rows(rollout: Rollout) -> tuple[GateRow, ...]:
         blamed = name == rollout.blamed_gate
         known = [point for point in points if point.log_e is not None]
         point = max(known, key=lambda each: each.log_e or 0.0) if blamed and known else points[-1]
-        rows.append(GateRow(name, _GATES_ZH.get(name, name), point, blamed, index % 6))
+        rows.append(GateRow(name, gate_zh(name), point, blamed, index % 6))
     return tuple(sorted(rows, key=lambda row: not row.blamed))
