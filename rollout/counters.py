@@ -7,7 +7,8 @@ Pure. The memory of the last values is an argument and a result, and can be writ
 
 A reading names what one arm's series count: `total`, `bad` (both sums of as many series as there are),
 `bucket` (a classic histogram, label `le`) and `lost` (requests that never enter it: timeouts, resets).
-Without `total`, a histogram's total is its +Inf bucket plus `lost`.
+Without `total`, a histogram's total is its +Inf bucket plus `lost`. `started`, where there is one, is when
+the process of each target began (process_start_time_seconds).
 
 What happens to:
 - a reset (process restarted): a value below the last one is itself the difference; also within the window;
@@ -33,7 +34,7 @@ from huidu.foundation.errors import StateError
 from huidu.foundation.prometheus import Series
 from huidu.model.evidence import Counts, Histogram, Interval
 
-Quantity = Literal["total", "bad", "bucket", "lost"]
+Quantity = Literal["total", "bad", "bucket", "lost", "started"]
 Reading = Mapping[Quantity, Sequence[Series]]
 _Clean = dict[str, tuple[str, float, tuple[tuple[float, float], ...]]]
 
@@ -106,23 +107,23 @@ def difference(
     baseline: Reading | None,
     *,
     share: float = 0.0,
+    in_flight: float = 0.0,
     changes: Iterable[float] = (),
-    started: Mapping[str, float] | None = None,
     unit: float = 1.0,
+    queries: tuple[str, ...] = (),
 ) -> tuple[Pair, Interval | None, str]:
     """The next interval of one gate and stratum, or None and why there is none yet.
 
-    `changes`: times of changes of weights (Unix seconds). `started`: when the process of a target started,
-    by its label `instance`, where known. `unit`: seconds per unit of the label `le` (0.001 for ms). A reading
-    that has the key `bucket`, even without a series, gives histograms.
+    `changes`: times of changes of weights (Unix seconds). `unit`: seconds per unit of the label `le` (0.001
+    for ms). A reading that has the key `bucket`, even without a series, gives histograms.
     Where there is no interval, nothing is consumed: the counts fold into the next one. Both arms must show a
     new scrape, so that they are compared over the same time.
     """
-    changes, started = tuple(changes), started or {}
-    memory_c, grown_c = grow(before.canary, canary, started, unit, before.baseline)
+    changes = tuple(changes)
+    memory_c, grown_c = grow(before.canary, canary, _started(canary), unit, before.baseline)
     memory_b, grown_b = before.baseline, None
     if baseline is not None:
-        memory_b, grown_b = grow(before.baseline, baseline, started, unit, before.canary)
+        memory_b, grown_b = grow(before.baseline, baseline, _started(baseline), unit, before.canary)
     if (grown_c is None and memory_c != before.canary) or (grown_b is None and memory_b != before.baseline):
         return (
             Pair(memory_c, memory_b, before.end),
@@ -150,18 +151,33 @@ def difference(
         canary=evidence[0],
         baseline=evidence[1] if len(evidence) > 1 else None,
         share=share,
+        in_flight=in_flight,
         excluded=excluded,
+        queries=queries,
     )
     return Pair(memory_c, memory_b, end), interval, excluded
 
 
+def _started(reading: Reading) -> dict[str, float]:
+    return {
+        series.labels.get("instance", ""): samples[-1][1]
+        for series in reading.get("started", ())
+        if (samples := _clean(series.samples))
+    }
+
+
 def grow(
-    memory: Memory, reading: Reading, started: Mapping[str, float], unit: float, other: Memory
+    memory: Memory,
+    reading: Reading,
+    started: Mapping[str, float],
+    unit: float = 1.0,
+    other: Memory | None = None,
 ) -> tuple[Memory, Growth | None]:
     """Growth of one arm since `memory`; None where no target shows a new scrape.
 
-    `other`: what the other arm's counters showed. A target known from there was scraped before, and showed
-    nothing of this arm: what appears on it now began at 0.
+    `started`: when a target's process began, by its label `instance`. `other`: what the other arm's counters
+    showed. A target known from there was scraped before, and showed nothing of this arm: what appears on it
+    now began at 0.
     """
     targets = dict(memory.targets)
     sums: dict[str, float] = dict.fromkeys((quantity for quantity in reading if quantity != "bucket"), 0.0)
@@ -169,7 +185,7 @@ def grow(
     spans: list[tuple[float, float]] = []
     excluded = ""
     for name, series in _by_target(reading).items():
-        known = targets.get(name) or _known_elsewhere(name, series, memory, other, started)
+        known = targets.get(name) or _known_elsewhere(name, series, memory, other or Memory(), started)
         end = _last_common(series, known)
         if end is None:
             continue
@@ -226,7 +242,7 @@ def _by_target(reading: Reading) -> dict[str, _Clean]:
     """Clean series by target: key -> (quantity, le, samples)."""
     targets: dict[str, _Clean] = {}
     for quantity, several in reading.items():
-        for series in several:
+        for series in several if quantity != "started" else ():
             samples = _clean(series.samples)
             if not samples:
                 continue
