@@ -58,7 +58,7 @@ class News:
     steps: list[Step] = field(default_factory=list)
     found: list[Step] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    _since: dict[str, float] = field(default_factory=dict)
+    _since: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     def __call__(self, event: EngineEvent) -> None:
         """Take one event of the engine."""
@@ -74,26 +74,27 @@ class News:
         operation = _operation(about)
         if name is None:
             return
-        if planning:
-            if operation not in _LOOKS:
-                self.steps.append(Step(name, operation, None, _differs(about)))
+        self._since[name] = (operation, time.monotonic())
+        if operation in _LOOKS:
             return
-        self._since[name] = time.monotonic()
-        if operation not in _LOOKS:
+        if planning:
+            self.steps.append(Step(name, operation, None, _differs(_outputs(about.old), _inputs(about.new))))
+        else:
             self.began(name, operation)
 
     def _post(self, about: Any, planning: bool | None) -> None:
         name = _component(about)
         if name is None:
             return
-        operation = _operation(about)
-        differs = _differs(about)
-        if operation in _LOOKS:
-            if differs or (operation == "refresh" and about.new is None):
+        asked, since = self._since.pop(name, (_operation(about), time.monotonic()))
+        if asked in _LOOKS:
+            # What a look came to: the same, an "update" of what we knew, or gone.
+            if _operation(about) != "same":
+                differs = _differs(_outputs(about.old), _outputs(about.new))
                 self.found.append(Step(name, "differs" if differs else "missing", None, differs))
         elif not planning:
-            seconds = time.monotonic() - self._since.pop(name, time.monotonic())
-            step = Step(name, operation, seconds, differs)
+            differs = _differs(_outputs(about.old), _inputs(about.new))
+            step = Step(name, asked, time.monotonic() - since, differs)
             self.steps.append(step)
             self.ended(step)
 
@@ -227,15 +228,26 @@ def _operation(about: Any) -> str:
     return str(getattr(about.op, "value", about.op))
 
 
-def _differs(about: Any) -> tuple[str, ...]:
-    old = _outputs(about.old)
-    new = _outputs(about.new) if _operation(about) in _LOOKS else _inputs(about.new)
-    names = []
-    for key in sorted(old.keys() | new.keys()):
-        if key.startswith("__") or old.get(key) == new.get(key):
-            continue
-        names.append(f"{key}: {_short(old.get(key))} -> {_short(new.get(key))}")
-    return tuple(names) if old and new else ()
+def _differs(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
+    if not old or not new:
+        return ()
+    keys = sorted(key for key in old.keys() | new.keys() if not key.startswith("__"))
+    return tuple(line for key in keys for line in _change(key, old.get(key), new.get(key)))
+
+
+def _change(key: str, old: Any, new: Any) -> tuple[str, ...]:
+    if old == new:
+        return ()
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = sorted(old.keys() | new.keys())
+        return tuple(line for each in keys for line in _change(f"{key} {each}", old.get(each), new.get(each)))
+    if isinstance(old, str) and isinstance(new, str) and " " in old + new:
+        # A command line: say only the words that differ.
+        before, after = old.split(), new.split()
+        gone = [word for word in before if word not in after]
+        come = [word for word in after if word not in before]
+        return (f"{key}: {' '.join(gone) or '-'} -> {' '.join(come) or '-'}",)
+    return (f"{key}: {'-' if old is None else old} -> {'-' if new is None else new}",)
 
 
 def _outputs(state: Any) -> dict[str, Any]:
@@ -246,9 +258,3 @@ def _outputs(state: Any) -> dict[str, Any]:
 def _inputs(state: Any) -> dict[str, Any]:
     found = getattr(state, "inputs", None) if state is not None else None
     return dict(found) if found else {}
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {str(each)[:12]}" for key, each in value.items()) or "nothing"
-    return str(value)[:60]

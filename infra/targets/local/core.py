@@ -45,8 +45,9 @@ def process(site: Site, name: str) -> Process:
         address=f"http://{site.address(name)}",
         version=version,
         probe=Http(
-            f"http://{site.address(name)}/{DATABASE}/rpc/",
-            body='{"method": "common.server.version", "params": [], "id": 0}',
+            # The one call that needs no login; trytond answers it only once it has loaded the database given with -d.
+            f"http://{site.address(name)}/rpc/",
+            body='{"id": 0, "method": "common.server.version", "params": []}',
         ),
         environment=ENVIRONMENT,
         files={"trytond.conf": configuration(site, name)},
