@@ -47,7 +47,7 @@ def verify(profile: str, host: str | None, workers: int, out: Path | None, as_js
 @click.argument("run", required=False)
 @_JSON
 def report(run: str | None, as_json: bool) -> None:
-    """Make every report of RUN again from its recording (a folder, or a name under `load/`; default: last)."""
+    """Make the reports of RUN (a folder, or a name under `load/`; default: the last) from its recording."""
     terminal = Terminal()
     folder = runs.find_run(run)
     _show(terminal, reports.rewrite(folder), folder, as_json)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from urllib.parse import urlsplit
 
-from huidu.foundation.errors import ConfigError, StateError, Unreachable
+from huidu.foundation.errors import ConfigError, HuiduError, StateError, Unreachable
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
@@ -24,6 +24,7 @@ from loadtests.report import reports
 from loadtests.runners.local import LocalRun
 from loadtests.summary import Summary
 
+STOPPED_BY = "stopped by"
 _CONNECT_SECONDS = 5.0
 # A second Ctrl-C within this time is the same keystroke.
 _AGAIN_SECONDS = 0.5
@@ -57,7 +58,7 @@ def offer(
 ) -> None:
     """Offer the load until stopped or `duration` seconds are over; leaves no process and no verdict.
 
-    Raises as `verify`, and StateError where a worker dies by itself.
+    Raises as `verify`, and HuiduError where a worker dies by itself.
     """
     workspace, plan = _prepare(profile, host, workers, duration=duration, endless=duration is None)
     folder = _folder(workspace, None, "offer")
@@ -67,8 +68,10 @@ def offer(
         recording, ends = run.result()
         tail = run.log_tail()
     terminal.close()
+    if run.began is None and run.stopped.startswith(STOPPED_BY):
+        return  # told to stop before the first visit
     if any(end.worker not in recording.finals for end in ends):
-        raise StateError("a load generator died", where=str(folder), remedy=tail or "see its worker-0.log")
+        raise HuiduError("a load generator died", where=str(folder), remedy=tail or "see its worker-0.log")
     total = recording.tally()
     terminal.say(
         f"Offered {total.planned} visits: {total.ok} ok, {total.failed} failed, {total.dropped} dropped."
@@ -177,7 +180,7 @@ def _stopping(run: LocalRun, terminal: Terminal) -> Iterator[None]:
             raise KeyboardInterrupt
         if not first:
             first.append(time.monotonic())
-            run.stop(f"stopped by {signal.Signals(number).name}")
+            run.stop(f"{STOPPED_BY} {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

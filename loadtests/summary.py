@@ -6,6 +6,7 @@ were sent; a failed request counts with the time limit. Counts (planned, ok, ...
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -129,6 +130,7 @@ class Summary(Latency):
     lag_1_correlation: float
     sessions_limit: int
     in_flight_max: int
+    in_flight: list[tuple[float, int]]
     channels: dict[str, ChannelSummary]
     curve: list[list[float]]
     bins: list[Bin]
@@ -158,9 +160,8 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
         littles_law_error=littles_law_error(plan, recording),
         lag_1_correlation=round(_correlation(plan, recording), 4),
         sessions_limit=plan.in_flight * plan.workers,
-        in_flight_max=max(
-            (each.in_flight for pulses in recording.pulses.values() for each in pulses), default=0
-        ),
+        in_flight_max=max((number for _, number in _in_flight(recording)), default=0),
+        in_flight=_in_flight(recording),
         channels={channel.name: _channel(plan, recording, channel.name) for channel in plan.channels},
         curve=_curve(plan, window),
         bins=_bins(plan, recording),
@@ -190,6 +191,15 @@ def littles_law_error(plan: Plan, recording: Recording) -> float | None:
         return None
     lags = recording.lags()
     return abs(busy - (cells.total - lags.total)) / busy
+
+
+def _in_flight(recording: Recording) -> list[tuple[float, int]]:
+    """Visits open in all workers together, second by second."""
+    found: Counter[int] = Counter()
+    for pulses in recording.pulses.values():
+        for second, pulse in {round(each.t): each for each in pulses}.items():
+            found[second] += pulse.in_flight
+    return [(float(second), number) for second, number in sorted(found.items())]
 
 
 def _overall_ratio(plan: Plan, total: Tally) -> float | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 640.0, 240.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 12.0, 14.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 20.0, 22.0, 34.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,14 @@ def label(value: float) -> str:
 def time_chart(
     title: str, unit: str, lines: Sequence[Line], marks: Sequence[Mark] = (), end: float | None = None
 ) -> str:
-    """Lines over seconds. A mark far above all that was measured is said in words: it would flatten the rest."""
+    """Lines over seconds. A mark far above all values is said in words: it would flatten the rest."""
     values = [y for line in lines for y in line.ys if y is not None]
     top = max(values, default=1.0)
     near = [mark for mark in marks if mark.y <= 4 * top]
     ticks = nice_ticks(max([top, *(mark.y for mark in near)]) * 1.05)
     right = end or max((x for line in lines for x in line.xs), default=1.0)
     frame = Frame(0.0, right, 0.0, ticks[-1])
-    far = "".join(f" · {escape(mark.name)} is above this scale" for mark in marks if mark not in near)
+    far = "".join(f" · {mark.name} is above this scale" for mark in marks if mark not in near)
     x_ticks = [(value, f"{label(value)} s") for value in nice_ticks(right) if value <= right]
     return _figure(
         title + far,
@@ -166,7 +166,7 @@ def _figure(title: str, lines: Sequence[Line], inside: str) -> str:
 def _axes(
     frame: Frame, x_ticks: Sequence[tuple[float, str]], y_ticks: Sequence[tuple[float, str]], unit: str
 ) -> str:
-    parts = [f'<text class="unit" x="4" y="10">{escape(unit)}</text>']
+    parts = [f'<text class="unit" x="{_LEFT}" y="10">{escape(unit)}</text>']
     for value, text in y_ticks:
         y = frame.y(value)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
@@ -200,4 +200,9 @@ def _line(frame: Frame, line: Line) -> str:
             paths.append(f"L{frame.x(x):.1f} {frame.y(previous):.1f}")
         paths.append(f"{pen}{frame.x(x):.1f} {frame.y(y):.1f}")
         pen, previous = "L", y
+    if line.step and previous is not None and len(line.xs) > 1:
+        # The last value holds as long as the others did.
+        paths.append(
+            f"L{frame.x(min(frame.x1, line.xs[-1] + line.xs[1] - line.xs[0])):.1f} {frame.y(previous):.1f}"
+        )
     return f'<path class="line {line.kind}" d="{"".join(paths)}"><title>{escape(line.name)}</title></path>'

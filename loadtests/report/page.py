@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+
 import jinja2
 from markupsafe import Markup
 
@@ -47,6 +48,7 @@ def _charts(plan: Plan, summary: Summary) -> list[Markup]:
         for name, (_, seconds) in plan.limits.percentiles().items()
     ]
     lags = [max((each.lag_p99_ms or 0.0 for each in group), default=0.0) for group in groups]
+    flying = [each for each in summary.in_flight if 0 <= each[0] <= summary.duration + plan.drain]
     drawn = [
         time_chart("Visits planned and answered", "visits/s", _rates(groups, xs, width), end=plan.duration),
         percentile_chart("Percentiles of all requests", [(a, b) for a, b in summary.curve], limits),
@@ -60,6 +62,11 @@ def _charts(plan: Plan, summary: Summary) -> list[Markup]:
             [Line("lag p99", "lag", xs, lags)],
             [Mark(plan.health.lag_p99 * 1000, f"allowed {plan.health.lag_p99 * 1000:g} ms")],
             end=plan.duration,
+        ),
+        time_chart(
+            "Visits in flight",
+            "visits",
+            [Line("in flight", "achieved", [t for t, _ in flying], [number for _, number in flying])],
         ),
     ]
     # Built by charts.py out of escaped text and numbers.

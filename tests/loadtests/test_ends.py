@@ -1,0 +1,124 @@
+"""However a run ends, there is a verdict, a report, and no process left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+Serve = Callable[..., str]
+Begin = Callable[..., Any]
+
+pytestmark = pytest.mark.server
+
+_PROFILE = """
+channels:
+  web: {peak: 20/s, journey: {http: [{get: /}]}}
+duration: 8s
+warmup: 1s
+timeout: 3s
+limits: {p95: 2s, failures: {at_most: 0.1%, proof: observed}}
+"""
+
+
+def _until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def _workers(folder: Path, number: int) -> list[int]:
+    """The workers' process ids, once each has measured something of the window."""
+    files = [folder / f"recording-{worker}.jsonl" for worker in range(number)]
+    _until(lambda: all(file.exists() and file.read_text().count('"delta"') >= 4 for file in files))
+    return [json.loads(file.read_text().splitlines()[0])["pid"] for file in files]
+
+
+def _gone(pids: list[int]) -> bool:
+    return not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_ends(serve: Serve, begin: Begin) -> None:
+    """A worker killed, a worker stopped for three seconds, the parent told to end: INVALID each."""
+    host = serve("ok")
+    killed, stopped, told = (begin(_PROFILE, host, "--workers", number) for number in ("2", "1", "1"))
+
+    pids = {id(each): _workers(each.folder, count) for each, count in ((killed, 2), (stopped, 1), (told, 1))}
+    os.kill(pids[id(killed)][1], signal.SIGKILL)
+    os.kill(pids[id(stopped)][0], signal.SIGSTOP)
+    told.process.send_signal(signal.SIGTERM)
+    time.sleep(3.2)
+    os.kill(pids[id(stopped)][0], signal.SIGCONT)
+
+    expected = {
+        id(killed): "killed by signal 9",
+        id(stopped): "stood still",
+        id(told): "stopped by SIGTERM",
+    }
+    for running in (killed, stopped, told):
+        run = running.finish()
+        verdict = run.verdict
+        assert (run.code, verdict["verdict"]) == (4, "INVALID"), run.stderr
+        assert any(expected[id(running)] in reason for reason in verdict["reasons"]), verdict["reasons"]
+        assert verdict["planned"] == 192
+        assert verdict["planned"] == sum(verdict[each] for each in ("ok", "failed", "dropped", "censored"))
+        assert "INVALID" in (run.folder / "report.html").read_text()
+        assert _gone(pids[id(running)])
+
+
+def test_offer_ends_well_when_told_and_leaves_nothing(huidu: Any, serve: Serve, tmp_path: Path) -> None:
+    profile = tmp_path / "background.yaml"
+    profile.write_text(_PROFILE)
+    process = huidu("load", "offer", str(profile), "--host", serve("ok"), home=tmp_path / "home")
+    try:
+        _until(lambda: len(list(tmp_path.glob("home/load/offer-*"))) == 1)
+        (folder,) = tmp_path.glob("home/load/offer-*")
+        pids = _workers(folder, 1)
+        process.send_signal(signal.SIGTERM)
+        _, stderr = process.communicate(timeout=20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+    assert process.returncode == 0, stderr
+    assert "0 failed" in stderr
+    assert _gone(pids)
+
+
+def test_a_worker_whose_parent_was_killed_ends_by_itself(serve: Serve, begin: Begin) -> None:
+    running = begin(_PROFILE.replace("8s", "60s"), serve("ok"))
+    pids = _workers(running.folder, 1)
+    running.process.kill()
+    running.process.communicate(timeout=10)
+    _until(lambda: _gone(pids), 15)
+
+
+def test_the_report_is_made_again_from_the_recording(huidu: Any, serve: Serve, begin: Begin) -> None:
+    run = begin(_PROFILE.replace("8s", "5s"), serve("ok"), "--workers", "2").finish()
+    assert run.code == 0, run.stderr
+    before = (run.folder / "verdict.json").read_text()
+    for name in ("verdict.json", "report.html"):
+        (run.folder / name).unlink()
+    again = huidu("load", "report", str(run.folder), "--json", home=run.folder.parent / "home")
+    stdout, _ = again.communicate(timeout=60)
+    assert again.returncode == 0
+    assert (run.folder / "verdict.json").read_text() == before
+    assert json.loads(stdout) == json.loads(before)
+    page = (run.folder / "report.html").read_text()
+    assert "PASS" in page
+    assert "http-equiv" not in page and "<script" not in page and "src=" not in page
+
+
+def test_nobody_at_the_address_is_said_at_once(huidu: Any, tmp_path: Path) -> None:
+    (tmp_path / "profile.yaml").write_text(_PROFILE)
+    process = huidu("load", "verify", str(tmp_path / "profile.yaml"), "--host", "127.0.0.1:9", home=tmp_path)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 4
+    assert "nobody answers" in stderr and "Traceback" not in stderr
