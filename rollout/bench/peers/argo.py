@@ -17,15 +17,13 @@ running controller):
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from huidu.foundation.errors import UsageError
-from rollout.bench.peers.argo_condition import condition
+from rollout.bench.peers.argo_metric import ERROR_RETRY, ArgoMetric, Phase
 from rollout.bench.peers.peer import (
     ROUNDING,
     Bools,
@@ -47,87 +45,11 @@ from rollout.bench.peers.peer import (
     require_metrics,
 )
 
-ERROR_RETRY = 10.0  # DefaultErrorRetryInterval in analysis/analysis.go
-QUERY_TIMEOUT = 30.0  # default of the Prometheus provider, metricproviders/prometheus/prometheus.go
-
-
-class Phase(enum.IntEnum):
-    """Of a measurement, and of a metric once it is complete; a larger one is worse (utils/analysis)."""
-
-    RUNNING = 0
-    SUCCESSFUL = 1
-    INCONCLUSIVE = 2
-    ERROR = 3
-    FAILED = 4
-
-
 _OUTCOME = {
     Phase.INCONCLUSIVE: PeerOutcome.PAUSED,
     Phase.ERROR: PeerOutcome.ROLLED_BACK,
     Phase.FAILED: PeerOutcome.ROLLED_BACK,
 }
-
-
-@dataclass(frozen=True)
-class ArgoMetric:
-    """One metric of an AnalysisTemplate; the defaults are those of docs/features/analysis.md and the code.
-
-    Without `interval` one measurement is taken (retried while it errs); without `count` it goes on
-    until the steps are through. Times in seconds.
-    """
-
-    name: str
-    success_condition: str = ""
-    failure_condition: str = ""
-    interval: float | None = None
-    count: int | None = None
-    initial_delay: float = 0.0
-    failure_limit: int = 0
-    inconclusive_limit: int = 0
-    consecutive_error_limit: int = 4
-    query_timeout: float = QUERY_TIMEOUT
-
-    def __post_init__(self) -> None:
-        for text in (self.success_condition, self.failure_condition):
-            if text:
-                condition(text)
-        if self.count is not None and self.count > 1 and self.interval is None:
-            # utils/analysis/factory.go refuses it: nothing would say when to measure again.
-            raise UsageError(f"the metric {self.name} has a count of {self.count} but no interval")
-
-    @property
-    def measurements(self) -> int | None:
-        """How many measurements make it complete; None: it goes on."""
-        return 1 if self.count is None and self.interval is None else self.count
-
-    def measure(self, values: Floats, readings: Codes) -> Codes:
-        """The phase of each measurement (B,) from what the query returned."""
-        empty = readings == Reading.EMPTY
-        error = (readings == Reading.TIMEOUT) | (readings == Reading.ERROR)
-        success = failure = np.zeros_like(empty)
-        if self.success_condition:
-            success, broken = condition(self.success_condition).evaluate(values, empty)
-            error = error | broken
-        if self.failure_condition:
-            failure, broken = condition(self.failure_condition).evaluate(values, empty)
-            error = error | broken
-        if not self.failure_condition:
-            failure = ~success if self.success_condition else failure
-        if not self.success_condition:
-            success = ~failure
-        phase = np.where(success, Phase.SUCCESSFUL, Phase.INCONCLUSIVE)
-        phase = np.where(failure, Phase.FAILED, phase)
-        return np.where(error, Phase.ERROR, phase).astype(np.int8)
-
-    def assess(self, failed: Counts, inconclusive: Counts, errors: Counts, counted: Counts) -> Codes:
-        """The metric's phase (B,) from its counters; of several limits passed at once the last one rules."""
-        phase = np.full(failed.shape, Phase.RUNNING, dtype=np.int8)
-        if self.measurements is not None:
-            phase[counted >= self.measurements] = Phase.SUCCESSFUL
-        phase[failed > self.failure_limit] = Phase.FAILED
-        phase[inconclusive > self.inconclusive_limit] = Phase.INCONCLUSIVE
-        phase[errors > self.consecutive_error_limit] = Phase.ERROR
-        return phase
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +79,7 @@ class _Metric:
     phase: Phase = Phase.RUNNING
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Argo:
     """Steps with a background analysis. `starting_step`: the step (from 0) with which the analysis begins.
 

@@ -22,6 +22,7 @@ Floats: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]
 Codes: TypeAlias = NDArray[np.int8]
 Counts: TypeAlias = NDArray[np.int64]
+Indices: TypeAlias = NDArray[np.intp]
 
 # Sums of intervals may miss a tick's time by rounding; a nanosecond is far below every interval.
 ROUNDING = 1e-9
