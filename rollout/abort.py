@@ -1,0 +1,105 @@
+"""Going back because a person says so: through the controller that drives the rollout, or without one."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import Locked, RouterError, UsageError
+from huidu.foundation.journal import Journal
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace, write_atomic
+from huidu.model.stack import Stack
+from rollout.begin import folder_of, journaled, journaled_plan, publish
+from rollout.controller.run import Controller, Edge, NoEvidence
+from rollout.plan import Gate, Plan
+from rollout.routers.router import Split
+from rollout.target import Target
+
+OBEYS_WITHIN = 20.0
+"""Seconds a controller has to act on a request before the person is told that it does not."""
+
+
+def abort_rollout(workspace: Workspace, name: str | None, why: str, clock: Clock, terminal: Terminal) -> None:
+    """Returns when every proxy was read back and sends everybody to stable. Raises HuiduError."""
+    name = name or _only_one(workspace)
+    if name is None:
+        _bare(workspace, clock, terminal)
+        return
+    folder = folder_of(workspace, name)
+    state = journaled(folder)
+    if state is None or state.outcome:
+        how = f"is over ({state.outcome})" if state else "does not exist"
+        raise UsageError(f"the rollout {name!r} {how}", remedy="see `huidu rollout history`")
+    try:
+        _alone(folder, name, why, clock, terminal)
+    except Locked:
+        _ask(folder, name, why, clock, terminal)
+
+
+def _only_one(workspace: Workspace) -> str | None:
+    if not workspace.rollouts.is_dir():
+        return None
+    states = {each.name: journaled(each) for each in sorted(workspace.rollouts.iterdir()) if each.is_dir()}
+    names = [name for name, state in states.items() if state is not None and not state.outcome]
+    if len(names) > 1:
+        raise UsageError(f"several rollouts are under way: {', '.join(names)}", remedy="name one")
+    return names[0] if names else None
+
+
+def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) -> None:
+    """No controller runs: do it here."""
+    with Journal.open(folder / "journal.sqlite", clock) as journal, contextlib.ExitStack() as stack:
+        state = journaled(folder)
+        assert state is not None
+        plan, ladder, target = journaled_plan(state)
+        router = target.router(clock)
+        router.acquire(f"abort of rollout {name}")
+        stack.callback(router.release)
+        nothing = NoEvidence()
+        edge = Edge(
+            journal=journal,
+            router=router,
+            eyes=nothing,
+            evidence=nothing,
+            clock=clock,
+            voice=terminal,
+            folder=folder,
+            publish=lambda: publish(folder, name, journal),
+        )
+        Controller(name, plan, ladder, edge).take_back(why)
+        terminal.say(f"{name}: stable serves everybody again, read back from the proxy", "bold green")
+
+
+def _ask(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) -> None:
+    """A controller runs: it owns journal and route, so it is asked."""
+    write_atomic(folder / "abort", why)
+    deadline = clock.monotonic() + OBEYS_WITHIN
+    while clock.monotonic() < deadline:
+        state = journaled(folder)
+        if state is not None and state.outcome:
+            terminal.say(f"{name}: the controller took the release back: {state.sentence}", "bold green")
+            return
+        terminal.progress("waiting for the controller")
+        clock.sleep(0.2)
+    raise RouterError(
+        f"the controller of {name!r} did not act within {OBEYS_WITHIN:.0f} s",
+        remedy="stop its process (the lock beside the route file names it) and abort again",
+    )
+
+
+def _bare(workspace: Workspace, clock: Clock, terminal: Terminal) -> None:
+    """No rollout is under way: take back whatever share the stack's proxy serves."""
+    Stack.read(workspace.stack_file)
+    target = Target.of(Plan(gates={"errors": Gate(kind="slo", floor=0.001)}), workspace.stack_file)
+    router = target.router(clock)
+    router.acquire("abort")
+    try:
+        split = Split(dict.fromkeys(target.cohorts, 0), "", f"abort-{time.time():.0f}")
+        router.write(split)
+        router.confirm(split)
+    finally:
+        router.release()
+    terminal.say("no rollout is under way; stable serves everybody, read back from the proxy", "bold green")

@@ -1,0 +1,256 @@
+"""Starting a rollout, or taking one over: everything that is checked before any traffic moves."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import ConfigError, StateError, UsageError
+from huidu.foundation.journal import Journal
+from huidu.foundation.prometheus import Prometheus
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace, write_atomic
+from rollout.collect import Collector
+from rollout.controller.fold import RolloutState, fold
+from rollout.controller.run import Controller, Edge
+from rollout.evidence_file import Header
+from rollout.evidence_log import FileEvidence
+from rollout.judge.state import VERSION as JUDGE_VERSION
+from rollout.ladder import Ladder
+from rollout.plan import Plan, ladder_of, load_plan, parse_plan, plan_hash, plan_text
+from rollout.record import report, report_text
+from rollout.target import Target
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for on the command line."""
+
+    plan: Path
+    release: str
+    name: str
+    adopt: bool = False
+
+
+@dataclass
+class Running:
+    """A rollout that is ready to be driven, and owns its journal and its route."""
+
+    controller: Controller
+    folder: Path
+    journal: Journal
+
+    def report(self) -> dict[str, Any]:
+        """See record.report."""
+        return report(self.controller.name, self.journal.events())
+
+
+def folder_of(workspace: Workspace, name: str) -> Path:
+    """Where the rollout `name` keeps its state. Raises UsageError for a name that is no plain word."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a rollout",
+            remedy="letters, digits, dot, dash and underscore, up to 63",
+        )
+    return workspace.rollouts / name
+
+
+@contextlib.contextmanager
+def opened(
+    workspace: Workspace, order: Order, clock: Clock, terminal: Terminal, stop: Callable[[], bool]
+) -> Iterator[Running]:
+    """A new rollout, or the unfinished one of that name. Raises HuiduError before anything is changed."""
+    plan = load_plan(order.plan)
+    text = plan_text(order.plan)
+    folder = folder_of(workspace, order.name)
+    workspace.ensure_writable()
+    known = journaled(folder)
+    if known is not None:
+        plan = _resumable(order, known, text, terminal)
+        target = Target.from_data(dict(known.started))
+    else:
+        target = Target.of(plan, workspace.stack_file)
+        _check_new(order, plan, target)
+    ladder = ladder_of(plan, tuple(target.cohorts))
+    router = target.router(clock)
+    collector = Collector(
+        Prometheus(target.prometheus), plan, target.cohorts, order.release, target.stable_release
+    )
+    if known is None:
+        router.check()
+        collector.check()
+    with contextlib.ExitStack() as stack:
+        router.acquire(f"rollout {order.name}, process {os.getpid()} on {socket.gethostname()}")
+        stack.callback(router.release)
+        journal = stack.enter_context(Journal.open(folder / "journal.sqlite", clock))
+        if known is None:
+            _note_start(journal, order, plan, text, target)
+        evidence = FileEvidence(folder / "evidence.jsonl", Header(plan_hash(text), str(JUDGE_VERSION)))
+        stack.callback(evidence.close)
+        _restore(collector, journal, evidence)
+        (folder / "abort").unlink(missing_ok=True)
+        tell, close = _teller(plan, journal)
+        stack.callback(close)
+        edge = Edge(
+            journal=journal,
+            router=router,
+            eyes=collector,
+            evidence=evidence,
+            clock=clock,
+            voice=terminal,
+            folder=folder,
+            stop=stop,
+            abort=lambda: asked_to_abort(folder),
+            tell=tell,
+            publish=lambda: publish(folder, order.name, journal),
+        )
+        yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
+
+
+def journaled(folder: Path) -> RolloutState | None:
+    """What the journal in `folder` knows, or None: no rollout of that name has started."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return None
+    with Journal.open(path, _NO_CLOCK, writer=False) as journal:
+        state = fold(journal.events())
+    return state if state.started else None
+
+
+def asked_to_abort(folder: Path) -> str:
+    """The reason a person gave for aborting, "" where nobody did."""
+    try:
+        return (folder / "abort").read_text(encoding="utf-8").strip() or "no reason given"
+    except OSError:
+        return ""
+
+
+def publish(folder: Path, name: str, journal: Journal) -> None:
+    """Write report.json."""
+    write_atomic(folder / "report.json", report_text(report(name, journal.events())))
+
+
+def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:
+    """The plan, ladder and target that the rollout began with."""
+    plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
+    target = Target.from_data(dict(state.started))
+    return plan, ladder_of(plan, tuple(target.cohorts)), target
+
+
+def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) -> Plan:
+    if known.outcome:
+        raise UsageError(
+            f"the rollout {order.name!r} is over ({known.outcome})",
+            remedy="give the next one another name: --name NAME",
+        )
+    if known.release != order.release:
+        raise UsageError(
+            f"the rollout {order.name!r} is of release {known.release!r}, not {order.release!r}",
+            remedy=f"resume it with --release {known.release}, or give --name NAME",
+        )
+    if known.started["judge_version"] != JUDGE_VERSION:
+        raise StateError(
+            f"it began with version {known.started['judge_version']} of the judge, this is {JUDGE_VERSION}",
+            remedy="finish it with the huidu that began it, or `huidu rollout abort` it; nothing was changed",
+        )
+    if known.started["plan_hash"] != plan_hash(text):
+        terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
+    terminal.say(f"resuming {order.name}: stage {known.stage}, {known.share:.1%} of all requests")
+    return journaled_plan(known)[0]
+
+
+def _check_new(order: Order, plan: Plan, target: Target) -> None:
+    if not plan.stages:
+        raise ConfigError(
+            "the plan has no stages", file=order.plan, expected="stages: [{name: ..., weights: ...}]"
+        )
+    if plan.route.router == "stack" and target.candidate != order.release:
+        runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
+        raise UsageError(
+            f"the candidate arm {runs}, not {order.release!r}",
+            remedy=f"start it first: huidu stack release {order.release}",
+        )
+    if order.release == target.stable_release:
+        raise UsageError(
+            f"stable already is {order.release!r}: its metrics could not be told apart",
+            remedy="release another version",
+        )
+
+
+def _note_start(journal: Journal, order: Order, plan: Plan, text: str, target: Target) -> None:
+    token = f"{order.name}-{secrets.token_hex(3)}"
+    journal.append(
+        "started",
+        release=order.release,
+        plan_name=plan.name,
+        plan_file=str(order.plan),
+        plan_text=text,
+        plan_hash=plan_hash(text),
+        judge_version=JUDGE_VERSION,
+        cohorts=list(target.cohorts),
+        # New for each rollout, or the same customers would be the guinea pigs every time.
+        salt=f"{order.release}-{secrets.token_hex(4)}",
+        token=token,
+        rollback_version=f"{token}-stable",
+        by=_person(),
+        **target.to_data(),
+    )
+
+
+def _restore(collector: Collector, journal: Journal, evidence: FileEvidence) -> None:
+    state = fold(journal.events())
+    if state.polls:
+        collector.restore(evidence.read(state.evidence_lines), state.evidence_end)
+
+
+def _person() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _teller(plan: Plan, journal: Journal) -> tuple[Callable[[str, str, str], None], Callable[[], None]]:
+    """How people are told, and what is done about it at the end."""
+    if not plan.notify:
+        return (lambda event, title, body: None), (lambda: None)
+    from huidu.foundation.notify import Message, Notifier, Severity  # apprise takes half a second to import
+
+    notifier = Notifier(plan.notify)
+    loud = {"promoted": Severity.SUCCESS, "rolled-back": Severity.FAILURE}
+
+    def tell(event: str, title: str, body: str) -> None:
+        notifier.tell(Message(event, title, body, loud.get(event, Severity.WARNING)))
+
+    def close() -> None:
+        for delivery in notifier.close():
+            with contextlib.suppress(StateError):
+                journal.append("told", key=delivery.message.key, sent=delivery.sent)
+
+    return tell, close
+
+
+class _NoClock:
+    """For readers of a journal, who never write."""
+
+    def now(self) -> float:
+        raise AssertionError("a reader does not look at the clock")
+
+    monotonic = now
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("a reader does not sleep")
+
+
+_NO_CLOCK = _NoClock()

@@ -1,0 +1,362 @@
+"""Prometheus -> counters -> evidence: one interval per gate and cohort at every look.
+
+A silent Prometheus, a missing series, stale samples are problems of the `Look`, never evidence: neither good
+nor bad. After a restart counting goes on at the scrape where the last interval ended, as long as Prometheus
+still has it, so that nothing is counted twice or forgotten.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.prometheus import NoData, Prometheus, Series
+from huidu.model.evidence import Counts, Histogram, Interval
+from rollout.controller.fold import RolloutState
+from rollout.controller.judgement import SETTLING
+from rollout.controller.run import Look
+from rollout.counters import Memory, Pair, Quantity, difference, grow
+from rollout.plan import CohortArms, Gate, Metrics, Plan
+from rollout.selectors import Selector, joined, pick
+
+LATELY = 60.0
+"""Seconds of traffic that shares are computed from."""
+STALE_POLLS = 3.0
+STALE_LEAST = 5.0
+"""Samples older than three polls, and than this many seconds, are stale."""
+
+_CLUSTER = 'envoy_cluster_name="{cluster}"'
+ENVOY_REQUESTS = Metrics(
+    total=(f"envoy_cluster_upstream_rq_total{{{_CLUSTER}}}",),
+    bad=(f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5",{_CLUSTER}}}',),
+)
+ENVOY_LATENCY = Metrics(
+    buckets=f"envoy_cluster_upstream_rq_time_bucket{{{_CLUSTER}}}",
+    # Envoy times a request when it completes: one that timed out or was cut off never enters the histogram.
+    lost=(
+        f"envoy_cluster_upstream_rq_timeout{{{_CLUSTER}}}",
+        f"envoy_cluster_upstream_rq_rx_reset{{{_CLUSTER}}}",
+    ),
+    unit="ms",
+)
+ENVOY_IN_FLIGHT = f"envoy_cluster_upstream_rq_active{{{_CLUSTER}}}"
+"""Requests both arms have open; failures finish later than successes."""
+
+_ARMS = ("canary", "baseline")
+
+
+def metrics_of(gate: Gate) -> Metrics:
+    """Where the counts of `gate` come from: what it states, or Envoy's. Raises ConfigError."""
+    stated = gate.metrics
+    if stated.buckets or stated.total:
+        return stated
+    if gate.kind == "latency":
+        return ENVOY_LATENCY
+    if gate.kind in ("delay", "conversion"):
+        raise ConfigError(
+            f"a gate of kind {gate.kind} needs `metrics`", expected="metrics: {total: [...], bad: [...]}"
+        )
+    return ENVOY_REQUESTS
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One gate and cohort: the selectors of each quantity in both arms."""
+
+    gate: str
+    cohort: str
+    selectors: Mapping[str, Mapping[Quantity, tuple[Selector, ...]]]
+
+
+@dataclass
+class _Answers:
+    """What Prometheus said to the joined questions of one look."""
+
+    series: dict[Selector, tuple[Series, ...]] = field(default_factory=dict)
+    newest: float = 0.0
+
+    def reading(self, selectors: Mapping[Quantity, tuple[Selector, ...]]) -> dict[Quantity, list[Series]]:
+        return {
+            quantity: [series for each in several for series in self.series.get(each, ())]
+            for quantity, several in selectors.items()
+        }
+
+
+class Collector:
+    """Looks at every gate of the plan in every cohort, `release` against `stable_release`."""
+
+    def __init__(
+        self,
+        prometheus: Prometheus,
+        plan: Plan,
+        cohorts: Mapping[str, CohortArms],
+        release: str,
+        stable_release: str,
+    ) -> None:
+        self._prometheus = prometheus
+        self._plan = plan
+        self._cohorts = cohorts
+        self._values = {"canary": release, "baseline": stable_release}
+        self._sources = [
+            self._source(name, cohort, metrics_of(gate))
+            for name, gate in plan.gates.items()
+            for cohort in cohorts
+        ]
+        traffic = ENVOY_REQUESTS if plan.observation.traffic.preset else plan.observation.traffic
+        self._traffic = {c: self._source("", c, Metrics(total=traffic.total)) for c in cohorts}
+        self._in_flight = (
+            {c: self._source("", c, Metrics(total=(ENVOY_IN_FLIGHT,))) for c in cohorts}
+            if plan.observation.traffic.preset
+            else {}
+        )
+        self._pairs: dict[tuple[str, str], Pair] = {}
+        self._flow: dict[tuple[str, str], Memory] = {}
+        self._lately: list[tuple[float, str, float]] = []
+        self._ends: dict[str, float] = {}
+        self._since = 0.0
+
+    def check(self) -> None:
+        """Ask everything once. Raises ConfigError (not PromQL), Unreachable."""
+        self._ask(LATELY, None)
+
+    def restore(self, intervals: Iterable[Interval], until: float) -> None:
+        """Go on behind `intervals`, which were judged already; counted traffic begins at `until`."""
+        ends: dict[tuple[str, str], float] = {}
+        for interval in intervals:
+            ends[interval.gate, interval.stratum] = interval.end
+            self._ends[interval.gate] = max(interval.end, self._ends.get(interval.gate, 0.0))
+        self._since = min(ends.values(), default=0.0)
+        for at in sorted(set(ends.values())):
+            answers = self._ask(LATELY, at)
+            for source in self._sources:
+                key = (source.gate, source.cohort)
+                if ends.get(key) == at:
+                    self._pairs[key], _, _ = self._difference(source, answers, ())
+        self._begin_traffic(until)
+
+    def _begin_traffic(self, until: float) -> None:
+        answers = self._ask(LATELY, until)
+        for cohort, source in self._traffic.items():
+            for arm in _ARMS:
+                self._flow[cohort, arm], _ = grow(
+                    Memory(), answers.reading(source.selectors[arm]), {}, 1.0, Memory()
+                )
+
+    def look(self, state: RolloutState, now: float) -> Look:
+        """See `Eyes.look`."""
+        poll = self._plan.observation.poll
+        try:
+            if not self._flow:
+                self._begin_traffic(now - LATELY)
+            back = now - self._since if self._since else 0.0
+            answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None)
+        except Unreachable as error:
+            return Look(problems=(error.what,))
+        problems = self._missing(answers)
+        if answers.newest and now - answers.newest > max(STALE_LEAST, STALE_POLLS * poll):
+            problems.append(f"the newest sample is {now - answers.newest:.0f} s old")
+        requests = self._count_traffic(answers, now)
+        intervals = self._intervals(answers, state)
+        if not problems and intervals:
+            self._since = min(interval.start for interval in intervals)
+        return Look(intervals, self._traffic_lately(), requests, self._exposed(), tuple(problems))
+
+    # asking
+
+    def _ask(self, seconds: float, at: float | None) -> _Answers:
+        """Every counter of every gate, arm and cohort: one question for each different selector."""
+        groups: dict[tuple[object, ...], list[Selector]] = {}
+        for source in [*self._sources, *self._traffic.values(), *self._in_flight.values()]:
+            for arm in _ARMS:
+                for several in source.selectors[arm].values():
+                    for selector in several:
+                        shape = (selector.metric, *((m.label, m.op) for m in selector.matchers))
+                        groups.setdefault(shape, []).append(selector)
+        answers = _Answers()
+        for selectors in groups.values():
+            answer = self._prometheus.window(joined(selectors), seconds, at)
+            if isinstance(answer, NoData):
+                continue
+            for selector in set(selectors):
+                answers.series[selector] = pick(answer, selector)
+            answers.newest = max(answers.newest, *(series.samples[-1][0] for series in answer))
+        return answers
+
+    def _source(self, gate: str, cohort: str, metrics: Metrics) -> Source:
+        arms = self._cohorts[cohort]
+        limit = self._plan.gates[gate].limit if gate else None
+        selectors: dict[str, dict[Quantity, tuple[Selector, ...]]] = {}
+        for arm in _ARMS:
+            values = {
+                "cluster": arms.candidate if arm == "canary" else arms.stable,
+                "release": self._values[arm],
+                "tier": cohort,
+                "cohort": cohort,
+                "limit": f"{limit or 0:g}",
+                "limit_ms": f"{(limit or 0) * 1000:g}",
+            }
+            texts: dict[Quantity, tuple[str, ...]] = {
+                "total": metrics.total,
+                "bad": metrics.bad or metrics.good,
+                "bucket": (metrics.buckets,) if metrics.buckets else (),
+                "lost": metrics.lost,
+            }
+            selectors[arm] = {
+                quantity: tuple(Selector.parse(text).filled(values) for text in several)
+                for quantity, several in texts.items()
+                if several
+            }
+        return Source(gate, cohort, selectors)
+
+    def _missing(self, answers: _Answers) -> list[str]:
+        """Gates whose stable arm shows no counter in any cohort: nothing can be compared."""
+        problems = []
+        for name, gate in self._plan.gates.items():
+            if gate.role == "watch":
+                continue
+            mine = [source for source in self._sources if source.gate == name]
+            needed = [source.selectors["baseline"] for source in mine]
+            seen = any(
+                answers.reading(each).get("total") or answers.reading(each).get("bucket") for each in needed
+            )
+            if not seen:
+                several = next(iter(needed[0].values()))
+                problems.append(f"gate {name}: no series such as {several[0].text()}")
+        return problems
+
+    # counting
+
+    def _intervals(self, answers: _Answers, state: RolloutState) -> tuple[Interval, ...]:
+        found: dict[str, list[Interval]] = {}
+        for source in self._sources:
+            key = (source.gate, source.cohort)
+            self._pairs[key], interval, _ = self._difference(source, answers, _changes(state), state.share)
+            if interval is not None:
+                found.setdefault(source.gate, []).append(interval)
+        # The judge is told about one gate's cohorts together, so they must span the same time.
+        return tuple(
+            self._settled(self._shaped(interval), state)
+            for gate, several in found.items()
+            for interval in self._aligned(gate, several)
+        )
+
+    def _difference(
+        self, source: Source, answers: _Answers, changes: Sequence[float], share: float = 0.0
+    ) -> tuple[Pair, Interval | None, str]:
+        metrics = metrics_of(self._plan.gates[source.gate])
+        pair, interval, why = difference(
+            source.gate,
+            source.cohort,
+            self._pairs.get((source.gate, source.cohort), Pair()),
+            answers.reading(source.selectors["canary"]),
+            answers.reading(source.selectors["baseline"]),
+            share=share,
+            changes=changes,
+            unit=0.001 if metrics.unit == "ms" else 1.0,
+        )
+        if interval is None:
+            return pair, None, why
+        queries = tuple(each.text() for several in source.selectors["canary"].values() for each in several)
+        in_flight = self._open_beyond(source.cohort, answers)
+        return pair, dataclasses.replace(interval, queries=queries, in_flight=in_flight), why
+
+    def _open_beyond(self, cohort: str, answers: _Answers) -> float:
+        """Requests the candidate has open beyond what stable has, scaled to the candidate's traffic."""
+        source = self._in_flight.get(cohort)
+        if source is None:
+            return 0.0
+        now = {arm: _last_sum(answers.reading(source.selectors[arm])["total"]) for arm in _ARMS}
+        flow = {arm: sum(n for _, key, n in self._lately if key == f"{cohort}|{arm}") for arm in _ARMS}
+        if flow["baseline"] <= 0:
+            return 0.0
+        return max(0.0, now["canary"] - now["baseline"] * flow["canary"] / flow["baseline"])
+
+    def _aligned(self, gate: str, intervals: list[Interval]) -> list[Interval]:
+        """Cohorts scraped from different targets end at slightly different times: one look, one interval."""
+        last = self._ends.get(gate, 0.0)
+        end = max(max(interval.end for interval in intervals), last + 0.001)
+        start = max(min(interval.start for interval in intervals), last)
+        self._ends[gate] = end
+        return [
+            dataclasses.replace(interval, start=min(start, end - 0.001), end=end) for interval in intervals
+        ]
+
+    def _shaped(self, interval: Interval) -> Interval:
+        """As the judge wants them: a limit is a histogram with one edge; what is not good is bad."""
+        gate = self._plan.gates[interval.gate]
+
+        def shape(arm: Counts | Histogram | None) -> Counts | Histogram | None:
+            if not isinstance(arm, Counts):
+                return arm
+            if gate.kind in ("latency", "delay") and gate.limit is not None:
+                return Histogram({gate.limit: max(0.0, arm.total - arm.bad)}, arm.total)
+            if gate.metrics.good:
+                return Counts(arm.total, max(0.0, arm.total - arm.bad))
+            return arm
+
+        canary = cast(Counts | Histogram, shape(interval.canary))
+        return dataclasses.replace(interval, canary=canary, baseline=shape(interval.baseline))
+
+    def _settled(self, interval: Interval, state: RolloutState) -> Interval:
+        """Leave out what was gathered while a change of weights settled, or while the candidate warmed up."""
+        observation = self._plan.observation
+        for number, (_, confirmed) in enumerate(state.changes):
+            quiet = observation.settle if number else max(observation.settle, observation.warm_up)
+            if interval.end > confirmed and interval.start < confirmed + quiet:
+                why = "the candidate warms up" if number == 0 else "the new weights settle"
+                return dataclasses.replace(interval, excluded=f"{SETTLING}: {why}")
+        if any(before < interval.end and interval.start < after for before, after in state.changes):
+            return dataclasses.replace(interval, excluded=f"{SETTLING}: weights change")
+        return interval
+
+    # traffic
+
+    def _count_traffic(self, answers: _Answers, now: float) -> float:
+        """Take this look's requests into account; the candidate's number of them."""
+        candidate = 0.0
+        for cohort, source in self._traffic.items():
+            for arm in _ARMS:
+                before = self._flow.get((cohort, arm), Memory())
+                self._flow[cohort, arm], grown = grow(
+                    before, answers.reading(source.selectors[arm]), {}, 1.0, Memory()
+                )
+                n = grown.sums.get("total", 0.0) if grown else 0.0
+                self._lately.append((now, f"{cohort}|{arm}", n))
+                candidate += n if arm == "canary" else 0.0
+        self._lately = [each for each in self._lately if each[0] > now - LATELY]
+        return candidate
+
+    def _traffic_lately(self) -> dict[str, float]:
+        return {
+            cohort: sum(n for _, key, n in self._lately if key.startswith(f"{cohort}|"))
+            for cohort in self._cohorts
+        }
+
+    def _exposed(self) -> int | None:
+        """Customers the candidate has served, where the plan says how to ask."""
+        template = self._plan.observation.exposed
+        if template is None:
+            return None
+        selector = Selector.parse(template).filled(
+            {
+                "release": self._values["canary"],
+                **dict.fromkeys(("cluster", "tier", "cohort", "limit", "limit_ms"), ""),
+            }
+        )
+        try:
+            answer = self._prometheus.instant(selector.text())
+        except Unreachable:
+            return None
+        return None if isinstance(answer, NoData) else int(_last_sum(answer))
+
+
+def _changes(state: RolloutState) -> tuple[float, ...]:
+    times = [t for change in state.changes for t in change]
+    return tuple(times if state.pending is None else [*times, state.pending.since])
+
+
+def _last_sum(series: Iterable[Series]) -> float:
+    return sum(each.samples[-1][1] for each in series)

@@ -1,0 +1,159 @@
+"""`huidu rollout`: thin; parse, call, print."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.errors import ConfigError
+from huidu.foundation.outcome import Outcome
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace
+from rollout.abort import abort_rollout
+from rollout.begin import Order, journaled, opened
+from rollout.controller.voice import closing
+from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
+from rollout.plan import Plan, ladder_of, load_plan
+from rollout.target import Target
+
+
+@click.group()
+def rollout() -> None:
+    """Release by degrees: widen on proof, roll back on evidence."""
+
+
+@rollout.command()
+@click.argument("plan", type=click.Path(path_type=Path), required=False)
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of plans instead.")
+def check(plan: Path | None, schema: bool) -> None:
+    """Validate PLAN and print it as a table; its route is compared with the real proxy."""
+    if schema:
+        click.echo(json.dumps(Plan.model_json_schema(), indent=2))
+        return
+    if plan is None:
+        raise click.UsageError("give a plan, or --schema")
+    terminal = Terminal()
+    loaded = load_plan(plan)
+    workspace = Workspace.from_env()
+    where = "the route is not checked: no stack stands here"
+    cohorts: tuple[str, ...] = tuple(sorted({c for stage in loaded.stages for c in stage.weights} - {"all"}))
+    if loaded.route.router != "stack" or workspace.stack_file.exists():
+        target = Target.of(loaded, workspace.stack_file)
+        cohorts = tuple(target.cohorts)
+        target.router(SystemClock()).check()
+        where = f"every route and cluster is served by {', '.join(proxy.url for proxy in target.proxies)}"
+    ladder_of(loaded, cohorts or ("all",))
+    for headers, rows in plan_rows(loaded):
+        terminal.table(headers, rows)
+        terminal.say("")
+    terminal.say(f"{plan}: good; {where}", "green")
+
+
+@rollout.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--release", required=True, help="The release that the candidate arm runs.")
+@click.option("--name", help="Name of the rollout (default: the release).")
+@click.option("--adopt", is_flag=True, help="Go on from the weights that somebody else gave the proxy.")
+@click.option("--json", "as_json", is_flag=True, help="Print report.json to standard output at the end.")
+def run(plan: Path, release: str, name: str | None, adopt: bool, as_json: bool) -> None:
+    """Drive RELEASE through PLAN until it is promoted or taken back; run it again to resume."""
+    terminal = Terminal()
+    name = name or release
+    with opened(
+        Workspace.from_env(), Order(plan, release, name, adopt), SystemClock(), terminal, _stop_on_signals()
+    ) as running:
+        terminal.step(f"rollout {name}: release {release} by plan {running.controller.plan.name}")
+        outcome = running.controller.drive(adopt)
+        facts = running.report()
+        state = running.controller.state
+        for number, text in enumerate(closing(name, facts["outcome"], facts["sentence"], state, facts)):
+            terminal.say(text, "" if number else _STYLES[outcome])
+        terminal.say(f"  {running.folder / 'report.json'}")
+    if as_json:
+        click.echo(json.dumps(facts))
+    raise SystemExit(outcome.code)
+
+
+@rollout.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True)
+def status(name: str | None, as_json: bool) -> None:
+    """Rollouts that are under way or resting; with NAME, where that one stands."""
+    terminal = Terminal()
+    workspace = Workspace.from_env()
+    found = rollouts(workspace)
+    if name is not None:
+        _known(workspace, name)
+        found = {name: found[name]}
+    if as_json:
+        click.echo(json.dumps(list(found.values())))
+        return
+    if name is not None:
+        for text in detail_lines(found[name]):
+            terminal.say(text)
+        return
+    unfinished = {key: facts for key, facts in found.items() if facts["outcome"] in _UNFINISHED}
+    terminal.table(*rollout_rows(unfinished))
+
+
+@rollout.command()
+@click.option("--json", "as_json", is_flag=True)
+def history(as_json: bool) -> None:
+    """All rollouts of this workspace, the oldest first."""
+    found = rollouts(Workspace.from_env())
+    if as_json:
+        click.echo(json.dumps(list(found.values())))
+        return
+    Terminal().table(*rollout_rows(found))
+
+
+@rollout.command()
+@click.argument("name")
+def explain(name: str) -> None:
+    """Why the rollout NAME was decided as it was: sentences and counts of the deciding look."""
+    workspace = Workspace.from_env()
+    _known(workspace, name)
+    for text in explanation(rollouts(workspace)[name]):
+        click.echo(text)
+
+
+@rollout.command()
+@click.argument("name", required=False)
+@click.option("--why", default="no reason given", help="Journaled, and told to people.")
+def abort(name: str | None, why: str) -> None:
+    """Give everybody back to stable: NAME, the only rollout under way, or whatever the proxy serves."""
+    abort_rollout(Workspace.from_env(), name, why, SystemClock(), Terminal())
+
+
+def _known(workspace: Workspace, name: str) -> None:
+    if journaled(workspace.rollouts / name) is None:
+        known = ", ".join(rollouts(workspace)) or "none"
+        raise ConfigError(f"no rollout is named {name!r}", expected=f"one of: {known}")
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    """Ctrl-C and SIGTERM ask the controller to stop; it journals `paused` and leaves the share."""
+    asked = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handler)
+    return asked.is_set
+
+
+_UNFINISHED = ("running", "paused", "held")
+_STYLES = {
+    Outcome.GOOD: "bold green",
+    Outcome.BAD: "bold red",
+    Outcome.HELD: "bold yellow",
+    Outcome.NOT_EVIDENCE: "bold yellow",
+}

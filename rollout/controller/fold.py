@@ -1,0 +1,237 @@
+"""What a rollout knows, folded from its journal: nothing is ever remembered anywhere else. Pure.
+
+| Event            | Meaning                                                                             |
+|------------------|-------------------------------------------------------------------------------------|
+| `started`        | plan text and hash, release, route, salt: fixed for the whole rollout               |
+| `resumed`        | another process took over (or the same one, started again)                          |
+| `judging`        | the judge begins: shares of the stages, traffic per cohort                          |
+| `intended`       | weights are about to be written: purpose, weights, version, sentence                |
+| `confirmed`      | every proxy was read back and serves that version                                   |
+| `failed`         | a write was refused or not confirmed; it is tried again                             |
+| `judged`         | one look at the evidence: gates, decision, and how many lines of evidence it ends at |
+| `hook-intended`  | a deploy command is about to run; `hook-done`, `hook-failed` say what became of it  |
+| `paused`, `held` | the process ended, the share stays; the next run goes on                            |
+| `told`           | a notification, and whether it was sent                                             |
+| `ended`          | the outcome; nothing follows                                                        |
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from huidu.foundation.journal import Event
+
+
+class Purpose(enum.Enum):
+    """Why weights change."""
+
+    WIDEN = "widen"
+    ROLLBACK = "rollback"
+    SERVICE = "service"
+    """Both arms fail: back to stable, and nobody is blamed."""
+    RETREAT = "retreat"
+    ABORT = "abort"
+    RETURN = "return"
+    """After `deploy.promote`: stable runs the new release and takes its customers back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of weights: `position` on the ladder, `share` of all requests, why, and the gate to blame."""
+
+    purpose: Purpose
+    weights: Mapping[str, int]
+    position: float
+    share: float
+    stage: str
+    sentence: str
+    blamed: str | None = None
+
+    def to_data(self) -> dict[str, Any]:
+        """For the journal."""
+        return {**dataclasses.asdict(self), "purpose": self.purpose.value}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Move:
+        """The inverse of `to_data`; other keys are ignored."""
+        known = {part.name: data[part.name] for part in dataclasses.fields(cls)}
+        return cls(**{**known, "purpose": Purpose(data["purpose"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A move whose confirmation is not in the journal: it may have happened or not."""
+
+    move: Move
+    version: str
+    since: float
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutState:
+    """Times are Unix seconds. `changes`: (intended, confirmed) of every change of weights."""
+
+    started: Mapping[str, Any] = field(default_factory=dict)
+    started_at: float = 0.0
+    judging: Mapping[str, Any] | None = None
+    weights: Mapping[str, int] = field(default_factory=dict)
+    position: float = 0.0
+    share: float = 0.0
+    stage: str = "start"
+    changed_at: float = 0.0
+    watched_from: float = 0.0
+    changes: tuple[tuple[float, float], ...] = ()
+    pending: Pending | None = None
+    closing: Move | None = None
+    """A confirmed move after which nothing but the end is left."""
+    hook: str = ""
+    """"" not yet, `intended`, `done`, or `failed`."""
+    hook_problem: str = ""
+    hook_at: float = 0.0
+    evidence_at: float = 0.0
+    evidence_lines: int = 0
+    evidence_end: float = 0.0
+    polls: int = 0
+    last: Mapping[str, Any] = field(default_factory=dict)
+    first_bad: Mapping[str, float] = field(default_factory=dict)
+    resting: str = ""
+    """`paused` or `held` while no process drives the rollout."""
+    outcome: str = ""
+    sentence: str = ""
+    ended_at: float = 0.0
+
+    @property
+    def release(self) -> str:
+        return str(self.started.get("release", ""))
+
+    @property
+    def salt(self) -> str:
+        return str(self.started.get("salt", ""))
+
+
+def fold(events: Iterable[Event], state: RolloutState | None = None) -> RolloutState:
+    """`state` (default: nothing known) after `events`. Kinds it does not know change nothing."""
+    state = state or RolloutState()
+    for event in events:
+        apply = _APPLY.get(event.kind)
+        if apply is not None:
+            state = apply(state, event)
+    return state
+
+
+def _started(state: RolloutState, event: Event) -> RolloutState:
+    weights = dict.fromkeys(event.data["cohorts"], 0)
+    return RolloutState(
+        started=event.data,
+        started_at=event.t,
+        weights=weights,
+        changed_at=event.t,
+        watched_from=event.t,
+        evidence_at=event.t,
+    )
+
+
+def _resumed(state: RolloutState, event: Event) -> RolloutState:
+    # Nobody looked while no process ran: neither blindness nor the longest bake count that time.
+    hook = "" if state.hook in ("intended", "failed") else state.hook
+    return dataclasses.replace(state, watched_from=event.t, resting="", hook=hook)
+
+
+def _judging(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, judging=event.data)
+
+
+def _intended(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(
+        state, pending=Pending(Move.from_data(event.data), str(event.data["version"]), event.t)
+    )
+
+
+def _failed(state: RolloutState, event: Event) -> RolloutState:
+    if state.pending is None:
+        return state
+    return dataclasses.replace(
+        state, pending=dataclasses.replace(state.pending, problem=str(event.data["problem"]))
+    )
+
+
+def _confirmed(state: RolloutState, event: Event) -> RolloutState:
+    if state.pending is None:
+        return state
+    move = state.pending.move
+    return dataclasses.replace(
+        state,
+        weights=dict(move.weights),
+        position=move.position,
+        share=move.share,
+        stage=move.stage,
+        changed_at=event.t,
+        changes=(*state.changes, (state.pending.since, event.t)),
+        pending=None,
+        closing=None if move.purpose is Purpose.WIDEN else move,
+    )
+
+
+def _judged(state: RolloutState, event: Event) -> RolloutState:
+    data = event.data
+    first_bad = dict(state.first_bad)
+    for gate, since in data.get("first_bad", {}).items():
+        first_bad.setdefault(gate, since)
+    return dataclasses.replace(
+        state,
+        polls=state.polls + 1,
+        evidence_lines=data["evidence_lines"],
+        evidence_end=data["evidence_end"],
+        evidence_at=event.t if data["usable"] else state.evidence_at,
+        last=data,
+        first_bad=first_bad,
+    )
+
+
+def _hook_intended(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, hook="intended", hook_at=event.t)
+
+
+def _hook_done(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, hook="done", hook_at=event.t)
+
+
+def _hook_failed(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, hook="failed", hook_problem=str(event.data["problem"]), hook_at=event.t)
+
+
+def _resting(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, resting=event.kind, sentence=str(event.data["sentence"]))
+
+
+def _ended(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(
+        state,
+        outcome=str(event.data["outcome"]),
+        sentence=str(event.data["sentence"]),
+        ended_at=event.t,
+        pending=None,
+        resting="",
+    )
+
+
+_APPLY = {
+    "started": _started,
+    "resumed": _resumed,
+    "judging": _judging,
+    "intended": _intended,
+    "failed": _failed,
+    "confirmed": _confirmed,
+    "judged": _judged,
+    "hook-intended": _hook_intended,
+    "hook-done": _hook_done,
+    "hook-failed": _hook_failed,
+    "paused": _resting,
+    "held": _resting,
+    "ended": _ended,
+}

@@ -1,0 +1,259 @@
+"""What should happen now: a pure function of plan, journaled state, what is seen, and the time.
+
+Level-triggered: it looks at where things stand, not at what happened last, so that asking again after a
+crash gives the same answer. Rolling back stands before everything else, and needs no evidence but the
+verdict; widening needs a proof, fresh evidence, and time since the last change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from huidu.model.verdict import Decision, Verdict
+from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.judge.gate import JudgeConfig
+from rollout.ladder import Ladder, share_of
+from rollout.plan import Plan
+from rollout.routers.router import WHOLE
+
+WIDEST_TOLERANCE = 0.9
+"""Traffic wanders: a share of nine tenths of the last judged one counts as having reached it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen at one look.
+
+    `verdict`: None before the first evidence. `traffic`: requests per cohort, lately. `problems`: why there
+    is no evidence just now (Prometheus silent, series missing, nobody came); `abort`: a person's reason.
+    """
+
+    verdict: Verdict | None = None
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    abort: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do before the next look; `sentence` says what is waited for."""
+
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Stop with the share where it is and let a person decide; the next run goes on."""
+
+    sentence: str
+    not_evidence: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run the deploy command of that name."""
+
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The rollout is over: promoted, rolled-back, held or retreated."""
+
+    outcome: str
+    sentence: str
+    blamed: str | None = None
+
+
+Action: TypeAlias = Move | Wait | Rest | RunHook | End
+
+
+def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
+    plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
+) -> Action:
+    """The one next action."""
+    if state.outcome:
+        return End(state.outcome, state.sentence)
+    if state.closing is not None:
+        return _end_of(state.closing)
+    urgent = _urgent(plan, ladder, state, sight, now)
+    if urgent is not None:
+        return urgent
+    overdue = now - max(state.changed_at, state.watched_from) > plan.limits.longest_bake
+    if state.pending is not None:
+        if overdue and state.pending.problem:
+            return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
+        return state.pending.move
+    if _everybody(ladder, state):
+        return _finish(plan, ladder, state, sight, now)
+    if overdue and state.position > 0:
+        return Rest(
+            f"held at {state.share:.1%} of all requests: nothing was proved within the longest bake of "
+            f"{plan.limits.longest_bake:.0f} s; run again to give it more time, or abort"
+        )
+    return _widen(plan, ladder, config, state, sight, now)
+
+
+def _urgent(  # noqa: PLR0911 - one return a rule
+    plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, now: float
+) -> Action | None:
+    """What does not wait: going back."""
+    if state.pending is not None and state.pending.move.purpose is not Purpose.WIDEN:
+        return state.pending.move
+    if state.hook:
+        return None  # stable is being replaced, or already is the new release: there is nothing to go back to
+    if sight.abort:
+        return _back(Purpose.ABORT, ladder, f"aborted by a person: {sight.abort}")
+    verdict = sight.verdict
+    exposed = state.position > 0 or state.pending is not None
+    if verdict is not None and exposed:
+        if verdict.decision is Decision.ROLLBACK:
+            return _back(Purpose.ROLLBACK, ladder, verdict.sentence, verdict.blamed)
+        if verdict.decision is Decision.HOLD and verdict.blamed is not None:
+            # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
+            return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
+    blind_for = now - max(state.evidence_at, state.watched_from)
+    if exposed and blind_for > plan.limits.blind:
+        why = "; ".join(sight.problems) or "no usable evidence"
+        return _back(
+            Purpose.RETREAT,
+            ladder,
+            f"blind for {blind_for:.0f} s ({why}): stable serves everybody again; "
+            "nothing is known against the release",
+        )
+    return None
+
+
+def _back(purpose: Purpose, ladder: Ladder, sentence: str, blamed: str | None = None) -> Move:
+    return Move(purpose, ladder.nobody, 0.0, 0.0, "stable", sentence, blamed)
+
+
+def _end_of(move: Move) -> End:
+    return End(_OUTCOMES[move.purpose], move.sentence, move.blamed)
+
+
+_OUTCOMES = {
+    Purpose.RETURN: "promoted",
+    Purpose.ROLLBACK: "rolled-back",
+    Purpose.SERVICE: "held",
+    Purpose.RETREAT: "retreated",
+    Purpose.ABORT: "retreated",
+}
+
+
+def _everybody(ladder: Ladder, state: RolloutState) -> bool:
+    return all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts)
+
+
+def _finish(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, now: float) -> Action:
+    """The candidate serves everybody: bake, make it stable, give traffic back."""
+    left = state.changed_at + plan.promotion.final_bake - now
+    if not state.hook:
+        if left > 0:
+            return Wait(f"final bake: {left:.0f} s left")
+        if sight.problems:
+            return Wait("not evidence: " + "; ".join(sight.problems))
+    if plan.deploy.promote is None:
+        return End("promoted", f"promoted: {state.release} serves everybody and passed its final bake")
+    if state.hook == "failed":
+        return Rest(
+            f"the promote command failed ({state.hook_problem}); {state.release} serves everybody from the "
+            "candidate arm; mend the command and run again"
+        )
+    if state.hook != "done":
+        return RunHook("promote", f"making {state.release} the stable release")
+    sentence = f"promoted: {state.release} is the stable release and serves everybody"
+    return Move(Purpose.RETURN, ladder.nobody, state.position, 0.0, "stable", sentence)
+
+
+def _widen(  # noqa: PLR0911 - one return a rule
+    plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
+) -> Action:
+    problems = sight.problems or (() if sum(sight.traffic.values()) > 0 else ("no requests are seen",))
+    if problems:
+        why = "not evidence: " + "; ".join(problems)
+        if state.position == 0 and now - state.watched_from > plan.limits.blind:
+            return Rest(f"{why}; nobody was sent to {state.release}", not_evidence=True)
+        return Wait(why)
+    position = next_position(plan, ladder, state.position, sight.traffic)
+    weights = ladder.point(position)
+    share = share_of(weights, sight.traffic)
+    stage = ladder.stage_name(position) if position >= 1 else ladder.corners[0].name
+    move = Move(Purpose.WIDEN, weights, position, share, stage, "")
+    if state.position == 0:
+        return _because(move, f"opens {describe(weights)} ({share:.1%} of all requests)")
+    corner = ladder.corners[int(state.position) - 1]
+    dwell = max(plan.promotion.dwell, corner.bake if state.position == int(state.position) else 0.0)
+    left = state.changed_at + dwell - now
+    if left > 0:
+        return Wait(f"{left:.0f} s until the next step may be taken")
+    verdict = sight.verdict
+    if verdict is None or verdict.decision is Decision.NOT_EVIDENCE:
+        return Wait("not evidence" + (f": {verdict.sentence}" if verdict else ""))
+    missing = unproved(config, verdict, share)
+    if missing:
+        return Wait(f"for {share:.1%}: {missing}")
+    return _because(
+        move, f"proved harmless enough: widens to {describe(weights)} ({share:.1%} of all requests)"
+    )
+
+
+def _because(move: Move, sentence: str) -> Move:
+    return Move(move.purpose, move.weights, move.position, move.share, move.stage, sentence, move.blamed)
+
+
+def next_position(plan: Plan, ladder: Ladder, position: float, traffic: Mapping[str, float]) -> float:
+    """Where on the ladder the next step leads.
+
+    `fixed`: the next corner. `ramp`: from the first corner on, `step_factor` times the share, at most the
+    last judged share, and from there everybody. Waiting for the whole factor is not timid: evidence since
+    the last step begins anew with each step, and factors near e bring the rollout through soonest.
+    """
+    if position < 1 or plan.promotion.rule == "fixed":
+        return float(int(position) + 1)
+    here = share_of(ladder.point(position), traffic)
+    widest = plan.promotion.widest_judged
+    if here >= WIDEST_TOLERANCE * widest:
+        return float(len(ladder.corners))
+    target = min(here * plan.promotion.step_factor, widest)
+    return max(position, ladder.position_of_share(target, traffic))
+
+
+def unproved(config: JudgeConfig, verdict: Verdict, share: float) -> str:
+    """What is still missing before `share` of all requests may open; "" when nothing is."""
+    if verdict.decision is Decision.ROLLBACK:
+        return "evidence of harm"
+    judged = min(share, config.max_share)
+    if verdict.share_allowed < judged - 1e-9:
+        return f"evidence bears {verdict.share_allowed:.1%} so far{_slowest(config, verdict)}"
+    if share <= config.max_share + 1e-9:
+        return ""
+    for name, gate in verdict.gates.items():
+        spec = config.gate(name)
+        if spec.governs == "harm" and (gate.harm_upper is None or gate.harm_upper > spec.harm):
+            return f"{name} must refute an excess of {spec.harm:.2%}{_slowest(config, verdict)}"
+        if spec.governs == "ratio" and gate.decision is not Decision.ADVANCE:
+            return f"{name} is not proved yet"
+    return ""
+
+
+def _slowest(config: JudgeConfig, verdict: Verdict) -> str:
+    upper = {
+        name: gate.harm_upper / config.gate(name).harm
+        for name, gate in verdict.gates.items()
+        if gate.harm_upper is not None and config.gate(name).governs == "harm"
+    }
+    if not upper:
+        return ""
+    name = max(upper, key=lambda each: upper[each])
+    excess = verdict.gates[name].harm_upper
+    known = "nothing refuted" if excess is None or excess >= 1 else f"excess below {excess:.2%}"
+    return f" ({name}: {known})"
+
+
+def describe(weights: Mapping[str, int]) -> str:
+    """Weights for a person: "high 5 %, standard 0 %"."""
+    return ", ".join(f"{cohort} {weight / 100:.4g} %" for cohort, weight in weights.items())

@@ -1,0 +1,430 @@
+"""The loop at the edge: look, judge, decide, act, sleep. What to do is decided in `reconcile`.
+
+Every move: journal the intention, write, read back, journal the result. Nothing is remembered here that the
+journal and the router do not say; kill it anywhere and another one goes on. When the journal itself cannot
+be written (a full disk) nothing widens any more, and rolling back still works: it needs only the router.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import HuiduError, RouterError, StateError
+from huidu.foundation.journal import Event, Journal
+from huidu.foundation.outcome import Outcome
+from huidu.model.evidence import Interval
+from huidu.model.verdict import Decision, Verdict
+from rollout.controller.fold import Move, Purpose, RolloutState, fold
+from rollout.controller.hooks import Stopped, run_command
+from rollout.controller.judgement import Judgement, first_bad
+from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, reconcile
+from rollout.controller.voice import line
+from rollout.judge import JudgeConfig
+from rollout.ladder import Ladder, share_of
+from rollout.plan import Plan, judge_config
+from rollout.routers.router import WHOLE, Router, Split
+
+SLICE = 0.2
+"""Seconds between two looks at whether somebody wants the controller to stop."""
+RETRY = 0.5
+"""Seconds before a refused way back is tried again: nobody waits for the next poll with that."""
+AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purpose.RETURN}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was gathered at one poll.
+
+    `intervals`: new evidence, disjoint from all before. `traffic`: requests per cohort, lately. `requests`:
+    the candidate's since the last look. `exposed`: customers the candidate has served (None: unknown).
+    `problems`: why this is no evidence.
+    """
+
+    intervals: tuple[Interval, ...] = ()
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    requests: float = 0.0
+    exposed: int | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Eyes(Protocol):
+    """Gathers evidence; never raises for a silent Prometheus: that is a problem in the `Look`."""
+
+    def look(self, state: RolloutState, now: float) -> Look: ...
+
+
+class EvidenceLog(Protocol):
+    """The evidence of a rollout, line by line."""
+
+    def read(self, lines: int) -> Sequence[Interval]:
+        """The first `lines` intervals; what stands behind them was never judged, and is cut off."""
+
+    def append(self, intervals: Sequence[Interval]) -> int:
+        """Write; the number of intervals now. Raises StateError."""
+
+    def mark(self, t: float, share: float) -> None:
+        """The share was changed. Raises StateError."""
+
+
+class NoEvidence:
+    """For going back without looking: no eyes, and no evidence that grows."""
+
+    def look(self, state: RolloutState, now: float) -> Look:
+        return Look(problems=("nobody looks",))
+
+    def read(self, lines: int) -> Sequence[Interval]:
+        return ()
+
+    def append(self, intervals: Sequence[Interval]) -> int:
+        return len(intervals)
+
+    def mark(self, t: float, share: float) -> None:
+        return None
+
+
+class Voice(Protocol):
+    """Where a person reads along."""
+
+    def say(self, text: str, style: str = "") -> None: ...
+
+    def progress(self, text: str) -> None: ...
+
+
+@dataclass
+class Edge:
+    """Everything outside that the controller touches."""
+
+    journal: Journal
+    router: Router
+    eyes: Eyes
+    evidence: EvidenceLog
+    clock: Clock
+    voice: Voice
+    folder: Path
+    stop: Callable[[], bool] = lambda: False
+    abort: Callable[[], str] = lambda: ""
+    tell: Callable[[str, str, str], None] = lambda event, title, body: None
+    publish: Callable[[], None] = lambda: None
+
+
+class Controller:
+    """Drives one rollout until it ends or rests. The journal must already hold `started`."""
+
+    def __init__(self, name: str, plan: Plan, ladder: Ladder, edge: Edge) -> None:
+        self.name = name
+        self._plan = plan
+        self._ladder = ladder
+        self._edge = edge
+        self.state = fold(edge.journal.events())
+        self._judgement: Judgement | None = None
+        self._verdict: Verdict | None = None
+        self._deaf = ""
+
+    def drive(self, adopt: bool = False) -> Outcome:
+        """Until the end. Raises HuiduError for what must be mended before it can go on."""
+        self._take_over(adopt)
+        while True:
+            began = self._edge.clock.monotonic()
+            action = self._turn()
+            if isinstance(action, End):
+                return self._end(action)
+            if isinstance(action, Rest):
+                return self._rest("held", action.sentence, not_evidence=action.not_evidence)
+            if not self._sleep(began):
+                return self._rest("paused", f"paused by a person at {self.state.share:.1%} of all requests")
+
+    @property
+    def plan(self) -> Plan:
+        """The plan that is followed: the journaled one."""
+        return self._plan
+
+    def take_back(self, why: str) -> Outcome:
+        """Give everybody back to stable, whatever the proxies serve. Raises StateError, RouterError."""
+        while True:
+            sight = Sight(abort=why)
+            now = self._edge.clock.now()
+            action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
+            if isinstance(action, End):
+                return self._end(action)
+            if not isinstance(action, Move):
+                raise StateError(
+                    "stable is being replaced by the new release: there is nothing to go back to",
+                    where=self.name,
+                    remedy="run the rollout again to finish it",
+                )
+            if not self._move(action):
+                problem = self.state.pending.problem if self.state.pending else self._deaf
+                raise RouterError(f"not taken back: {problem}", remedy="start the proxy and abort again")
+
+    # taking over
+
+    def _take_over(self, adopt: bool) -> None:
+        """Compare the journal with the router, bring the judge back, keep the way back ready."""
+        if not self.state.outcome:
+            self._compare(adopt)
+            self._note("resumed")
+        self._edge.router.reserve(self._split(self._ladder.nobody))
+        if self.state.judging is not None:
+            config = self._config(self.state.judging["shares"])
+            intervals = self._edge.evidence.read(self.state.evidence_lines)
+            self._judgement, remark = Judgement.replay(config, self._edge.journal.events(), intervals)
+            if remark:
+                self._edge.voice.say(f"note: {remark}", "yellow")
+        else:
+            self._edge.evidence.read(0)
+
+    def _compare(self, adopt: bool) -> None:
+        view = self._edge.router.look()
+        if view.problems:
+            raise RouterError("; ".join(view.problems), remedy="start the proxy; nothing was changed")
+        if self.state.pending is not None:
+            return  # the write may or may not have happened: it is repeated
+        served = view.agreed
+        if served is not None and dict(served.weights) == dict(self.state.weights):
+            return
+        if (
+            served is not None
+            and served.all_stable
+            and served.version == self.state.started["rollback_version"]
+        ):
+            sentence = "stable serves everybody: the release was taken back while state could not be written"
+            move = Move(Purpose.ROLLBACK, self._ladder.nobody, 0.0, 0.0, "stable", sentence)
+            self._note("intended", **move.to_data(), version=served.version)
+            self._note("confirmed", version=served.version)
+            return
+        found = "the proxies disagree" if served is None else f"the proxy serves {dict(served.weights)}"
+        if not adopt or served is None:
+            raise StateError(
+                f"{found}, the journal knows {dict(self.state.weights)}: somebody else changed the weights",
+                where=self.name,
+                remedy="`huidu rollout run ... --adopt` goes on from what is served; "
+                "`huidu rollout abort` gives everybody back to stable; nothing was changed",
+            )
+        self._adopt(served)
+
+    def _adopt(self, served: Split) -> None:
+        position = 0.0
+        for number, corner in enumerate(self._ladder.corners, start=1):
+            if all(
+                corner.weights[cohort] <= served.weights.get(cohort, 0) for cohort in self._ladder.cohorts
+            ):
+                position = float(number)
+        share = share_of(served.weights, {})
+        stage = self._ladder.stage_name(position)
+        move = Move(Purpose.WIDEN, dict(served.weights), position, share, stage, "adopted from the proxy")
+        self._note("intended", **move.to_data(), version=served.version)
+        self._note("confirmed", version=served.version)
+
+    def _config(self, shares: Sequence[float]) -> JudgeConfig:
+        return judge_config(self._plan, self._ladder.cohorts, tuple(shares))
+
+    # one turn
+
+    def _turn(self) -> Wait | Rest | End:
+        now = self._edge.clock.now()
+        abort = self._edge.abort()
+        look = (
+            Look() if self.state.closing or self._closing_pending() else self._edge.eyes.look(self.state, now)
+        )
+        self._judge(look, now)
+        problems = (*look.problems, *((self._deaf,) if self._deaf else ()))
+        sight = Sight(self._verdict, look.traffic, problems, abort)
+        while True:
+            config = self._judgement.config if self._judgement else self._config(())
+            now = self._edge.clock.now()
+            action = reconcile(self._plan, self._ladder, config, self.state, sight, now)
+            if isinstance(action, Wait):
+                self._edge.voice.progress(line(self.state, self._verdict, now, action.sentence))
+                return action
+            if isinstance(action, (Rest, End)):
+                return action
+            if isinstance(action, RunHook):
+                if not self._hook(action):
+                    return Wait("stopped")
+                continue
+            moved = self._move(action)
+            if action.purpose is Purpose.WIDEN:
+                return Wait(action.sentence)
+            if not moved:
+                self._edge.clock.sleep(RETRY)
+                if self._edge.stop():
+                    return Wait("stopped")
+
+    def _closing_pending(self) -> bool:
+        return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
+
+    def _judge(self, look: Look, now: float) -> None:
+        if self.state.judging is None:
+            if look.problems or sum(look.traffic.values()) <= 0:
+                return
+            shares = [share_of(corner.weights, look.traffic) for corner in self._ladder.corners]
+            self._note("judging", shares=shares, traffic=dict(look.traffic))
+            self._judgement = Judgement(self._config(shares))
+            return
+        if self._judgement is None or not (look.intervals or look.problems):
+            return
+        if look.intervals:
+            self._verdict = self._judgement.look(look.intervals, now)
+        lines = self.state.evidence_lines
+        try:
+            lines = self._edge.evidence.append(look.intervals)
+            self._deaf = ""
+        except StateError as error:
+            self._deaf = f"state cannot be written ({error.what})"
+        self._note("judged", **self._judged(look, lines))
+
+    def _judged(self, look: Look, lines: int) -> dict[str, Any]:
+        verdict = self._verdict
+        config = self._judgement.config if self._judgement else self._config(())
+        gates = {
+            name: {
+                "log_e": gate.log_e,
+                "bound": gate.bound,
+                "harm_upper": gate.harm_upper,
+                "canary": {"total": gate.canary.total, "bad": gate.canary.bad},
+                "baseline": {"total": gate.baseline.total, "bad": gate.baseline.bad},
+                "sentence": gate.sentence,
+            }
+            for name, gate in (verdict.gates if verdict else {}).items()
+        }
+        ends = [interval.end for interval in look.intervals]
+        return {
+            "gates": gates,
+            "decision": "not-evidence" if look.problems or verdict is None else verdict.decision.value,
+            "sentence": "; ".join(look.problems) or (verdict.sentence if verdict else ""),
+            "blamed": verdict.blamed if verdict else None,
+            "allowed": verdict.share_allowed if verdict else 0.0,
+            "requests": self.state.last.get("requests", 0.0) + look.requests,
+            "exposed": look.exposed if look.exposed is not None else self.state.last.get("exposed"),
+            "usable": self._usable(look),
+            "evidence_lines": lines,
+            "evidence_end": max(ends, default=self.state.evidence_end),
+            "first_bad": {
+                gate: since
+                for gate, since in first_bad(config, look.intervals).items()
+                if gate not in self.state.first_bad
+            },
+        }
+
+    def _usable(self, look: Look) -> bool:
+        """Whether this poll brought evidence. Where everybody is on the candidate nothing can be compared."""
+        if look.problems or self._deaf or look.requests <= 0 or self._verdict is None:
+            return False
+        everybody = all(weight == WHOLE for weight in self.state.weights.values())
+        return everybody or self._verdict.decision is not Decision.NOT_EVIDENCE
+
+    # acting
+
+    def _split(self, weights: Mapping[str, int]) -> Split:
+        """Everybody on stable always carries the one version that was reserved at the start."""
+        started = self.state.started
+        version = f"{started['token']}-{len(self.state.changes) + 1}"
+        return Split(
+            weights, self.state.salt, version if any(weights.values()) else started["rollback_version"]
+        )
+
+    def _move(self, move: Move) -> bool:
+        """Journal, write, read back, journal. Whether it is confirmed."""
+        pending = self.state.pending
+        if pending is None or pending.move != move:
+            split = self._split(move.weights)
+            try:
+                must = move.purpose is Purpose.WIDEN
+                self._note("intended", must=must, **move.to_data(), version=split.version)
+            except StateError:
+                return False
+            self._say(move.sentence, "bold red" if move.purpose in AGAIN - {Purpose.RETURN} else "bold")
+        else:
+            split = Split(move.weights, self.state.salt, pending.version)
+        began = self._edge.clock.monotonic()
+        try:
+            self._edge.router.write(split)
+            self._edge.router.confirm(split)
+        except RouterError as error:
+            self._note("failed", problem=str(error).splitlines()[0])
+            self._say(f"the proxy did not take the weights: {error}", "bold red")
+            return False
+        seconds = round(self._edge.clock.monotonic() - began, 4)
+        with contextlib.suppress(StateError):  # the journal has it too
+            self._edge.evidence.mark(self._edge.clock.now(), move.share)
+        self._note("confirmed", version=split.version, seconds=seconds)
+        if move.purpose is Purpose.WIDEN and self._judgement is not None:
+            self._judgement.stepped()
+        self._publish()
+        return True
+
+    def _hook(self, action: RunHook) -> bool:
+        """Whether it ran to its end (well or badly); False when a person stopped the controller meanwhile."""
+        command = self._plan.deploy.promote
+        assert command is not None
+        try:
+            self._note("hook-intended", must=True, name=action.name)
+        except StateError:
+            return False
+        self._say(action.sentence, "bold")
+        log = self._edge.folder / f"{action.name}.log"
+        try:
+            problem = run_command(command, self.state.release, log, self._edge.clock, self._edge.stop)
+        except Stopped:
+            return False
+        if problem:
+            self._note("hook-failed", name=action.name, problem=problem)
+        else:
+            self._note("hook-done", name=action.name)
+        return True
+
+    # ending
+
+    def _end(self, end: End) -> Outcome:
+        if not self.state.outcome:
+            self._note("ended", outcome=end.outcome, sentence=end.sentence, blamed=end.blamed)
+            self._edge.tell(end.outcome, f"{self.name}: {end.outcome}", end.sentence)
+        self._publish()
+        return OUTCOMES[end.outcome]
+
+    def _rest(self, kind: str, sentence: str, *, not_evidence: bool = False) -> Outcome:
+        self._note(kind, sentence=sentence)
+        self._edge.tell(kind, f"{self.name}: {kind}", sentence)
+        self._publish()
+        return Outcome.NOT_EVIDENCE if not_evidence else Outcome.HELD
+
+    def _publish(self) -> None:
+        with contextlib.suppress(HuiduError, OSError):  # a report that cannot be written changes no outcome
+            self._edge.publish()
+
+    def _sleep(self, began: float) -> bool:
+        """Until the next poll, or until an abort is asked for; False when a person wants it to stop."""
+        clock = self._edge.clock
+        while not self._edge.stop():
+            left = began + self._plan.observation.poll - clock.monotonic()
+            if left <= 0 or self._edge.abort():
+                return True
+            clock.sleep(min(SLICE, left))
+        return False
+
+    def _note(self, kind: str, *, must: bool = False, **data: Any) -> None:
+        """Journal an event and fold it in. `must`: without it in the journal the act must not happen."""
+        try:
+            event = self._edge.journal.append(kind, **data)
+        except StateError as error:
+            self._deaf = f"state cannot be written ({error.what})"
+            if must:
+                raise
+            event = Event(0, self._edge.clock.now(), kind, data, "")
+        self.state = fold([event], self.state)
+
+    def _say(self, what: str, style: str) -> None:
+        self._edge.voice.say(line(self.state, self._verdict, self._edge.clock.now(), what), style)
+
+
+OUTCOMES = {
+    "promoted": Outcome.GOOD,
+    "rolled-back": Outcome.BAD,
+    "held": Outcome.HELD,
+    "retreated": Outcome.NOT_EVIDENCE,
+}

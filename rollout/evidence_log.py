@@ -1,0 +1,64 @@
+"""A rollout's evidence file while it is being written: what the journal does not know of was never judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from huidu.foundation.errors import StateError
+from huidu.model.evidence import Interval
+from rollout.evidence_file import EvidenceWriter, Header, read_evidence
+
+
+class FileEvidence:
+    """Intervals in `path`, counted from the first. Raises StateError, ConfigError (the file is damaged)."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self._path = path
+        self._writer = EvidenceWriter(path, header)
+        self._count = 0
+        self._unwritten: list[Interval] = []
+
+    def read(self, lines: int) -> Sequence[Interval]:
+        """The first `lines` intervals. Those behind were gathered, but not judged before the process ended:
+        they are cut off, and gathered again from the same counters."""
+        recording = read_evidence(self._path)
+        if len(recording.intervals) < lines:
+            raise StateError(
+                f"the journal was judged with {lines} intervals, here are {len(recording.intervals)}",
+                where=str(self._path),
+                remedy="it was removed or altered: `huidu rollout abort`, and begin under another name",
+            )
+        if len(recording.intervals) > lines:
+            self._cut(lines)
+        self._count = lines
+        return recording.intervals[:lines]
+
+    def _cut(self, keep: int) -> None:
+        kept, size, content = 0, 0, self._path.read_bytes()
+        for line in content.splitlines(keepends=True):
+            if b'"gate":' in line:
+                if kept == keep:
+                    break
+                kept += 1
+            size += len(line)
+        self._writer.close()
+        with self._path.open("rb+") as file:
+            file.truncate(size)
+        self._writer = EvidenceWriter(self._path)
+
+    def append(self, intervals: Sequence[Interval]) -> int:
+        """Write them; the number of intervals now. What could not be written is kept for the next call."""
+        self._unwritten.extend(intervals)
+        self._writer.append(self._unwritten)
+        self._count += len(self._unwritten)
+        self._unwritten = []
+        return self._count
+
+    def mark(self, t: float, share: float) -> None:
+        """The share was changed."""
+        self._writer.mark(t, share)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()

@@ -1,0 +1,150 @@
+"""Plans and rollouts as rows and lines for a person. Reads journals and reports, changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.journal import Journal
+from huidu.foundation.workspace import Workspace
+from rollout.plan import Plan, gate_spec
+from rollout.record import report
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+Facts = Mapping[str, Any]
+
+
+def rollouts(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    """The report of every rollout, the oldest first."""
+    found = {}
+    for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
+        with Journal.open(path, SystemClock(), writer=False) as journal:
+            facts = report(path.parent.name, journal.events())
+        if facts["release"] is not None:
+            found[path.parent.name] = facts
+    return dict(sorted(found.items(), key=lambda item: str(item[1]["started"])))
+
+
+def rollout_rows(found: Mapping[str, Facts]) -> Table:
+    """One row per rollout."""
+    headers = (
+        "rollout",
+        "release",
+        "outcome",
+        "share",
+        "blamed",
+        "started",
+        "seconds",
+        "requests",
+        "customers",
+    )
+    rows = [
+        (
+            name,
+            str(facts["release"]),
+            str(facts["outcome"]),
+            f"{_share(facts):.1%}",
+            str(facts["blamed_gate"] or "-"),
+            str(facts["started"])[:19],
+            f"{facts['seconds_from_start']:.0f}",
+            str(facts["requests_canary"]),
+            str(facts["exposed_customers"] if facts["exposed_customers"] is not None else "-"),
+        )
+        for name, facts in found.items()
+    ]
+    return headers, rows
+
+
+def _share(facts: Facts) -> float:
+    return float(facts["timeline"][-1]["share"]) if facts["timeline"] else 0.0
+
+
+def detail_lines(facts: Facts) -> list[str]:
+    """Where one rollout stands."""
+    lines = [
+        f"{facts['name']}: release {facts['release']} beside {facts['stable_release']}, plan {facts['plan']}",
+        f"  {facts['outcome']}, {_share(facts):.1%} of all requests, {facts['seconds_from_start']:.0f} s",
+    ]
+    if facts["timeline"]:
+        last = facts["timeline"][-1]
+        weights = ", ".join(f"{cohort} {weight:g} %" for cohort, weight in last["weights"].items())
+        lines.append(f"  stage {last['stage']}: {weights}")
+        lines += _gate_lines(last["gates"])
+        lines.append(f"  {last['decision']}: {last['sentence']}")
+    return lines
+
+
+def explanation(facts: Facts) -> list[str]:
+    """Sentences and counts of the look that decided."""
+    lines = [f"{facts['name']}: {facts['outcome']}", f"  {facts['sentence'] or 'not decided yet'}"]
+    gates = facts["timeline"][-1]["gates"] if facts["timeline"] else {}
+    lines += _gate_lines(gates)
+    lines += [f"  {gate['sentence']}" for gate in gates.values() if gate.get("sentence")]
+    return lines
+
+
+def _gate_lines(gates: Mapping[str, Facts]) -> list[str]:
+    lines = []
+    for name, gate in gates.items():
+        canary, baseline = gate["canary"], gate["baseline"]
+        lines.append(
+            f"  {name}: log E {gate['log_e']:.2f} of {gate['bound']:.2f}; candidate {canary['bad']:g} of "
+            f"{canary['total']:g}, stable {baseline['bad']:g} of {baseline['total']:g}"
+        )
+    return lines
+
+
+def plan_rows(plan: Plan) -> list[Table]:
+    """The plan as tables: stages, gates, rules."""
+    stages = [
+        (stage.name, ", ".join(f"{c} {s * 100:g} %" for c, s in stage.weights.items()), f"{stage.bake:g} s")
+        for stage in plan.stages
+    ]
+    gates = []
+    for name, gate in plan.gates.items():
+        spec = gate_spec(name, gate, plan)
+        gates.append(
+            (
+                name,
+                gate.kind,
+                gate.role,
+                _bound(plan, name),
+                f"{spec.c:g} ({spec.dispersion_from})",
+                f"{spec.harm:.2%} added" if spec.governs == "harm" else spec.governs,
+            )
+        )
+    promotion, limits = plan.promotion, plan.limits
+    rules = [
+        ("false rollback", f"at most {plan.rollback.alpha:.2%} of rollouts"),
+        ("harm let through", f"at most {promotion.beta:.2%} of rollouts exceed a gate's budget"),
+        (
+            "widening",
+            f"{promotion.rule}, judged up to {promotion.widest_judged:.0%}, dwell {promotion.dwell:g} s",
+        ),
+        ("final bake", f"{promotion.final_bake:g} s"),
+        ("longest bake, then hold", f"{limits.longest_bake:g} s"),
+        ("blind, then back to stable", f"{limits.blind:g} s"),
+        (
+            "promote with",
+            " ".join(plan.deploy.promote.run) if plan.deploy.promote else "the candidate keeps all traffic",
+        ),
+        ("people told", f"{len(plan.notify)} addresses"),
+    ]
+    return [
+        (("stage", "candidate's weight", "at least"), stages),
+        (("gate", "kind", "role", "bound", "dispersion", "promotion"), gates),
+        (("rule", ""), rules),
+    ]
+
+
+def _bound(plan: Plan, name: str) -> str:
+    gate = plan.gates[name]
+    spec = gate_spec(name, gate, plan)
+    if spec.histogram:
+        return f"{spec.quantile:.0%} within {spec.seconds:g} s, or {spec.ratio:g} times stable's odds"
+    if gate.kind == "conversion":
+        return f"at least {spec.ratio:g} times stable's"
+    floor = f"{spec.floor:.2%}" if spec.floor is not None else ""
+    ratio = f"{spec.ratio:g} times stable's" if gate.kind == "error-ratio" else ""
+    return " or ".join(part for part in (floor, ratio) if part) or f"stable's plus {spec.margin:.2%}"

@@ -1,0 +1,396 @@
+"""The plan: how a release goes from nobody to everybody, what may stop it, and what is done then.
+
+A YAML document, validated once; every complaint names file and line. Shares are parts of one (5 % is
+0.05), durations are seconds. The numbers that ship stand in `plans/*.yaml`, with their source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from huidu.foundation.document import Duration, Share, parse_document
+from huidu.foundation.errors import ConfigError
+from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig, Role
+from rollout.ladder import ALL, Ladder, Step
+
+PLANS = Path(__file__).with_name("plans")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CohortArms(_Part):
+    """One cohort: the proxy's route that selects it and the cluster of each arm."""
+
+    route: str
+    stable: str
+    candidate: str
+
+
+class Proxy(_Part):
+    """One Envoy: the route file it watches, its admin address."""
+
+    file: Path
+    admin: str
+
+
+def _route(value: Any) -> Any:
+    return {"router": value} if isinstance(value, str) else value
+
+
+class Route(_Part):
+    """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`."""
+
+    router: Literal["stack", "envoy"] = "stack"
+    proxies: tuple[Proxy, ...] = ()
+    route_config: str = ""
+    cohorts: dict[str, CohortArms] = Field(default={})
+    confirm_within: Duration = 10.0
+
+
+class StagePlan(_Part):
+    """One stage: the candidate's weight per cohort (`all`: every cohort not named), kept for at least `bake`.
+
+    A cohort that is not named keeps the weight it had.
+    """
+
+    name: str = Field(min_length=1)
+    weights: dict[str, Share] = Field(min_length=1)
+    bake: Duration = Field(default=0.0, ge=0)
+
+
+class Metrics(_Part):
+    """Where a gate's counts come from: selectors of raw counters, never rate() or increase().
+
+    Placeholders: {cluster} (the proxy's cluster of arm and cohort), {release} (the arm's version),
+    {tier} and {cohort} (the cohort's name), {limit} (the gate's limit in seconds), {limit_ms}.
+    `total` and `bad` (or `good`: those that are not bad) are sums of counters. `buckets` is a classic
+    histogram in `unit`; `lost` counts requests that never enter it (timeouts, resets) and are slower than
+    any edge.
+    """
+
+    preset: Literal["envoy"] | None = None
+    total: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+    good: tuple[str, ...] = ()
+    buckets: str = ""
+    lost: tuple[str, ...] = ()
+    unit: Literal["s", "ms"] = "s"
+
+
+GateKind = Literal["error-ratio", "absolute-margin", "slo", "latency", "delay", "conversion", "service"]
+
+
+class Gate(_Part):
+    """One gate. Its bound must be stated; what else is left out takes the default of its kind.
+
+    `tolerated_ratio`: how much worse than stable the candidate may be. `floor`: the error rate that must
+    be exceeded as well. `limit` and `quantile`: at most 1 - quantile may take longer than the limit.
+    """
+
+    kind: GateKind
+    role: Role = "rollback"
+    tolerated_ratio: float | None = Field(default=None, gt=0)
+    floor: Share | None = None
+    margin: Share | None = None
+    limit: Duration | None = Field(default=None, gt=0)
+    quantile: Share | None = None
+    dispersion: float | None = Field(default=None, ge=1)
+    late_onset: bool = True
+    weight: float = Field(default=1.0, gt=0)
+    harm_budget: Share | None = None
+    promotion: Literal["harm", "ratio", "none"] | None = None
+    promotion_ratio: float | None = Field(default=None, gt=1)
+    edges: tuple[Duration, ...] = ()
+    metrics: Metrics = Metrics()
+
+
+class Promotion(_Part):
+    """What must be proved before more customers meet the candidate.
+
+    A share w of all requests opens when every promoting gate has refuted an excess above its harm budget
+    divided by w. `ramp` moves along the stages by at most `step_factor`; `fixed` stops at each of them.
+    """
+
+    rule: Literal["ramp", "fixed"] = "ramp"
+    beta: Share = BETA
+    harm_budget: Share = ERROR_LIMIT
+    widest_judged: Share = MAX_SHARE
+    step_factor: float = Field(default=3.0, gt=1)
+    dwell: Duration = Field(default=10.0, ge=0)
+    final_bake: Duration = Field(default=600.0, ge=0)
+
+
+class Rollback(_Part):
+    """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts."""
+
+    alpha: Share = ALPHA
+
+
+class Limits(_Part):
+    """`longest_bake`: longest stay at one share without a proof, then hold. `blind`: longest time without
+    evidence, then share 0. `max_excluded`: above this part of excluded intervals it is not evidence."""
+
+    longest_bake: Duration = Field(default=1800.0, gt=0)
+    blind: Duration = Field(default=300.0, gt=0)
+    max_excluded: Share = 0.5
+
+
+class Observation(_Part):
+    """How evidence is gathered: every `poll`; nothing of the first `warm_up` of the candidate, nothing of
+    `settle` after a change of weights."""
+
+    prometheus: str = "stack"
+    poll: Duration = Field(default=5.0, ge=0.2)
+    settle: Duration = Field(default=2.0, ge=0)
+    warm_up: Duration = Field(default=30.0, ge=0)
+    traffic: Metrics = Metrics(preset="envoy")
+    exposed: str | None = None
+
+
+class Command(_Part):
+    """A command (a list, no shell) with its time limit; it must do no harm when it is run twice."""
+
+    run: tuple[str, ...] = Field(min_length=1)
+    timeout: Duration = Field(default=600.0, gt=0)
+
+
+class Deploy(_Part):
+    """`promote`: makes the stable arm the candidate's version while the candidate serves everybody;
+    afterwards traffic returns to stable. Left out: the candidate keeps all traffic."""
+
+    promote: Command | None = None
+
+
+class Plan(_Part):
+    """A release plan."""
+
+    name: str = "unnamed"
+    route: Annotated[Route, BeforeValidator(_route)] = Route()
+    stages: tuple[StagePlan, ...] = ()
+    gates: dict[str, Gate] = Field(min_length=1)
+    promotion: Promotion = Promotion()
+    rollback: Rollback = Rollback()
+    limits: Limits = Limits()
+    observation: Observation = Observation()
+    deploy: Deploy = Deploy()
+    notify: tuple[str, ...] = ()
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan at `path`, or one that ships (`production`, `fixed`, `demo`). Raises ConfigError."""
+    path = _find(path)
+    shipped = ", ".join(sorted(each.stem for each in PLANS.glob("*.yaml")))
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"), path)
+    except OSError as error:
+        raise ConfigError(
+            error.strerror or "cannot be read",
+            file=path,
+            remedy=f"give a file, or a plan that ships: {shipped}",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file=path) from None
+
+
+def _find(path: Path) -> Path:
+    """A file, or a plan that ships by its bare name."""
+    shipped = PLANS / f"{path}.yaml"
+    return shipped if not path.exists() and len(path.parts) == 1 and shipped.exists() else path
+
+
+def plan_text(path: Path) -> str:
+    """The text of the plan that `load_plan` would load."""
+    return _find(path).read_text(encoding="utf-8")
+
+
+def parse_plan(text: str, path: Path | str) -> Plan:
+    """As `load_plan`, from text; `path` is only named in errors."""
+    return parse_document(text, _CheckedPlan, path)
+
+
+def plan_hash(text: str) -> str:
+    """What the journal remembers a plan's text by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def ladder_of(plan: Plan, cohorts: tuple[str, ...]) -> Ladder:
+    """The stages as weights of `cohorts`. Raises ConfigError for a cohort the route does not have."""
+    for stage in plan.stages:
+        for cohort in stage.weights:
+            if cohort not in (*cohorts, ALL):
+                raise ConfigError(
+                    f"stage {stage.name!r}: the route has no cohort {cohort!r}",
+                    expected=f"one of {', '.join(cohorts)}, or {ALL}",
+                )
+    return Ladder.of([Step(stage.name, stage.weights, stage.bake) for stage in plan.stages], cohorts)
+
+
+def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...] = ()) -> JudgeConfig:
+    """The judge's side of the plan; `shares`: of all requests, those the stages will ask for."""
+    return JudgeConfig(
+        gates=tuple(gate_spec(name, gate, plan) for name, gate in plan.gates.items()),
+        strata=cohorts or ("",),
+        alpha=plan.rollback.alpha,
+        beta=plan.promotion.beta,
+        max_share=plan.promotion.widest_judged,
+        shares=shares,
+        max_excluded=plan.limits.max_excluded,
+        # The judge says "not evidence" well before the controller takes the release back for it.
+        blind_after=min(60.0, plan.limits.blind / 2),
+    )
+
+
+def gate_spec(name: str, gate: Gate, plan: Plan) -> GateSpec:
+    """A gate as the judge knows it. Raises ConfigError."""
+    stated: dict[str, Any] = {
+        field: value
+        for field in ("margin", "quantile", "promotion_ratio", "harm_budget")
+        if (value := getattr(gate, field)) is not None
+    }
+    if gate.kind in ("error-ratio", "absolute-margin", "slo"):
+        stated.setdefault("harm_budget", plan.promotion.harm_budget)
+    return GateSpec(
+        name=name,
+        kind=gate.kind,
+        role=gate.role,
+        tolerated_ratio=gate.tolerated_ratio,
+        floor=gate.floor,
+        limit=gate.limit,
+        dispersion=gate.dispersion,
+        late_onset=gate.late_onset,
+        longest_bake=plan.limits.longest_bake,
+        weight=gate.weight,
+        promotion=gate.promotion,
+        edges=gate.edges,
+        **stated,
+    )
+
+
+class _CheckedPlan(Plan):
+    """A plan whose parts also fit each other. Problems are reported at the key that has them."""
+
+    def model_post_init(self, context: Any) -> None:
+        problems = [*_stage_problems(self), *_gate_problems(self), *_route_problems(self)]
+        if problems:
+            raise ValidationError.from_exception_data(
+                "plan",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("plan", "{text}", {"text": text}), loc=loc, input=None
+                    )
+                    for loc, text in problems
+                ],
+            )
+
+
+_Problem = tuple[tuple[str | int, ...], str]
+
+
+def _stage_problems(plan: Plan) -> list[_Problem]:
+    problems: list[_Problem] = []
+    held: dict[str, float] = {}
+    others = 0.0
+    for number, stage in enumerate(plan.stages):
+        if any(stage.name == earlier.name for earlier in plan.stages[:number]):
+            problems.append((("stages", number, "name"), f"two stages are named {stage.name!r}"))
+        before, others_before = dict(held), others
+        others = stage.weights.get(ALL, others)
+        named = {cohort: share for cohort, share in stage.weights.items() if cohort != ALL}
+        if ALL in stage.weights:
+            held = dict.fromkeys(held, others)
+        held |= {cohort: named.get(cohort, held.get(cohort, others)) for cohort in {*held, *named}}
+        shrunk = {
+            c: (before.get(c, others_before), now)
+            for c, now in held.items()
+            if now < before.get(c, others_before)
+        }
+        for cohort, (was, now) in shrunk.items():
+            key = cohort if cohort in stage.weights else ALL
+            problems.append(
+                (
+                    ("stages", number, "weights", key),
+                    f"stage {stage.name!r} shrinks {cohort!r} from {was:.4g} to {now:.4g}: "
+                    "expected stages that only grow; going back is what a rollback does",
+                )
+            )
+        if not shrunk and others < others_before:
+            problems.append((("stages", number, "weights", ALL), f"stage {stage.name!r} shrinks {ALL!r}"))
+        grown = others > others_before or any(now > before.get(c, others_before) for c, now in held.items())
+        if not shrunk and not grown:
+            problems.append(
+                (("stages", number, "weights"), f"stage {stage.name!r} sends nobody more to the candidate")
+            )
+    if plan.stages and any(share < 1 for share in (*held.values(), others if ALL in _named(plan) else 1.0)):
+        problems.append(
+            (("stages", len(plan.stages) - 1, "weights"), "the last stage must give the candidate 100 %")
+        )
+    return problems
+
+
+def _named(plan: Plan) -> set[str]:
+    return {cohort for stage in plan.stages for cohort in stage.weights}
+
+
+def _gate_problems(plan: Plan) -> list[_Problem]:
+    problems: list[_Problem] = []
+    for name, gate in plan.gates.items():
+        needed = _BOUNDS[gate.kind]
+        if all(getattr(gate, field) is None for field in needed):
+            problems.append((("gates", name), f"a gate without a bound: expected {_EXAMPLES[gate.kind]}"))
+            continue
+        try:
+            gate_spec(name, gate, plan)
+        except ConfigError as error:
+            problems.append((("gates", name), f"{error.what}: expected {error.expected}"))
+    return problems
+
+
+_BOUNDS: Mapping[str, tuple[str, ...]] = {
+    "error-ratio": ("tolerated_ratio", "floor"),
+    "absolute-margin": ("margin",),
+    "slo": ("floor",),
+    "service": ("floor",),
+    "latency": ("limit",),
+    "delay": ("limit",),
+    "conversion": ("tolerated_ratio",),
+}
+_EXAMPLES: Mapping[str, str] = {
+    "error-ratio": "floor: 0.1 %, or tolerated_ratio: 1.5 (implementation guides: error rate < 0.1 %)",
+    "absolute-margin": "margin: 0.1 %",
+    "slo": "floor: 0.1 % (implementation guides: error rate < 0.1 %)",
+    "service": "floor: 0.1 % (implementation guides: error rate < 0.1 %)",
+    "latency": "limit: 500ms (implementation guides: API response < 500 ms)",
+    "delay": "limit: 30s (implementation guides: data synchronisation delay < 30 s)",
+    "conversion": "tolerated_ratio: 0.9 (the part of the conversion that must remain)",
+}
+
+
+def _route_problems(plan: Plan) -> list[_Problem]:
+    route = plan.route
+    if route.router == "stack":
+        return [
+            (("route", field), f"`{field}` comes from the stack: leave it out, or write router: envoy")
+            for field in ("proxies", "route_config", "cohorts")
+            if getattr(route, field)
+        ]
+    problems: list[_Problem] = [
+        (("route",), f"router envoy needs `{field}`")
+        for field in ("proxies", "route_config", "cohorts")
+        if not getattr(route, field)
+    ]
+    if plan.observation.prometheus == "stack":
+        problems.append(
+            (
+                ("observation",),
+                "router envoy needs the address of Prometheus: observation: {prometheus: http://...}",
+            )
+        )
+    return problems

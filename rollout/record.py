@@ -1,0 +1,116 @@
+"""`report.json`: what happened in a rollout, told from its journal. Pure: events in, plain data out."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from huidu.foundation.journal import Event
+from rollout.controller.fold import Purpose, fold
+
+Json = dict[str, Any]
+
+
+def report(name: str, events: Iterable[Event]) -> Json:
+    """The report of the rollout `name`; `outcome` is "running" while it is neither over nor resting."""
+    events = list(events)
+    state = fold(events)
+    started = state.started
+    end = state.ended_at or (events[-1].t if events else 0.0)
+    blamed = state.closing.blamed if state.closing is not None else None
+    confirmed_zero = _last_confirmed(events) if state.closing is not None else None
+    first = state.first_bad.get(blamed) if blamed else None
+    return {
+        "name": name,
+        "release": started.get("release"),
+        "stable_release": started.get("stable_release"),
+        "plan": started.get("plan_name"),
+        "plan_hash": started.get("plan_hash"),
+        "outcome": state.outcome or state.resting or "running",
+        "blamed_gate": blamed,
+        "sentence": state.sentence,
+        "started": _iso(state.started_at),
+        "ended": _iso(end),
+        "seconds_from_start": round(end - state.started_at, 3),
+        "seconds_from_first_bad_request": None
+        if first is None or confirmed_zero is None
+        else round(confirmed_zero - first, 3),
+        "exposed_customers": state.last.get("exposed"),
+        "requests_canary": int(state.last.get("requests", 0)),
+        "stages": _stages(events),
+        "timeline": _timeline(events, state.started_at),
+    }
+
+
+def _iso(t: float) -> str | None:
+    if not t:
+        return None
+    return (
+        datetime.datetime.fromtimestamp(t, datetime.UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def _last_confirmed(events: list[Event]) -> float | None:
+    return next((event.t for event in reversed(events) if event.kind == "confirmed"), None)
+
+
+def _stages(events: list[Event]) -> list[Json]:
+    """Every share that was reached, in order."""
+    stages = []
+    pending: Json | None = None
+    for event in events:
+        if event.kind == "intended":
+            pending = event.data
+        elif event.kind == "confirmed" and pending is not None and pending["purpose"] == Purpose.WIDEN.value:
+            stages.append({"name": pending["stage"], "share": pending["share"]})
+    return stages
+
+
+def _timeline(events: list[Event], start: float) -> list[Json]:
+    """One entry per look and per change of weights."""
+    timeline: list[Json] = []
+    last: Json = {}
+    intended: Json = {}
+    share, stage, weights = 0.0, "start", dict[str, int]()
+    for event in events:
+        if event.kind == "started":
+            weights = dict.fromkeys(event.data["cohorts"], 0)
+            continue
+        if event.kind == "intended":
+            intended = event.data
+            continue
+        if event.kind == "confirmed":
+            share, stage, weights = intended["share"], intended["stage"], intended["weights"]
+            decision, sentence = intended["purpose"], intended["sentence"]
+        elif event.kind == "judged":
+            last = event.data
+            decision, sentence = last["decision"], last["sentence"]
+        elif event.kind in ("failed", "paused", "held", "resumed", "ended"):
+            decision, sentence = (
+                event.kind,
+                str(event.data.get("sentence") or event.data.get("problem") or ""),
+            )
+        else:
+            continue
+        timeline.append(
+            {
+                "t": round(event.t - start, 3),
+                "share": share,
+                "stage": stage,
+                "weights": {cohort: weight / 100 for cohort, weight in weights.items()},
+                "exposed": last.get("exposed"),
+                "gates": last.get("gates", {}),
+                "decision": decision,
+                "sentence": sentence,
+            }
+        )
+    return timeline
+
+
+def report_text(facts: Json) -> str:
+    """As JSON text."""
+    return json.dumps(facts, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,283 @@
+"""Envoy with its routes in a file (RDS over `path_config_source` with `watched_directory`).
+
+A change is a temporary file beside the route file, renamed over it: Envoy watches the folder for renames.
+It has happened when the admin address reports the new version in /config_dump, and not before; Envoy keeps
+the old routes when it dislikes the new ones. Weights survive a dead controller and a restart of the proxy.
+A fleet is a list of proxies, each with its own file and admin address.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import requests
+from filelock import FileLock, Timeout
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import ConfigError, Locked, RouterError, Unreachable, UsageError
+from huidu.foundation.workspace import write_atomic
+from rollout.routers.envoy_routes import Arms, Json, RouteProblem, read_split, route_configuration, with_split
+from rollout.routers.router import ProxyView, RouteView, Split
+
+T = TypeVar("T")
+
+ADMIN_TIMEOUT = 2.0
+"""Seconds one question to the admin address may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvoyProxy:
+    """One proxy: the route file it watches and its admin address, with or without `http://`."""
+
+    file: Path
+    admin: str
+
+    @property
+    def url(self) -> str:
+        return self.admin.rstrip("/") if "//" in self.admin else f"http://{self.admin}"
+
+
+class EnvoyRouter:
+    """Edits weights, salt and version of `route_config` in each proxy's file; reads back what is served."""
+
+    def __init__(
+        self,
+        proxies: Sequence[EnvoyProxy],
+        route_config: str,
+        cohorts: Mapping[str, Arms],
+        clock: Clock,
+        confirm_within: float = 10.0,
+    ) -> None:
+        self._proxies = tuple(proxies)
+        self._route_config = route_config
+        self._cohorts = dict(cohorts)
+        self._clock = clock
+        self._confirm_within = confirm_within
+        self._locks: list[FileLock] = []
+
+    def acquire(self, owner: str) -> None:
+        """Lock every route file, in the order of their paths: two controllers cannot hold half each."""
+        for path in sorted({proxy.file for proxy in self._proxies}):
+            lock = FileLock(_lock_file(path), timeout=0, thread_local=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                self.release()
+                raise Locked(
+                    f"another rollout controls this route ({_owner(path)})",
+                    where=str(path),
+                    remedy="one rollout per route: wait until it has ended, or `huidu rollout abort` it",
+                ) from None
+            except OSError as error:
+                self.release()
+                raise RouterError(
+                    f"the route file cannot be locked: {error.strerror}",
+                    where=str(path),
+                    remedy="check the folder",
+                ) from None
+            self._locks.append(lock)
+            _lock_file(path).write_text(owner + "\n", encoding="utf-8")
+
+    def release(self) -> None:
+        while self._locks:
+            self._locks.pop().release()
+
+    def check(self) -> None:
+        try:
+            self._check()
+        except Unreachable as silent:
+            raise UsageError(silent.what, where=silent.where, remedy=silent.remedy) from None
+
+    def _check(self) -> None:
+        for proxy in self._proxies:
+            try:
+                read_split(route_configuration(self._document(proxy), self._route_config), self._cohorts, "")
+            except RouteProblem as problem:
+                raise ConfigError(str(problem), file=proxy.file, remedy="the plan's route names it") from None
+            try:
+                configuration, version = self._dump(proxy)
+                read_split(configuration, self._cohorts, version)
+                self._check_clusters(proxy)
+            except RouteProblem as problem:
+                raise ConfigError(
+                    str(problem),
+                    file=f"{proxy.url}/config_dump",
+                    remedy="the plan's route names it, and the proxy must serve it",
+                ) from None
+
+    def look(self) -> RouteView:
+        return RouteView(tuple(self._each(self._view)))
+
+    def reserve(self, split: Split) -> None:
+        for proxy in self._proxies:
+            try:
+                write_atomic(_reserve_file(proxy.file), self._text(proxy, split))
+            except (OSError, RouteProblem, ConfigError) as error:
+                raise RouterError(
+                    f"the way back cannot be prepared: {error}", where=str(proxy.file)
+                ) from None
+
+    def write(self, split: Split) -> None:
+        failed = []
+        for proxy in self._proxies:
+            try:
+                self._write_one(proxy, split)
+            except (OSError, RouteProblem, ConfigError) as error:
+                failed.append(f"{proxy.file}: {error}")
+        if failed:
+            raise _partial("the route file was not written", failed, len(self._proxies))
+
+    def confirm(self, split: Split) -> None:
+        problems = [
+            problem for problem in self._each(lambda proxy: self._confirm_one(proxy, split)) if problem
+        ]
+        if problems:
+            raise _partial("the new weights are not confirmed", problems, len(self._proxies))
+
+    # one proxy
+
+    def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
+        try:
+            write_atomic(proxy.file, self._text(proxy, split))
+        except OSError:
+            # A full disk must not keep customers on a bad release: the way back lies ready.
+            if not self._is_reserved(proxy, split):
+                raise
+            _reserve_file(proxy.file).rename(proxy.file)
+
+    def _is_reserved(self, proxy: EnvoyProxy, split: Split) -> bool:
+        try:
+            document = _read_json(_reserve_file(proxy.file))
+            kept = read_split(route_configuration(document, self._route_config), self._cohorts, "")
+        except (OSError, RouteProblem, ValueError):
+            return False
+        return kept.same_traffic(split) and document.get("version_info") == split.version
+
+    def _text(self, proxy: EnvoyProxy, split: Split) -> str:
+        changed = with_split(self._document(proxy), self._route_config, self._cohorts, split)
+        return json.dumps(changed, indent=2, ensure_ascii=False) + "\n"
+
+    def _document(self, proxy: EnvoyProxy) -> Json:
+        try:
+            return _read_json(proxy.file)
+        except FileNotFoundError:
+            raise ConfigError(
+                "the route file is missing", file=proxy.file, remedy="check the plan's route"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"the route file cannot be read: {error}", file=proxy.file) from None
+
+    def _view(self, proxy: EnvoyProxy) -> ProxyView:
+        served = written = None
+        problem = ""
+        try:
+            document = self._document(proxy)
+            version = str(document.get("version_info", ""))
+            written = read_split(route_configuration(document, self._route_config), self._cohorts, version)
+            configuration, version = self._dump(proxy)
+            served = read_split(configuration, self._cohorts, version)
+        except (RouteProblem, ConfigError, Unreachable) as error:
+            problem = str(error).splitlines()[0]
+        return ProxyView(proxy.url, served, written, problem)
+
+    def _confirm_one(self, proxy: EnvoyProxy, split: Split) -> str:
+        deadline = self._clock.monotonic() + self._confirm_within
+        pause = 0.002  # a switch takes about 3 ms
+        while True:
+            view = self._view(proxy)
+            if view.served and view.served.version == split.version and view.served.same_traffic(split):
+                return ""
+            if self._clock.monotonic() >= deadline:
+                seen = view.problem or f"still serves version {view.served.version if view.served else '?'}"
+                return f"{proxy.url}: {seen} after {self._confirm_within:.0f} s{self._rejection(proxy)}"
+            self._clock.sleep(pause)
+            pause = min(0.2, pause * 1.5)
+
+    def _rejection(self, proxy: EnvoyProxy) -> str:
+        """Why Envoy keeps the old routes, in its own words, where it says so."""
+        try:
+            dump = self._ask(proxy, "/config_dump?resource=dynamic_route_configs")
+        except (Unreachable, ConfigError):
+            return ""
+        for each in dump.get("configs", []):
+            if details := each.get("error_state", {}).get("details"):
+                return f" (Envoy: {details})"
+        return ""
+
+    def _check_clusters(self, proxy: EnvoyProxy) -> None:
+        known: set[str] = set()
+        for resource in ("static_clusters", "dynamic_active_clusters"):
+            for each in self._ask(proxy, f"/config_dump?resource={resource}").get("configs", []):
+                known.add(str(each.get("cluster", {}).get("name")))
+        for arms in self._cohorts.values():
+            for cluster in (arms.stable, arms.candidate):
+                if cluster not in known:
+                    raise RouteProblem(
+                        f"no cluster {cluster!r} (there: {', '.join(sorted(known)) or 'none'})"
+                    )
+
+    def _dump(self, proxy: EnvoyProxy) -> tuple[Json, str]:
+        """The route configuration that is served, and its version. Raises RouteProblem, Unreachable."""
+        configs = self._ask(proxy, "/config_dump?resource=dynamic_route_configs").get("configs", [])
+        for each in configs:
+            if each.get("route_config", {}).get("name") == self._route_config:
+                return each["route_config"], str(each.get("version_info", ""))
+        known = (
+            ", ".join(str(each.get("route_config", {}).get("name")) for each in configs) or "none from files"
+        )
+        raise RouteProblem(f"no route configuration {self._route_config!r} (there: {known})")
+
+    def _ask(self, proxy: EnvoyProxy, path: str) -> Json:
+        try:
+            answer = requests.get(proxy.url + path, timeout=ADMIN_TIMEOUT)
+            answer.raise_for_status()
+            value: Any = answer.json()
+        except (requests.RequestException, ValueError) as error:
+            raise Unreachable(
+                f"the proxy's admin address does not answer ({type(error).__name__})",
+                where=proxy.url,
+                remedy="start the proxy, or correct the admin address in the plan's route",
+            ) from None
+        if not isinstance(value, dict):
+            raise Unreachable("the admin address does not speak Envoy", where=proxy.url)
+        return value
+
+    def _each(self, work: Callable[[EnvoyProxy], T]) -> list[T]:
+        if len(self._proxies) == 1:
+            return [work(self._proxies[0])]
+        with ThreadPoolExecutor(min(16, len(self._proxies))) as pool:
+            return list(pool.map(work, self._proxies))
+
+
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
+
+
+def _reserve_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.all-stable")
+
+
+def _owner(path: Path) -> str:
+    try:
+        return _lock_file(path).read_text(encoding="utf-8").strip() or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def _read_json(path: Path) -> Json:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    return value
+
+
+def _partial(what: str, failed: list[str], of: int) -> RouterError:
+    part = "" if of == 1 else f" by {len(failed)} of {of} proxies"
+    return RouterError(
+        f"{what}{part}: {'; '.join(failed)}", remedy="look at the proxy, then run the rollout again"
+    )

@@ -1,0 +1,117 @@
+"""Envoy's route configuration as data: where the weights and the salt stand, and how they are changed.
+
+Works on the RouteConfiguration inside the file's DiscoveryResponse and on the one in /config_dump alike.
+Pure: a document in, a document out. Nothing but weights, salt and version_info is ever changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rollout.routers.router import WHOLE, Split
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """One cohort: the route that selects it and the cluster of each arm behind it."""
+
+    route: str
+    stable: str
+    candidate: str
+
+
+class RouteProblem(ValueError):
+    """The document lacks what a rollout needs; the text says what, the caller adds where."""
+
+
+def route_configuration(document: Json, name: str) -> Json:
+    """The RouteConfiguration `name` in a DiscoveryResponse. Raises RouteProblem."""
+    resources = document.get("resources")
+    if not isinstance(resources, list):
+        raise RouteProblem("no DiscoveryResponse: the key `resources` is missing")
+    found = [each for each in resources if isinstance(each, dict) and each.get("name") == name]
+    if not found:
+        known = ", ".join(str(each.get("name")) for each in resources if isinstance(each, dict)) or "none"
+        raise RouteProblem(f"no route configuration {name!r} (there: {known})")
+    configuration: Json = found[0]
+    return configuration
+
+
+def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -> Split:
+    """The split that `configuration` makes. Raises RouteProblem where a route or a cluster is not there."""
+    weights = {}
+    salts: set[str] = set()
+    for cohort, arms in cohorts.items():
+        route = _route(configuration, arms.route)
+        weights[cohort] = _weights_of(route, arms)[arms.candidate]
+        salts.update(
+            text.rpartition("|")[2] for text in (rewrite["substitution"] for rewrite in _salted(route))
+        )
+    if len(salts) > 1:
+        raise RouteProblem(f"the cohorts carry different salts: {', '.join(sorted(salts))}")
+    return Split(weights, salts.pop() if salts else "", version)
+
+
+def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Split) -> Json:
+    """A copy of the DiscoveryResponse that makes `split`. Raises RouteProblem."""
+    changed = copy.deepcopy(document)
+    configuration = route_configuration(changed, name)
+    for cohort, arms in cohorts.items():
+        route = _route(configuration, arms.route)
+        _weights_of(route, arms)
+        share = split.weights[cohort]
+        for cluster in route["route"]["weighted_clusters"]["clusters"]:
+            cluster["weight"] = share if cluster["name"] == arms.candidate else WHOLE - share
+        for rewrite in _salted(route):
+            head, bar, _ = rewrite["substitution"].rpartition("|")
+            rewrite["substitution"] = f"{head}{bar}{split.salt}"
+    changed["version_info"] = split.version
+    return changed
+
+
+def _route(configuration: Json, name: str) -> Json:
+    routes = [route for host in configuration.get("virtual_hosts", []) for route in host.get("routes", [])]
+    for route in routes:
+        if route.get("name") == name:
+            found: Json = route
+            return found
+    known = (
+        ", ".join(sorted(str(route["name"]) for route in routes if route.get("name"))) or "none has a name"
+    )
+    raise RouteProblem(f"no route {name!r} (there: {known})")
+
+
+def _weights_of(route: Json, arms: Arms) -> dict[str, int]:
+    clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
+    names = [cluster.get("name") for cluster in clusters]
+    for wanted in (arms.candidate, arms.stable):
+        if wanted not in names:
+            raise RouteProblem(
+                f"route {arms.route!r} has no weighted cluster {wanted!r} "
+                f"(there: {', '.join(map(str, names)) or 'none'})"
+            )
+    if names != [arms.candidate, arms.stable]:
+        # Envoy walks the list and cuts the hash range in order: only with the candidate first
+        # do the customers who are in stay in while its weight grows.
+        raise RouteProblem(
+            f"route {arms.route!r} must list {arms.candidate!r}, then {arms.stable!r}, and no other"
+        )
+    weights = {cluster["name"]: int(cluster.get("weight", 0)) for cluster in clusters}
+    if sum(weights.values()) != WHOLE:
+        raise RouteProblem(
+            f"the weights of route {arms.route!r} must sum to {WHOLE}, not {sum(weights.values())}"
+        )
+    return weights
+
+
+def _salted(route: Json) -> Iterator[Json]:
+    """The regex rewrites that append `|<salt>` to what is hashed; none where a cohort is not salted."""
+    for policy in route.get("route", {}).get("hash_policy", []):
+        rewrite = policy.get("header", {}).get("regex_rewrite")
+        if rewrite and "|" in rewrite.get("substitution", ""):
+            yield rewrite

@@ -1,0 +1,84 @@
+"""Where a rollout acts: proxies, cohorts and their clusters, Prometheus; from the plan or the stack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import ConfigError
+from huidu.model.stack import Stack
+from rollout.plan import CohortArms, Plan
+from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
+from rollout.routers.envoy_routes import Arms
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Plain facts, journaled when a rollout starts, so that it goes on without `stack.json`."""
+
+    proxies: tuple[EnvoyProxy, ...]
+    route_config: str
+    cohorts: dict[str, CohortArms]
+    prometheus: str
+    confirm_within: float
+    stable_release: str = "stable"
+    candidate: str | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, stack_file: Path) -> Self:
+        """As the plan says. Raises ConfigError where it says `stack` and none stands."""
+        route, address = plan.route, plan.observation.prometheus
+        stack = Stack.read(stack_file) if route.router == "stack" else None
+        if stack is not None and address == "stack":
+            address = stack.prometheus
+        if not address:
+            raise ConfigError(
+                "the address of Prometheus is missing", expected="observation: {prometheus: http://...}"
+            )
+        if stack is None:
+            return cls(
+                tuple(EnvoyProxy(proxy.file, proxy.admin) for proxy in route.proxies),
+                route.route_config,
+                dict(route.cohorts),
+                address,
+                route.confirm_within,
+            )
+        return cls(
+            (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
+            stack.edge.route_config,
+            {name: CohortArms(**cohort.model_dump()) for name, cohort in stack.cohorts.items()},
+            address,
+            route.confirm_within,
+            stack.releases.stable,
+            stack.releases.candidate,
+        )
+
+    def to_data(self) -> dict[str, Any]:
+        """For the journal."""
+        return {
+            "proxies": [{"file": str(proxy.file), "admin": proxy.admin} for proxy in self.proxies],
+            "route_config": self.route_config,
+            "arms": {name: arms.model_dump() for name, arms in self.cohorts.items()},
+            "prometheus": self.prometheus,
+            "confirm_within": self.confirm_within,
+            "stable_release": self.stable_release,
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_data`; other keys are ignored."""
+        return cls(
+            tuple(EnvoyProxy(Path(proxy["file"]), proxy["admin"]) for proxy in data["proxies"]),
+            data["route_config"],
+            {name: CohortArms(**arms) for name, arms in data["arms"].items()},
+            data["prometheus"],
+            data["confirm_within"],
+            data["stable_release"],
+        )
+
+    def router(self, clock: Clock) -> EnvoyRouter:
+        """The router over all proxies."""
+        arms = {name: Arms(each.route, each.stable, each.candidate) for name, each in self.cohorts.items()}
+        return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
