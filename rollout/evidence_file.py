@@ -373,4 +373,4 @@ def _plain_arm(arm: Counts | Histogram) -> dict[str, Any]:
 
 
 def _whole(value: float) -> float | int:
-    return int(value) if value.is_integer() else value
+    return int(value) if float(value).is_integer() else value
