@@ -65,6 +65,7 @@ class Commands:
             "RUN": run,
             "RUN_DIR": str(folder),
             "RUN_PID": str(around.pid),
+            "KEEPER_PID": "0" if "keep" in around.flags else str(around.pid),
         }
         self._background: dict[str, tuple[Step, Guarded]] = {}
 

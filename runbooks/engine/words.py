@@ -18,6 +18,7 @@ VARIABLES = {
     "RUN": "the name of this run, made of its time: 20260131-142502",
     "RUN_DIR": "the folder of this run's logs and journal",
     "RUN_PID": "the process that runs this runbook",
+    "KEEPER_PID": "the process whose end ends everything: RUN_PID, or 0 (nobody) with --keep",
 }
 _VARIABLE = re.compile(r"\$\{(\w*)\}")
 _SHELL = {"|", "||", "&&", "&", ";", ">", ">>", "<", "<<", "2>", "2>&1", "&>"}

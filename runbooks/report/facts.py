@@ -31,8 +31,9 @@ class _Read(BaseModel):
 
 
 class LoadPart(_Read):
-    """Counts of requests and latencies in ms, of the whole run or of one channel."""
+    """Counts of visits, and latencies in ms of the `requests` they made; the whole run or one channel."""
 
+    requests: int | None = None
     planned: int
     ok: int
     failed: int
@@ -45,7 +46,7 @@ class LoadPart(_Read):
 
 
 class Bin(_Read):
-    """One time bin of the load run; `t`: seconds from its start."""
+    """One time bin of the load run, counts of visits; `t`: seconds from its start."""
 
     t: float
     planned: float

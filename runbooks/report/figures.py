@@ -130,8 +130,19 @@ def share_over_time(rollout: Rollout) -> Plot:
 
 
 def _style(decision: str) -> str:
-    known = {"advance": "advance", "promote": "advance", "rollback": "rollback", "not-evidence": "blind"}
-    return known.get(decision, "hold")
+    return _STYLES.get(decision, "hold")
+
+
+_STYLES = {
+    "widen": "advance",
+    "rollback": "rollback",
+    "service": "rollback",
+    "retreat": "rollback",
+    "abort": "rollback",
+    "return": "return",
+    "not-evidence": "blind",
+}
+"""How the changes of share, and the polls without evidence, are marked. Every other poll is not."""
 
 
 def gate_names(rollout: Rollout) -> tuple[str, ...]:

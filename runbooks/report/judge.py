@@ -96,8 +96,8 @@ def _load(facts: Facts, limit: float) -> Check:
         "load",
         True,
         Text(
-            f"Load proof PASS: 95 % of {load.ok:,} requests within {load.p95_ms:,.0f} ms",
-            f"负载验证通过：{load.ok:,} 个请求中 95 % 在 {load.p95_ms:,.0f} 毫秒内完成",
+            f"Load proof PASS: {load.ok:,} visits, 95 % of the answers within {load.p95_ms:,.0f} ms",
+            f"负载验证通过：{load.ok:,} 次访问，95 % 的响应在 {load.p95_ms:,.0f} 毫秒内完成",
         ),
     )
 
@@ -216,6 +216,6 @@ def _contradiction(rollout: Rollout) -> Text | None:
             f"it was rolled back, and its share at the end is {last.share:.1%}",
             f"已回滚，但结束时流量占比仍为 {last.share:.1%}",
         )
-    if rollout.outcome == "promoted" and max(poll.share for poll in rollout.timeline) < 1:
+    if rollout.outcome == "promoted" and max(poll.share for poll in rollout.timeline) < 0.999:
         return Text("it was promoted, and never served everybody", "已全量发布，但从未服务全部客户")
     return None

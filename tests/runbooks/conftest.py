@@ -116,6 +116,7 @@ def load_run(seed: int = 1) -> dict[str, Any]:
     return {
         "verdict": "PASS",
         "reasons": [],
+        "requests": 3 * planned,
         "planned": planned,
         "ok": planned - failed,
         "failed": failed,
@@ -159,7 +160,7 @@ def rollout(name: str, release: str, blamed: str | None, seed: int = 3) -> dict[
             decision = "rollback"
             sentence = f"{blamed}: {bad:.0f} of {requests:.0f} bad on the candidate, 0 of 4,210 on stable"
         elif blamed is None and t and t % 10 == 0:
-            decision = "advance"
+            decision = "widen"
             sentence = f"{stage_name}: an excess above {0.1 / max(share, 0.01):.2f} % is refuted; next stage"
         timeline.append(
             {
@@ -184,7 +185,7 @@ def rollout(name: str, release: str, blamed: str | None, seed: int = 3) -> dict[
         )
         if decision == "rollback" or (blamed is None and stage == len(_STAGES) - 1 and t > 64):
             break
-        stage = min(stage + (decision == "advance"), len(_STAGES) - 1)
+        stage = min(stage + (decision == "widen"), len(_STAGES) - 1)
         t += 2
     summary = "promoted: no gate found harm" if blamed is None else f"rolled back: {timeline[-1]['sentence']}"
     return {

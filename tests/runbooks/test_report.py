@@ -1,0 +1,273 @@
+"""The go-live page: the numbers are those of the inputs, it needs nothing but itself, and it does not flatter."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from runbooks.commands import report
+from runbooks.report.charts import Scale, decades, staircase, steps
+from runbooks.report.drawing import draw, ranks, with_candidates
+from runbooks.report.facts import Rollout
+from runbooks.report.figures import turning_points
+
+
+def make(home: Any, *more: str) -> Result:
+    return CliRunner().invoke(report, ["go-live", "--run", home.run, *more])
+
+
+def page(home: Any) -> str:
+    return str((home.folder / "reports/go-live.html").read_text(encoding="utf-8"))
+
+
+def facts(home: Any) -> dict[str, Any]:
+    return dict(json.loads((home.folder / "reports/go-live.json").read_text(encoding="utf-8")))
+
+
+def test_what_came_out_as_it_should_is_proved(home: Any) -> None:
+    result = make(home)
+    assert result.exit_code == 0, result.output
+    assert facts(home)["proved"] is True
+    assert "Proved: ready to go live" in page(home)
+
+
+def test_the_numbers_are_those_of_the_inputs(home: Any) -> None:
+    make(home)
+    document = facts(home)
+    assert [each["name"] for each in document["rollouts"]] == ["good", "errors", "slow", "late"]
+    for each in document["rollouts"]:
+        source = home.documents[home.rollout(each["name"])]
+        for key in (
+            "outcome",
+            "blamed_gate",
+            "seconds_from_start",
+            "seconds_from_first_bad_request",
+            "exposed_customers",
+            "requests_canary",
+        ):
+            assert each[key] == source[key], (each["name"], key)
+    load = home.documents[home.load]
+    for key in ("verdict", "p95_ms", "p99_ms", "planned", "ok", "failed"):
+        assert document["load"][key] == load[key]
+
+
+def test_json_on_standard_output_is_the_file(home: Any) -> None:
+    result = make(home, "--json")
+    assert json.loads(result.stdout) == facts(home)
+
+
+SPOILED = [
+    (
+        "promoted, and should not have been",
+        "errors",
+        {"outcome": "promoted", "blamed_gate": None},
+        "should have been",
+    ),
+    ("held", "good", {"outcome": "held"}, "should have been promoted and was held"),
+    ("blamed another gate", "late", {"blamed_gate": "errors"}, "the one blamed is “errors”"),
+    ("blamed nobody", "slow", {"blamed_gate": None}, "the one blamed is “None”"),
+    ("promoted with blame", "good", {"blamed_gate": "latency"}, "is blamed"),
+    ("no time line", "errors", {"timeline": []}, "time line is empty"),
+    ("a number that is text", "errors", {"requests_canary": "many"}, "requests_canary"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "told"), [c[1:] for c in SPOILED], ids=[c[0] for c in SPOILED])
+def test_a_rollout_that_came_out_otherwise_is_not_proved(
+    home: Any, name: str, change: dict[str, Any], told: str
+) -> None:
+    home.change(home.rollout(name), **change)
+    result = make(home)
+    assert result.exit_code == 1
+    assert told in result.output
+    assert [check["subject"] for check in facts(home)["checks"] if not check["ok"]] == [name]
+    assert "Not proved" in page(home)
+    assert "Proved: ready" not in page(home)
+
+
+def test_rolled_back_with_customers_still_on_it_is_a_contradiction(home: Any) -> None:
+    timeline = home.documents[home.rollout("slow")]["timeline"]
+    timeline[-1]["share"] = 0.05
+    home.change(home.rollout("slow"), timeline=timeline)
+    result = make(home)
+    assert result.exit_code == 1
+    assert "its share at the end is 5.0%" in result.output
+
+
+def test_promoted_without_ever_serving_everybody_is_a_contradiction(home: Any) -> None:
+    timeline = [poll for poll in home.documents[home.rollout("good")]["timeline"] if poll["share"] < 1]
+    home.change(home.rollout("good"), timeline=timeline)
+    assert make(home).exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["good", "errors", "slow", "late"])
+def test_a_missing_rollout_is_not_proved_and_is_named(home: Any, name: str) -> None:
+    (home.folder / home.rollout(name)).unlink()
+    result = make(home)
+    assert result.exit_code == 1
+    assert f"{name}-{home.run}/report.json" in result.output
+    assert name not in [each["name"] for each in facts(home)["rollouts"]]
+
+
+def test_rollouts_of_another_run_do_not_count(home: Any) -> None:
+    result = CliRunner().invoke(report, ["go-live", "--run", "20250101-000000"])
+    assert result.exit_code == 1
+    assert facts(home)["rollouts"] == []
+    assert facts(home)["load"] is None
+
+
+LOADS: list[tuple[str, dict[str, Any], str]] = [
+    ("failed", {"verdict": "FAIL", "reasons": ["p95 is 2,310 ms"]}, "p95 is 2,310 ms"),
+    ("invalid", {"verdict": "INVALID", "reasons": ["the generator was busy"]}, "the generator was busy"),
+    ("passed too slow", {"p95_ms": 2310.0}, "2310.0 ms with a limit of 2000 ms"),
+    ("passed without a number", {"p95_ms": None}, "None ms with a limit"),
+    ("more answers than requests", {"ok": 10**6}, "contradicts itself"),
+]
+
+
+@pytest.mark.parametrize(("change", "told"), [c[1:] for c in LOADS], ids=[c[0] for c in LOADS])
+def test_a_load_run_that_is_no_proof_is_not_proved(home: Any, change: dict[str, Any], told: str) -> None:
+    home.change(home.load, **change)
+    result = make(home)
+    assert result.exit_code == 1
+    assert told in result.output
+
+
+def test_a_stack_that_serves_another_version_contradicts_the_promotion(home: Any) -> None:
+    home.change("stack.json", releases={"stable": "v1", "candidate": None})
+    result = make(home)
+    assert result.exit_code == 1
+    assert "v2 was to serve everybody, and the stack's stable release is v1" in result.output
+
+
+def test_with_nothing_at_all_there_is_still_a_page_that_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path))
+    result = CliRunner().invoke(report, ["go-live", "--run", "20260131-142502"])
+    assert result.exit_code == 1
+    assert "Not proved" in (tmp_path / "reports/go-live.html").read_text()
+
+
+class _Outline(HTMLParser):
+    """What a page would load, what has an id, what points to one, and which languages each text has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.inside: list[str] = []
+        self.languages = {"en": 0, "zh": 0}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for key, value in attrs:
+            if key in ("src", "href", "srcset", "data", "action", "poster", "xlink:href"):
+                (self.inside if (value or "").startswith("#") else self.loads).append(value or "")
+            if key == "id":
+                self.ids.append(value or "")
+            if key == "lang" and tag != "html" and value in self.languages:
+                self.languages[value] += 1
+
+
+def test_the_page_needs_nothing_but_itself(home: Any) -> None:
+    make(home)
+    text = page(home)
+    outline = _Outline()
+    outline.feed(text)
+    assert outline.loads == ["data:,"]
+    assert not re.search(r"https?://(?!127\.0\.0\.1)", text)
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+    assert len(text) < 300_000
+
+
+def test_every_place_a_link_goes_to_is_there_once(home: Any) -> None:
+    make(home)
+    outline = _Outline()
+    outline.feed(page(home))
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {target[1:] for target in outline.inside} <= set(outline.ids)
+
+
+def test_every_text_stands_in_both_languages(home: Any) -> None:
+    make(home)
+    outline = _Outline()
+    outline.feed(page(home))
+    assert outline.languages["en"] == outline.languages["zh"] > 80
+
+
+def test_what_others_wrote_is_text_and_never_markup(home: Any) -> None:
+    home.change(home.rollout("errors"), sentence="</p><script>alert(1)</script>")
+    make(home)
+    assert "<script>alert(1)" not in page(home)
+    assert "&lt;script&gt;alert(1)" in page(home)
+
+
+def test_no_path_of_a_secret_comes_into_the_report(home: Any) -> None:
+    make(home)
+    for text in (page(home), json.dumps(facts(home))):
+        assert "token.key" not in text
+        assert "/x/testers" not in text
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_drawing_shows_every_component_apart_from_the_others(home: Any, narrow: bool) -> None:
+    from huidu.model.stack import Stack
+
+    stack = Stack.read(home.folder / "stack.json")
+    drawing = draw(stack, narrow=narrow)
+    names = {"-".join(box.lines) for box in drawing.boxes}
+    assert names == {each.name for each in stack.components} | {"touchpoints-candidate", "sync-candidate"}
+    for box in drawing.boxes:
+        assert box.x >= 0 and box.x + box.w <= drawing.w
+        assert box.y >= 0 and box.y + box.h <= drawing.h
+        area = [
+            a
+            for a in drawing.areas
+            if a.x <= box.x and box.x + box.w <= a.x + a.w and a.y <= box.y <= a.y + a.h
+        ]
+        assert len(area) == 1, box.lines
+        for other in drawing.boxes:
+            apart = abs(box.x - other.x) >= box.w or abs(box.y - other.y) >= box.h
+            assert other is box or apart, (box.lines, other.lines)
+    if narrow:
+        assert drawing.w <= 400
+
+
+def test_the_drawing_follows_the_way_of_a_request(home: Any) -> None:
+    from huidu.model.stack import Stack
+
+    rank = ranks(*with_candidates(Stack.read(home.folder / "stack.json")))
+    way = [
+        "edge",
+        "touchpoints-stable",
+        "touchpoints-db",
+        "sync-stable",
+        "link",
+        "core-proxy",
+        "core",
+        "core-db",
+    ]
+    assert [rank[name] for name in way] == list(range(8))
+    assert rank["sync-candidate"] == rank["sync-stable"]
+
+
+def test_axes_have_round_numbers_and_values_stay_inside() -> None:
+    assert steps(0, 47, 4) == [0, 10, 20, 30, 40]
+    assert steps(0, 0, 4) == [0]
+    assert decades(10, 3200) == [10, 100, 1000]
+    assert decades(10, 90) == [10, 20, 50]
+    scale = Scale(0, 10)
+    assert (scale(-5), scale(5), scale(50)) == (0, 0.5, 1)
+    assert staircase([(0, 0), (5, 10)], scale, scale, 10) == "M0.0 100.00L500.0 100.00L500.0 0.00L1000.0 0.00"
+
+
+def test_turning_points_are_the_polls_where_something_changed(home: Any) -> None:
+    rollout = Rollout.model_validate(home.documents[home.rollout("good")])
+    turning = turning_points(rollout.timeline)
+    assert [poll.t for poll in turning if poll.decision == "widen"] == [10, 20, 30, 40, 50, 60]
+    assert turning[0] is rollout.timeline[0]
+    assert turning[-1] is rollout.timeline[-1]
