@@ -7,6 +7,7 @@ Here a value is at most half a per cent off in a percentile, and on the right si
 from __future__ import annotations
 
 import bisect
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -36,6 +37,12 @@ class Buckets:
         if index >= len(self.edges):
             return self.edges[-1]
         return math.sqrt(self.edges[index - 1] * self.edges[index])
+
+
+@functools.lru_cache(maxsize=64)
+def buckets_with(limits: tuple[float, ...]) -> Buckets:
+    """The buckets with edges at `limits`, built once."""
+    return Buckets(limits)
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.model.stack import Stack
-from loadtests.histogram import Buckets
+from loadtests.histogram import Buckets, buckets_with
 from loadtests.journeys.catalogue import CATALOGUE
 from loadtests.profile import Channel, Health, HttpStep, Limits, Population, Profile
 from loadtests.schedule import Intensity, Style, count
@@ -84,7 +84,7 @@ class Plan(_Part):
         edges = [*self.limits.seconds(), self.timeout, self.health.lag_p99]
         for channel in self.channels:
             edges += channel.limits.seconds() if channel.limits else ()
-        return Buckets(edges)
+        return buckets_with(tuple(edges))
 
     def intensity(self, channel: ChannelPlan) -> Intensity:
         """Visits per second of one channel over time, all workers together."""

@@ -61,6 +61,8 @@ class Intensity:
 
     def when(self, start: float, amount: float) -> float:
         """The earliest t >= start by which `amount` arrivals are expected since `start` (inf: never)."""
+        if amount <= 0:
+            return start
         for a, b in self._pieces(start, math.inf):
             if math.isinf(b):
                 rate = self.at(a)
@@ -84,7 +86,8 @@ def _solve(rate: float, slope: float, amount: float) -> float:
     """The x >= 0 with rate x + slope x^2 / 2 = amount."""
     if abs(slope) < 1e-12:
         return amount / rate if rate > 0 else 0.0
-    return (2 * amount) / (rate + math.sqrt(max(0.0, rate * rate + 2 * slope * amount)))
+    below = rate + math.sqrt(max(0.0, rate * rate + 2 * slope * amount))
+    return 2 * amount / below if below > 0 else 0.0
 
 
 def owed(intensity: Intensity, start: float, end: float) -> int:
@@ -130,14 +133,15 @@ def arrivals(
     rng = random.Random(f"{seed}/{worker}")
     if warmup > 0:
         count = _ceil(own.between(-warmup, 0.0))
-        yield from _scatter(own, -warmup, own.between(-warmup, 0.0), count, rng)
+        yield from _scatter(own, -warmup, 0.0, count, rng)
     for a, b in _blocks(0.0, end):
-        yield from _scatter(own, a, own.between(a, b), owed(own, a, b), rng)
+        yield from _scatter(own, a, b, owed(own, a, b), rng)
 
 
-def _scatter(own: Intensity, start: float, mass: float, count: int, rng: random.Random) -> Iterator[float]:
+def _scatter(own: Intensity, start: float, end: float, count: int, rng: random.Random) -> Iterator[float]:
+    mass = own.between(start, end)
     for place in sorted(rng.random() * mass for _ in range(count)):
-        yield own.when(start, place)
+        yield min(end, own.when(start, place))
 
 
 def _even(own: Intensity, start: float, end: float, phase: float) -> Iterator[float]:
