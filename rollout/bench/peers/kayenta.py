@@ -48,7 +48,7 @@ from rollout.bench.peers.peer import (
 )
 
 # Metrics as a canary of a web service would configure them; Kayenta brings none. Error metrics are
-# documented to use "replace", because no errors means no points; latency is to have points always.
+# documented (docs/canary-config.md) to use "replace": no errors means no points. Latency always has some.
 ERRORS = KayentaMetric("errors", Direction.INCREASE, Missing.REPLACE)
 LATENCY = KayentaMetric("latency", Direction.INCREASE)
 
@@ -189,9 +189,8 @@ class Kayenta:
     def _grid(self, t: float) -> Floats:
         """The times of the points of the run that judges at `t`: after its start, up to and with `t`."""
         start = t - self.lookback if self.lookback > 0 else self.warm_up
-
-    values = [tick.value if tick.reading is Reading.VALUE else np.nan for tick in asked]
-    return np.array(values, dtype=np.float64)
+        count = int((t - start + ROUNDING) // self.step)
+        return np.asarray(start + self.step * np.arange(1, count + 1), dtype=np.float64)
 
 
 def _points(ticks: Sequence[Tick], grid: Floats) -> Floats:
