@@ -47,10 +47,8 @@ def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
     finally:
         terminal.close()
     if not quiet:
-        rows = [
-            (_mark(each), each.name, each.version, each.origin, each.where, each.about) for each in findings
-        ]
-        terminal.table(("", "program", "version", "from", "where", "what for"), rows)
+        for each in findings:
+            terminal.say(_line(each), "" if each.ok else "bold red")
     for each in findings:
         if not each.ok:
             terminal.say(f"{each.name} is missing: {each.remedy}", "bold red")
@@ -62,7 +60,7 @@ def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
 
 
 def examine(workspace: Workspace, obtain: bool, say: Say) -> list[Finding]:
-    """A finding for each program, promtool, and the prepared database; one that fails does not hide the rest."""
+    """A finding for each program, promtool and the prepared database; one failure hides none of the rest."""
     findings = [_program(workspace, program, obtain, say) for program in toolchain.all()]
     found = prometheus.promtool(workspace)
     findings.append(_finding("promtool", "checks rules", found, prometheus.BY_HAND))
@@ -98,12 +96,15 @@ def _database(workspace: Workspace) -> Finding:
     return Finding("template", about, True, "", "not yet", "", remedy)
 
 
-def _mark(finding: Finding) -> str:
-    return "✗" if not finding.ok else "·" if finding.remedy else "✓"
+def _line(finding: Finding) -> str:
+    """A row of the table. Not cut to the terminal's width: a path is there to be copied."""
+    mark = "✗" if not finding.ok else "·" if finding.remedy else "✓"
+    known = f"{finding.version:<9}{finding.origin:<25}{finding.where}" if finding.where else finding.about
+    return f"{mark} {finding.name:<12}{known}"
 
 
-# What was found last is remembered with the files' size and time, so that `make setup` costs nothing when nothing
-# has changed. What has changed in any way is looked at again.
+# What was found last is remembered with the files' size and time, so that `make setup` costs nothing when
+# all is as it was. What has changed in any way is looked at again.
 
 
 def _stamp(workspace: Workspace) -> Path:
