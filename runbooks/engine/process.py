@@ -111,5 +111,15 @@ def output_since(path: Path, offset: int) -> str:
 
 
 def child_environment(home: Path) -> dict[str, str]:
-    """The environment of every command: ours, this HUIDU_HOME, and Python that shows its output at once."""
-    return {**os.environ, "HUIDU_HOME": str(home), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+    """The environment of every command: ours, this HUIDU_HOME, and Python that shows its output at once.
+
+    The folder of the running interpreter leads PATH, so that `huidu` named in a plan is this very huidu.
+    """
+    path = os.pathsep.join(filter(None, (str(Path(sys.executable).parent), os.environ.get("PATH"))))
+    return {
+        **os.environ,
+        "PATH": path,
+        "HUIDU_HOME": str(home),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

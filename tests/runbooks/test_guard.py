@@ -13,6 +13,8 @@ from runbooks.engine.process import Grace, Guarded, Tail
 
 _DEAF = """
 import os, signal, subprocess, sys, time
+# Python makes a KeyboardInterrupt of SIGINT; its default action shows which signal it was.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 for number in ({numbers}):
     signal.signal(number, signal.SIG_IGN)
 if len(sys.argv) == 1:
@@ -52,11 +54,6 @@ STOPS = [
 def test_a_group_is_stopped_with_more_and_more_force(tmp_path: Path, ignored: str, exit_code: int) -> None:
     script, log = tmp_path / "deaf.py", tmp_path / "log"
     script.write_text(_DEAF.format(numbers=ignored))
-    # Python turns SIGINT into KeyboardInterrupt; the default action shows which signal it was.
-    text = script.read_text().replace(
-        "for number", "signal.signal(signal.SIGINT, signal.SIG_DFL)\nfor number", 1
-    )
-    script.write_text(text)
     command = Guarded([sys.executable, str(script)], log, dict(os.environ), Grace(0.5, 0.5))
     pids = _pids(log, 2)
     assert all(map(_runs, pids))

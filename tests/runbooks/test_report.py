@@ -1,4 +1,4 @@
-"""The go-live page: the numbers are those of the inputs, it needs nothing but itself, and it does not flatter."""
+"""The go-live page: its numbers are those of the inputs, it needs nothing but itself, it does not flatter."""
 
 from __future__ import annotations
 
@@ -256,7 +256,8 @@ def test_the_drawing_follows_the_way_of_a_request(home: Any) -> None:
 
 
 def test_axes_have_round_numbers_and_values_stay_inside() -> None:
-    assert steps(0, 47, 4) == [0, 10, 20, 30, 40]
+    assert steps(0, 47, 4) == [0, 20, 40]
+    assert steps(0, 60, 6) == [0, 10, 20, 30, 40, 50, 60]
     assert steps(0, 0, 4) == [0]
     assert decades(10, 3200) == [10, 100, 1000]
     assert decades(10, 90) == [10, 20, 50]
