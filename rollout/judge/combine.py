@@ -6,6 +6,8 @@ average of such bets is one again, however they depend on each other. Everything
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from scipy.special import logsumexp
 
@@ -22,6 +24,7 @@ def parts(log_l: Floats) -> Floats:
     return np.concatenate([log_l.sum(axis=1, keepdims=True), log_l], axis=1)
 
 
+@lru_cache(maxsize=64)
 def part_log_weights(strata: int) -> Floats:
     """Half on the sum, the other half over the single strata; shape (P,)."""
     if strata == 1:
@@ -80,9 +83,7 @@ def over_gates(log_e: Floats, weights: Floats) -> Floats:
 
 
 def _log_sum(values: Floats) -> Floats:
-    # scipy's logsumexp is careful about cases that cannot occur here, and five times as slow.
-    top = values.max(axis=-1, keepdims=True)
-    top = np.where(np.isfinite(top), top, 0.0)
-    with np.errstate(divide="ignore"):
-        result: Floats = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
+    # scipy's logsumexp also covers what cannot occur here (nothing but -inf), and is five times as slow.
+    top: Floats = values.max(axis=-1, keepdims=True)
+    result: Floats = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
     return result

@@ -13,6 +13,8 @@ stratum compared within itself.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from rollout.judge.arrays import Floats
@@ -24,15 +26,18 @@ FACTOR = 3.0
 _NEWTON = 12
 
 
+@lru_cache(maxsize=256)
 def grid(harm: float, shares: tuple[float, ...]) -> Floats:
     """Excesses d (D,), rising: geometric from H/2 to 20 %, with H and every H/w of the plan's shares."""
     exact = {harm} | {harm / share for share in shares if share > 0.0 and harm / share < 1.0}
     top = min(0.999, max(LARGEST, *exact, 2.0 * harm))
-    return np.array(sorted(exact | set(np.geomspace(harm / 2.0, top, GRID).tolist())))
+    d = np.array(sorted(exact | set(np.geomspace(harm / 2.0, top, GRID).tolist())))
+    d.flags.writeable = False
+    return d
 
 
 def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d: Floats) -> Floats:
-    """Evidence against each excess `d` (D,): counts and the foreseen baseline rate `b` (B, S) to (B, D).
+    """Evidence against each excess `d` (..., D); counts and the foreseen baseline rate `b` are (..., S).
 
     The nearest point of the null has q = b / (1 - u), p = b / (1 + u nC/nB) with one u for all strata; for a
     single stratum this is section b's root.
@@ -40,23 +45,21 @@ def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d:
     both = (n_c > 0) & (n_b > 0)
     n_c, x_c = np.where(both, n_c, 0.0), np.where(both, x_c, 0.0)
     n_b, x_b = np.where(both, n_b, 1.0), np.where(both, x_b, 0.0)
-    total = n_c.sum(axis=1)
-    part = n_c / np.maximum(total, 1.0)[:, None]
-    rate = part * b
+    total = n_c.sum(axis=-1, keepdims=True)
+    rate = n_c / np.maximum(total, 1e-300) * b
     r = n_c / n_b
-    u = _nearest(rate, r, d) if b.shape[1] > 1 else _nearest_single(b[:, 0], r[:, 0], d)
-    ur = u[:, None, :] * r[:, :, None]
+    u = _nearest(rate, r, d) if b.shape[-1] > 1 else _nearest_single(b, r, d)
+    ur = u[..., None, :] * r[..., None]
     value: Floats = (
-        x_c.sum(axis=1)[:, None] * np.log1p(-u)
-        + (total * rate.sum(axis=1))[:, None] * u / (1.0 - u)
-        + (x_b[:, :, None] * np.log1p(ur) - (n_b * b)[:, :, None] * ur / (1.0 + ur)).sum(axis=1)
+        x_c.sum(axis=-1, keepdims=True) * np.log1p(-u)
+        + (total * rate.sum(axis=-1, keepdims=True)) * u / (1.0 - u)
+        + (x_b[..., None] * np.log1p(ur) - (n_b * b)[..., None] * ur / (1.0 + ur)).sum(axis=-2)
     )
-    return np.where(total[:, None] > 0, value, 0.0)
+    return np.where(total > 0, value, 0.0)
 
 
 def _nearest_single(b: Floats, r: Floats, d: Floats) -> Floats:
     # d r u^2 + [b (1 + r) - d (r - 1)] u - d = 0
-    b, r = b[:, None], r[:, None]
     middle = b * (1.0 + r) - d * (r - 1.0)
     result: Floats = 2.0 * d / (middle + np.sqrt(middle * middle + 4.0 * d * d * r))
     return result
@@ -65,16 +68,18 @@ def _nearest_single(b: Floats, r: Floats, d: Floats) -> Floats:
 def _nearest(rate: Floats, r: Floats, d: Floats) -> Floats:
     # sum_s rate_s / (1 - u) - sum_s rate_s / (1 + u r_s) = d. The left side is convex in u: Newton from a
     # point on the right of the root comes down to it without ever crossing.
-    whole = rate.sum(axis=1)[:, None]
+    whole = rate.sum(axis=-1, keepdims=True)
     u: Floats = d / (d + np.maximum(whole, 1e-300))
+    rate, r = rate[..., None], r[..., None]
     for _ in range(_NEWTON):
-        below = 1.0 / (1.0 + u[:, None, :] * r[:, :, None])
-        weighted = rate[:, :, None] * below
-        value = whole / (1.0 - u) - weighted.sum(axis=1) - d
-        slope = whole / (1.0 - u) ** 2 + (weighted * below * r[:, :, None]).sum(axis=1)
+        below = 1.0 / (1.0 + u[..., None, :] * r)
+        weighted = rate * below
+        over = whole / (1.0 - u)
+        value = over - weighted.sum(axis=-2) - d
+        slope = over / (1.0 - u) + (weighted * below * r).sum(axis=-2)
         step = value / np.maximum(slope, 1e-300)
         u = u - step
-        if np.all(np.abs(step) <= 1e-13 * u):
+        if np.all(np.abs(step) <= 1e-12 * u):
             break
     return u
 

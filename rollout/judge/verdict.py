@@ -62,12 +62,8 @@ def _gate_evidence(
     if spec.histogram and not edges:
         return None  # no request yet, so the proxy has no histogram yet
     count, width = len(config.strata), max(1, len(edges))
-    n_c, x_c, n_b, x_b = (
-        np.zeros((1, count)),
-        np.zeros((1, count, width)),
-        np.zeros((1, count)),
-        np.zeros((1, count, width)),
-    )
+    totals = {arm: [0.0] * count for arm in "cb"}
+    bads = {arm: [[0.0] * width for _ in range(count)] for arm in "cb"}
     in_flight, excluded = 0.0, 0
     for interval in seen:
         row = _stratum(config, spec, interval)
@@ -81,17 +77,16 @@ def _gate_evidence(
         if interval.excluded:
             excluded += 1
             continue
-        total, bad = _bad(spec, interval.canary, edges)
-        n_c[0, row] += total
-        x_c[0, row] += bad
-        if interval.baseline is not None:
-            total, bad = _bad(spec, interval.baseline, edges)
-            n_b[0, row] += total
-            x_b[0, row] += bad
+        for arm, counts in (("c", interval.canary), ("b", interval.baseline)):
+            if counts is None:
+                continue
+            total, bad = _bad(spec, counts, edges)
+            totals[arm][row] += total
+            bads[arm][row] = [sum(pair) for pair in zip(bads[arm][row], bad, strict=True)]
     return GateEvidence(
         start=min(interval.start for interval in seen),
         end=max(interval.end for interval in seen),
-        arms=Arms(n_c, x_c, n_b, x_b),
+        arms=Arms(*(np.array([each]) for each in (totals["c"], bads["c"], totals["b"], bads["b"]))),
         edges=edges,
         in_flight=np.array([max(0.0, in_flight)]),
         seen=len(seen),

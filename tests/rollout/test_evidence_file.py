@@ -92,7 +92,10 @@ def test_a_writer_killed_in_the_middle_of_a_line_loses_only_that_line(tmp_path: 
         writer.append([interval(k) for k in range(3)])
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    kept = whole[:-cut].count(b"\n") + (whole[:-cut].endswith(b"}"))
+    ends = [whole.index(b"\n", 0)]
+    while len(ends) < 3:
+        ends.append(whole.index(b"\n", ends[-1] + 1))
+    kept = sum(len(whole) - cut >= end for end in ends)  # a line without its newline is whole all the same
     with EvidenceWriter(path) as writer:
         assert bool(writer.repaired) == (not whole[:-cut].endswith(b"\n"))
         writer.append([interval(3)])
