@@ -7,10 +7,10 @@ import json
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,11 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+
+if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
+    from infra.engine import News, Step
+    from infra.lifecycle import Change, Lifecycle
+    from infra.targets.protocol import Health
 
 _DEFECT = re.compile(
     r"(errors|conversion)=[+-]?\d+(\.\d+)?%|latency=\+?\d+(ms|s)(@\d+(\.\d+)?%)?|sync=\+?\d+s|locks|all"
@@ -40,7 +45,7 @@ class _Progress:
         self._done = threading.Event()
         self._lock = threading.Lock()
 
-    def listener(self) -> Any:
+    def listener(self) -> News:
         from infra.engine import News
 
         return News(began=self._began, ended=self._ended)
@@ -53,13 +58,12 @@ class _Progress:
         with self._lock:
             self._doing[component] = (operation, time.monotonic())
 
-    def _ended(self, step: Any) -> None:
+    def _ended(self, step: Step) -> None:
         with self._lock:
             self._doing.pop(step.component, None)
+            done = _PAST.get(step.operation, step.operation)
             why = f" ({step.differs[0]})" if step.operation == "update" and step.differs else ""
-            self.terminal.say(
-                f"  {step.component:<22} {_PAST.get(step.operation, step.operation)}, {step.seconds:.1f} s{why}"
-            )
+            self.terminal.say(f"  {step.component:<22} {done}, {step.seconds or 0:.1f} s{why}")
 
     @contextmanager
     def shown(self) -> Iterator[None]:
@@ -84,8 +88,8 @@ class _Progress:
 _PAST = {"create": "healthy", "update": "changed, healthy", "delete": "stopped"}
 
 
-def _lifecycle(progress: _Progress) -> Any:
-    from infra.lifecycle import Lifecycle  # loads Pulumi: only where it is used
+def _lifecycle(progress: _Progress) -> Lifecycle:
+    from infra.lifecycle import Lifecycle
 
     return Lifecycle(Workspace.from_env(), progress.listener, progress.say)
 
@@ -131,12 +135,7 @@ def status(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
     else:
-        headers = ("component", "zone", "state", "address", "version", "up")
-        rows = [
-            (each.name, each.zone, each.problem or "healthy", each.address, each.version, _ago(each.seconds))
-            for each in found
-        ]
-        Terminal(click.get_text_stream("stdout")).table(headers, rows)
+        _table(found)
     healthy = all(each.healthy for each in found)
     raise SystemExit((Outcome.GOOD if healthy else Outcome.BAD).code)
 
@@ -219,7 +218,7 @@ def doctor(obtain: bool, quiet: bool, as_json: bool) -> None:
     raise SystemExit((Outcome.GOOD if all(each.ok for each in findings) else Outcome.USAGE).code)
 
 
-def _report(life: Any, change: Any, as_json: bool) -> None:
+def _report(life: Lifecycle, change: Change, as_json: bool) -> None:
     from huidu.model.stack import Stack
 
     found = Stack.read(life.workspace.stack_file)
@@ -242,7 +241,23 @@ def _report(life: Any, change: Any, as_json: bool) -> None:
     terminal.say(f"stable {found.releases.stable}{candidate}")
 
 
-def _steps(steps: Any, nothing: str, as_json: bool) -> None:
+def _table(found: Sequence[Health]) -> None:
+    rows = [("component", "zone", "state", "version", "up", "address")]
+    rows += [
+        (each.name, each.zone, each.problem or "healthy", each.version, _ago(each.seconds), each.address)
+        for each in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    styles: list[dict[str, Any]] = [
+        {"bold": True},
+        *({"fg": None if each.healthy else "red"} for each in found),
+    ]
+    for row, style in zip(rows, styles, strict=True):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(click.style(line.rstrip(), **style))
+
+
+def _steps(steps: Sequence[Step], nothing: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in steps], indent=2))
         return

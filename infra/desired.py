@@ -1,4 +1,4 @@
-"""What a stack should be: its topology and the releases of its arms. Written before anything is done about it."""
+"""What a stack should be: its topology and its arms' releases. Written before anything is done about it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Desired(BaseModel):
         return self.topology.standing(self.candidate is not None)
 
     def with_candidate(self, version: str, defects: tuple[str, ...]) -> Desired:
-        """The same with this candidate beside the stable release. Raises UsageError for an impossible version."""
+        """The same with this candidate beside stable. Raises UsageError for an impossible version."""
         try:
             release = Release(version=version, defects=defects)
         except ValidationError:

@@ -1,8 +1,9 @@
-"""Pulumi's engine through its Automation API: an inline program, state in a folder, and news of every component."""
+"""Pulumi's engine through its Automation API: inline program, state in a folder, news of every component."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import re
 import shlex
 import shutil
@@ -15,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pulumi import automation as auto
+from pulumi.automation._stack import StackInitMode
 from pulumi.automation.events import EngineEvent
 
 from huidu.foundation.errors import HuiduError, StateError
 from huidu.foundation.workspace import write_atomic
+from infra.targets.local import host
 from infra.targets.local.process import launcher
 
 PROJECT, STACK = "huidu", "stack"
@@ -28,7 +31,7 @@ _DYNAMIC = "pulumi-python:dynamic"
 _ENGINE_FOLDERS = ("bin", "home", "work", "state")
 _PROVIDER = """#!/bin/sh
 # Pulumi starts its dynamic providers through this file; the interpreter is the one that runs huidu.
-exec {python} -u -m pulumi.dynamic "$@"
+exec {python} -u {host} $PPID "$@"
 """
 _CLI = """#!/bin/sh
 # The engine must not outlive the command that drives it.
@@ -50,7 +53,7 @@ class Step:
 class News:
     """Listens to the engine: tells `began` and `ended` as they happen, and keeps what went wrong.
 
-    `steps`: what was done, or would be; `found`: what a look showed to stand otherwise than it was brought up.
+    `steps`: what was done, or would be; `found`: what stands otherwise than it was brought up.
     """
 
     began: Callable[[str, str], None] = lambda component, operation: None
@@ -99,8 +102,28 @@ class News:
             self.ended(step)
 
 
+class _Stack(auto.Stack):
+    """After `up` and `destroy` the Automation API reads outputs and history back: three runs of the CLI, over
+    a second. Nobody here asks for them; `News` heard it all."""
+
+    def outputs(self) -> auto.OutputMap:
+        """None."""
+        return {}
+
+    def info(self, show_secrets: bool = True) -> auto.UpdateSummary:
+        """That it went well: a failed command raises before this is asked."""
+        return auto.UpdateSummary(
+            kind="update",
+            start_time=datetime.datetime.now(datetime.UTC),
+            message="",
+            environment={},
+            config={},
+            result="succeeded",
+        )
+
+
 class Engine:
-    """Pulumi for one stack. `folder`: its state; `cli`: the pulumi program; `passphrase_file`: for its secrets."""
+    """Pulumi for one stack. `folder`: its state; `cli`: the program; `passphrase_file`: for its secrets."""
 
     def __init__(
         self,
@@ -165,9 +188,9 @@ class Engine:
                 project_settings=auto.ProjectSettings(name=PROJECT, runtime="python"),
                 pulumi_command=auto.PulumiCommand(root=str(self.folder), skip_version_check=True),
             )
-            stack = auto.Stack.create_or_select(STACK, workspace)
+            stack = _Stack(STACK, workspace, StackInitMode.CREATE_OR_SELECT)
             if any((self.folder / "state").glob(".pulumi/locks/**/*.json")):
-                # Ours alone (the caller holds the stack's lock), and its engine is dead: left by a killed command.
+                # The caller holds the stack's lock, so the engine that left this one is dead.
                 stack.cancel()
         except (OSError, auto.CommandError) as error:
             raise StateError(f"Pulumi does not start: {_words(str(error))}", where=str(self.folder)) from None
@@ -177,7 +200,9 @@ class Engine:
         line = launcher(self._record, int(signal.SIGKILL))
         texts = {
             "pulumi": _CLI.format(launcher=shlex.join(line), cli=shlex.quote(str(self._cli))),
-            "pulumi-resource-pulumi-python": _PROVIDER.format(python=shlex.quote(self._python)),
+            "pulumi-resource-pulumi-python": _PROVIDER.format(
+                python=shlex.quote(self._python), host=shlex.quote(host.__file__)
+            ),
         }
         for name, text in texts.items():
             write_atomic(self.folder / "bin" / name, text, mode=0o700)
@@ -201,14 +226,14 @@ def _explained(news: News) -> Iterator[None]:
         words = list(dict.fromkeys(each for each in news.errors if each and not _IDLE.search(each)))
         raise HuiduError(
             "; ".join(words) or _words(str(error)),
-            remedy="what stands was left as it is: put it right and run `huidu stack up` again, or take it down",
+            remedy="what stands was left as it is; `huidu stack up` goes on, `huidu stack down` clears",
         ) from None
 
 
 # What the engine says besides the cause.
 _IDLE = re.compile(r"update failed|preview failed|resource .* failed$|^\s*$")
 _NOISE = re.compile(
-    r"Exception calling application: |<\{%reset%\}>|<\{%[a-z ]+%\}>|^error: |^\s*\d+ error[s]? occurred:\s*|^\s*\* |"
+    r"Exception calling application: |<\{%[a-z ]+%\}>|^error: |^\s*\d+ errors? occurred:\s*|^\s*\* |"
     r"(?:creating|updating|deleting|reading) urn:\S+: "
 )
 

@@ -1,12 +1,12 @@
-"""The reference stack as data: a CRM whose core stays in a private cloud, with elastic touchpoints in a public one.
+"""The reference stack as data: a CRM with its core in a private cloud and its touchpoints in a public one.
 
     public                               link      private
     edge -> touchpoints -> touchpoints-db
             synchronisation ------------> link --> core-proxy -> core -> core-db
     monitoring: prometheus
 
-Implementation guides: core data in a private cloud, high-concurrency touchpoints in the public cloud, services
-released independently of each other.
+Implementation guides: core data in a private cloud, high-concurrency touchpoints in the public cloud,
+services released independently of each other.
 """
 
 from __future__ import annotations

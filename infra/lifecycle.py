@@ -1,4 +1,4 @@
-"""A stack's life: brought up, changed by a release, looked at, taken down. Each change is one run of the program."""
+"""A stack's life: up, changed by a release, looked at, taken down. Each change is one run of the program."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Lifecycle:
                 if engine.exists and site.supervisor(self.workspace).alive():
                     engine.destroy(self._news())
             except HuiduError as error:
-                # What the engine cannot end is ended below, through the supervisor and the recorded processes.
+                # What the engine cannot end is ended below, by the supervisor and from the records.
                 self._say(f"the engine could not take all of it down ({error.what}); doing it without")
             ground.clear(self.workspace, keep_data)
         return True
@@ -131,9 +131,11 @@ class Lifecycle:
         if watched is not None:
             ground.watch_over(self.workspace, watched)
         target = LocalTarget(stack)
+        # What cannot stand here fails now, in words, rather than inside the engine.
+        description = stack_file.compose(desired, target.name, target.describe(desired))
         news = self._news()
         self._engine(stack).up(program(desired, target), news)
-        stack_file.write(self.workspace, desired, target)
+        stack_file.write(self.workspace, description)
         return Change(tuple(news.steps), len(desired.standing()), time.monotonic() - begun)
 
     def _engine(self, stack: Site, folder: Path | None = None) -> Engine:
@@ -149,7 +151,7 @@ class Lifecycle:
 
 
 def candidate_share(route_file: Path) -> float:
-    """The largest share (0 to 1) that a cohort's route gives the candidate; 0 where there is no route file."""
+    """The largest share (0 to 1) that a cohort's route gives the candidate; 0 without a route file."""
     try:
         resources = json.loads(route_file.read_text(encoding="utf-8"))["resources"]
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""The Pulumi program: a topology becomes resources, one per component, in dependency order, through a target."""
+"""The Pulumi program: a topology becomes resources, one per component, in order, through a target."""
 
 from __future__ import annotations
 

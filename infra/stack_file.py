@@ -1,15 +1,53 @@
-"""Writes stack.json, the one file other rooms know of a stack."""
+"""stack.json: the one file other rooms know of a stack."""
 
 from __future__ import annotations
 
 from huidu.foundation.workspace import Workspace
+from huidu.model.stack import Component, Customers, Link, Releases, Stack
 from infra.desired import Desired
-from infra.targets.protocol import Target
+from infra.targets.protocol import Description
 
 
-def write(workspace: Workspace, desired: Desired, target: Target) -> None:
-    """Describe the stack as it stands now; the file is replaced in one piece."""
-    target.describe(desired).write(workspace.stack_file)
+def compose(desired: Desired, target: str, description: Description) -> Stack:
+    """What was wanted and where the target put it, as one document."""
+    topology = desired.topology
+    standing = description.components
+    return Stack(
+        name=topology.name,
+        target=target,
+        created=desired.created,
+        edge=description.edge,
+        cohorts=dict(description.cohorts),
+        prometheus=description.prometheus,
+        core=description.core,
+        tokens=description.tokens,
+        customers=Customers(count=topology.customers.count, high=topology.customers.high),
+        releases=Releases(
+            stable=desired.stable.version,
+            candidate=desired.candidate.version if desired.candidate else None,
+        ),
+        components=tuple(
+            Component(
+                name=name,
+                zone=topology.components[name].zone,
+                kind=topology.components[name].kind,
+                address=address,
+                version=version,
+                about=topology.components[name].about,
+            )
+            for name, (address, version) in standing.items()
+        ),
+        links=tuple(
+            Link(source=each.source, target=each.target, label=each.label)
+            for each in topology.links
+            if each.source in standing and each.target in standing
+        ),
+    )
+
+
+def write(workspace: Workspace, stack: Stack) -> None:
+    """Replace the file in one piece."""
+    stack.write(workspace.stack_file)
 
 
 def remove(workspace: Workspace) -> None:

@@ -1,8 +1,8 @@
 """What a hybrid stack is made of, as data: zones, components, links, sizes, classes of data.
 
-A topology is a Python value (`hybrid_crm.TOPOLOGY`), a YAML file, or a Python file with a `TOPOLOGY`. A YAML
-file may say `extends: hybrid-crm` and give only what differs; `null` takes a component away. Nothing here knows
-where a stack will stand: that is a target's business.
+A topology is a Python value (`hybrid_crm.TOPOLOGY`), a YAML file, or a Python file with a `TOPOLOGY`. A
+YAML file may say `extends: hybrid-crm` and give only what differs; `null` takes a component away. Nothing
+here knows where a stack will stand: that is a target's business.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Zone(_Part):
 class Component(_Part):
     """One process or workload.
 
-    `arm`: set for what exists once per release. `after`: components that must be healthy before this one starts.
+    `arm`: set for what exists once per release. `after`: what must be healthy before this one starts.
     """
 
     zone: Name
@@ -137,7 +137,7 @@ class Topology(_Part):
         return next((each.target for each in self.links if (each.source, each.role) == (source, role)), None)
 
     def standing(self, candidate: bool) -> tuple[str, ...]:
-        """Names of what should stand, each after what it must wait for; the candidate's arm only with `candidate`."""
+        """Names of what should stand, each after what it waits for; with `candidate` also that arm."""
         order: list[str] = []
         for name in self.components:
             _visit(self, name, order, ())
@@ -248,7 +248,7 @@ def _cycles(topology: Topology) -> Iterator[tuple[Place, str, str]]:
 
 
 def load_topology(path: Path) -> Topology:
-    """The topology in a YAML file, or the `TOPOLOGY` of a Python file. Raises ConfigError with file and line."""
+    """The topology in a YAML file, or the `TOPOLOGY` of a Python file. Raises ConfigError (file, line)."""
     if path.suffix == ".py":
         return _from_python(path)
     try:

@@ -1,4 +1,4 @@
-"""What a place for a stack must be able to do. `program.py` and the commands are the same for every target."""
+"""What a place for a stack must be able to do. The program and the commands are the same for every target."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Protocol
 
 import pulumi
 
-from huidu.model.stack import Stack
+from huidu.model.stack import CohortRoute, Edge, Tokens
 from infra.desired import Desired
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One component as it is now. `problem` is empty where it is healthy; `seconds` since its last start, or None."""
+    """One component as it is now.
+
+    `problem` is empty where it is healthy; `seconds` since its last start, None where it does not run.
+    """
 
     name: str
     zone: str
@@ -23,6 +26,21 @@ class Health:
     address: str
     version: str
     seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What only the target knows of a stack; `stack_file` makes stack.json of it.
+
+    `components`: address and version of each that stands, by name.
+    """
+
+    edge: Edge
+    cohorts: Mapping[str, CohortRoute]
+    prometheus: str
+    core: str
+    tokens: Tokens
+    components: Mapping[str, tuple[str, str]]
 
 
 class Target(Protocol):
@@ -38,8 +56,8 @@ class Target(Protocol):
         """What Pulumi's engine and its plugins need in their environment for this target."""
         ...
 
-    def describe(self, desired: Desired) -> Stack:
-        """What other rooms may know of the stack (stack.json)."""
+    def describe(self, desired: Desired) -> Description:
+        """Where everything is, or will be; raises HuiduError where it cannot stand here."""
         ...
 
     def health(self, desired: Desired) -> tuple[Health, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from infra.targets.local import postgres
 from infra.targets.local.probe import Http
@@ -23,7 +24,8 @@ _PREPARE_SECONDS = 300.0
 def configuration(site: Site, name: str) -> str:
     """trytond.conf; the password stands in the file it names."""
     database = site.upstream(name, "database")
-    uri = f"postgresql://{tryton.ROLE}@{HOST}:{site.port(database)}/?passfile={postgres.passfile(site, database)}"
+    server = f"{tryton.ROLE}@{HOST}:{site.port(database)}"
+    uri = f"postgresql://{server}/?passfile={quote(str(postgres.passfile(site, database)))}"
     return f"""[database]
 uri = {uri}
 path = {site.folder(name) / "attachments"}
@@ -45,7 +47,7 @@ def process(site: Site, name: str) -> Process:
         address=f"http://{site.address(name)}",
         version=version,
         probe=Http(
-            # The one call that needs no login; trytond answers it only once it has loaded the database given with -d.
+            # The one call that needs no login.
             f"http://{site.address(name)}/rpc/",
             body='{"id": 0, "method": "common.server.version", "params": []}',
         ),

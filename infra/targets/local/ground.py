@@ -1,4 +1,4 @@
-"""What must be there before the first component and go after the last: folders, ports, the supervisor, its watcher."""
+"""What is there before the first component and goes after the last: folders, ports, supervisor, watcher."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from huidu.foundation.errors import MissingProgram, UsageError
 from huidu.foundation.workspace import Workspace, write_atomic
 from infra.desired import Desired
 from infra.targets.local import kinds, launch, ports, postgres, runtime, site, watch
-from infra.targets.local.process import Process, section
 from infra.targets.local.probe import Tcp
+from infra.targets.local.process import Process, section
 from infra.targets.local.secrets import Secrets
 from infra.targets.local.site import Site
 
@@ -61,7 +61,7 @@ def lay(workspace: Workspace, desired: Desired) -> Site:
 
 
 def watch_over(workspace: Workspace, pid: int) -> None:
-    """Tie the stack to a process: when it is gone, the stack takes itself down. 0 unties it. Raises UsageError."""
+    """Tie the stack to a process: when it is gone, the stack goes down. 0 unties it. Raises UsageError."""
     keeper = site.supervisor(workspace)
     start = launch.start_of(pid) if pid else None
     if pid and start is None:
@@ -97,7 +97,7 @@ def watch_over(workspace: Workspace, pid: int) -> None:
 
 
 def clear(workspace: Workspace, keep_data: bool) -> None:
-    """Stop the supervisor and what is left, and take the folders away; with `keep_data` databases and secrets stay."""
+    """Stop the supervisor and what is left, remove the folders; `keep_data`: but databases and secrets."""
     site.supervisor(workspace).shutdown(_SHUTDOWN_SECONDS)
     end_leftovers(workspace)
     runtime.remove(site.runtime_folder(workspace))
@@ -114,7 +114,7 @@ def clear(workspace: Workspace, keep_data: bool) -> None:
 
 
 def end_leftovers(workspace: Workspace) -> None:
-    """End recorded processes that outlived their supervisor: SIGINT (PostgreSQL's fast shutdown), then SIGKILL."""
+    """End recorded processes that outlived their supervisor: SIGINT (PostgreSQL: fast), then SIGKILL."""
     folder = site.root(workspace) / "pids"
     records = sorted(folder.iterdir()) if folder.is_dir() else []
     for number, seconds in ((signal.SIGINT, _END_SECONDS), (signal.SIGKILL, _END_SECONDS)):

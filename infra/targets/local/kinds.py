@@ -18,7 +18,8 @@ class LocalKind:
     """How a kind of component stands on this machine.
 
     `ports`: roles of the ports it needs ("" is its own address). `process`: site and name to what runs.
-    `program`: the external program it runs, if any. `prepare`: one-shot work before it starts, idempotent; files of the process lie in place by then.
+    `prepare`: one-shot work before it starts, idempotent; files of the process lie in place by then.
+    `program`: the external program it runs, if any.
     """
 
     ports: tuple[str, ...]

@@ -1,10 +1,10 @@
-"""Turns into another program, after seeing to it that the program cannot outlive its parent, and that it can be found.
+"""Turns into another program, after seeing to it that it cannot outlive its parent and can be found.
 
     python -I -S launch.py RECORD SIGNAL PROGRAM [ARGUMENT ...]
 
-RECORD gets the process id and start time (a process id alone may belong to somebody else tomorrow); "-" writes none.
-SIGNAL (a number, 0 for none) is what the kernel sends when the parent dies, so that a SIGKILLed supervisor leaves no
-orphans. Imports nothing but the standard library, to start in a few milliseconds.
+RECORD gets the process id and start time (an id alone may belong to somebody else tomorrow); "-" writes none.
+SIGNAL (a number, 0 for none) is what the kernel sends when the parent dies, so that a SIGKILLed supervisor
+leaves no orphans. Imports nothing but the standard library, to start in a few milliseconds.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from pathlib import Path
 
 
 def start_of(pid: int) -> int | None:
-    """When the process started (clock ticks since boot), or None where it is gone or only a zombie is left."""
+    """When the process started (clock ticks since boot), or None where it is gone or a zombie."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    # The name stands in parentheses and may hold anything, so count from the last one: state is field 3, start 22.
+    # The name stands in parentheses and may hold anything: count from the last one (state 3, start 22).
     fields = stat[stat.rindex(b")") + 2 :].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
@@ -42,7 +42,7 @@ def read_record(path: Path) -> tuple[int, int] | None:
 
 
 def die_with_parent(number: int) -> None:
-    """Ask the kernel to send this process the signal `number` when its parent dies (Linux; elsewhere nothing)."""
+    """Ask the kernel to send this process the signal `number` when its parent dies (Linux only)."""
     if sys.platform != "linux":
         return
     import ctypes

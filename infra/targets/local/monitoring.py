@@ -24,7 +24,7 @@ METRICS: dict[Kind, tuple[str, str]] = {
 
 
 def process(site: Site, name: str) -> Process:
-    """The server; targets of a candidate that does not stand are scraped in vain, which Prometheus shows as down."""
+    """The server. A candidate that does not stand is scraped in vain; Prometheus shows it as down."""
     topology = site.desired.topology
     targets = []
     for each in topology.links:

@@ -11,7 +11,7 @@ from pathlib import Path
 from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import write_atomic
 
-# Below the ports that the kernel hands to outgoing connections (Linux: from 32768), above what servers use by custom.
+# Below the ports that Linux hands to outgoing connections (from 32768), above what servers use by custom.
 LOWEST, HIGHEST = 20_000, 32_000
 
 

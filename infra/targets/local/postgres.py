@@ -46,8 +46,8 @@ def process(site: Site, name: str) -> Process:
     """A server on its own port. SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
     login, database = role(site, name)
     settings = {
-        # One machine carries the whole stack: small buffers, and no sync of a demonstration's data for each commit
-        # (a crash of PostgreSQL loses nothing, a crash of the machine at most the last moments).
+        # One machine carries the whole stack: small buffers, and no sync to disk for each commit (when
+        # PostgreSQL crashes nothing is lost, when the machine does at most the last moments).
         "shared_buffers": "64MB",
         "max_connections": "60",
         "synchronous_commit": "off",

@@ -1,4 +1,4 @@
-"""What a component comes to on this machine: files, a command line, and a way to see whether it is healthy."""
+"""What a component comes to on this machine: files, a command line, a way to see whether it is healthy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from infra.targets.local import launch
 from infra.targets.local.probe import Probe
 
 _LOG_BYTES = "2MB"
-# A component that dies at once is tried again after 1, 2, 3 ... seconds: twenty times make three and a half minutes.
+# What dies at once is tried again after 1, 2, 3 ... seconds: twenty times make three and a half minutes.
 _RETRIES = 20
 
 
@@ -22,8 +22,8 @@ _RETRIES = 20
 class Process:
     """One supervised process.
 
-    `files`: text by path below the component's folder, ours, written (0600) whenever they differ. `seeds`: written
-    once and then somebody else's (the route file is the rollout's). `stop_signal`: a name without SIG; after
+    `files`: text by path below the component's folder, ours, written (0600) when they differ. `seeds`:
+    written once and then somebody else's (the route file is the rollout's). `stop_signal`: a name without SIG; after
     `stop_seconds` it is SIGKILL. `ready_seconds`: how long it may take until the probe is content.
     `orphan_signal`: what the kernel sends it when the supervisor is killed.
     """

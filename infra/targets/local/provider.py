@@ -1,20 +1,18 @@
 """The Pulumi dynamic provider: a component of the stack as a resource, kept by supervisor.
 
-Pulumi pickles the provider into its state and runs it in a process of its own, so it is one small class without state
-at module level; what it needs it reads from the stack's folder. Its inputs hold no secrets: paths and digests only.
+Pulumi pickles the provider into its state and runs it in a process of its own, so it is one small class
+without state at module level; what it needs it reads from the stack's folder. Its inputs hold no secrets:
+paths and digests only.
 """
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pulumi.dynamic import (
-    ConfigureRequest,
     CreateResult,
     DiffResult,
     ReadResult,
@@ -37,7 +35,7 @@ _STOP_SLACK = 12.0
 
 
 def inputs(stack: Site, name: str) -> dict[str, Any]:
-    """What Pulumi is told of a component: everything that, when it differs, asks for a restart of this component."""
+    """What Pulumi is told of a component: whatever, when it differs, asks for a restart of it."""
     process = kinds.of(stack, name).process(stack, name)
     component = stack.desired.topology.components[name]
     return {
@@ -59,10 +57,6 @@ class LocalProvider(ResourceProvider):
     """Create, read, update, delete one component."""
 
     serialize_as_secret_always = False
-
-    def configure(self, req: ConfigureRequest) -> None:
-        """Called once in the provider's process: it must not outlive the engine that started it."""
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
         """Anything that differs is an update in place; so is a component that does not run."""
@@ -182,11 +176,5 @@ def _workspace(props: Mapping[str, Any]) -> Workspace:
 
 
 def _plain(value: Any) -> Any:
-    """Values as they compare after Pulumi's serialisation: an empty mapping and a missing one are the same."""
+    """Values as they compare after serialisation: an empty mapping and a missing one are the same."""
     return dict(sorted(value.items())) if isinstance(value, Mapping) else value or None
-
-
-def _end_with(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)

@@ -1,4 +1,4 @@
-"""The stack's Envoys as processes: the edge, the link between the clouds, and the proxy in front of the core."""
+"""The stack's Envoys as processes: the edge, the link between the clouds, the proxy in front of the core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A short folder for sockets: a Unix socket's path may have 107 characters, and HUIDU_HOME may be any length."""
+"""A short folder for sockets: a Unix socket's path has at most 107 characters, HUIDU_HOME any number."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ LONGEST = 107
 def place(home: Path) -> Path:
     """Where the folder for `home` belongs; nothing is made."""
     name = f"huidu-{os.getuid()}-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
-    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - 0700, see below
+    # The last is for a TMPDIR with a long path; what is made there is 0700.
+    for parent in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108
         if parent and Path(parent).is_dir() and len(f"{parent}/{name}/supervisor.sock") <= LONGEST:
             return Path(parent) / name
     raise StateError(
@@ -26,7 +27,7 @@ def place(home: Path) -> Path:
 
 
 def make(folder: Path) -> Path:
-    """Make the folder, ours alone (0700). Raises StateError where somebody else has put something in its place."""
+    """Make the folder, ours alone (0700). Raises StateError where something else lies in its place."""
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

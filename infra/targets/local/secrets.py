@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 from pathlib import Path
 
@@ -57,7 +56,7 @@ class Secrets:
     def _write(self, path: Path, text: str) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.chmod(self.folder, 0o700)  # noqa: PTH101 - also where it stood before, with other rights
+            self.folder.chmod(0o700)
             write_atomic(path, text, mode=0o600)
         except OSError as error:
             raise StateError(f"a secret cannot be written: {error.strerror}", where=str(path)) from None

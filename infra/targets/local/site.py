@@ -1,4 +1,4 @@
-"""Where one local stack lies: folders, ports, secrets, programs. Everything a component's file needs to know."""
+"""Where one local stack lies: folders, ports, secrets, programs; all that a component's file needs."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import resource
@@ -31,8 +32,10 @@ _BAD_NAME, _NOT_RUNNING, _ALREADY_ADDED, _STILL_RUNNING = 10, 70, 90, 91
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What supervisor says of one program: its state (RUNNING, STARTING, BACKOFF, FATAL, STOPPED ...), process id
-    (0: none), how long it has been in it (seconds), and supervisor's remark."""
+    """What supervisor says of one program.
+
+    `state`: RUNNING, STARTING, BACKOFF, FATAL, STOPPED ...; `pid`: 0 for none; `seconds`: in this state.
+    """
 
     name: str
     state: str
@@ -147,7 +150,7 @@ class Supervisor:
                 raise StateError(f"supervisor refuses {name}: {fault.faultString}") from None
 
     def remove(self, name: str, seconds: float) -> None:
-        """Stop a program, wait until it has ended (at most `seconds`), and forget it. Unknown ones are fine."""
+        """Stop a program, wait until it has ended (at most `seconds`), forget it. Unknown ones are fine."""
         try:
             self._call("stopProcess", name, False)
         except xmlrpc.client.Fault as fault:
@@ -173,10 +176,8 @@ class Supervisor:
 
     def shutdown(self, seconds: float) -> None:
         """Stop all programs and then itself; after `seconds` by force (its children die with it)."""
-        try:
+        with contextlib.suppress(HuiduError, xmlrpc.client.Fault):
             self._call("shutdown")
-        except (HuiduError, xmlrpc.client.Fault):
-            pass
         until = time.monotonic() + seconds
         while launch.read_record(self.record) and time.monotonic() < until:
             time.sleep(_LOOK_SECONDS)
@@ -193,7 +194,7 @@ class Supervisor:
         self.socket_path.unlink(missing_ok=True)
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        """One remote call. Raises StateError where nobody answers, xmlrpc.client.Fault where it is refused."""
+        """One remote call. Raises StateError where nobody answers, Fault where it is refused."""
         proxy = xmlrpc.client.ServerProxy("http://localhost", transport=_Transport(str(self.socket_path)))
         try:
             return cast(Any, getattr(proxy.supervisor, method))(*arguments)

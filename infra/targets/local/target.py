@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import concurrent.futures
-import os
 import sys
 from collections.abc import Mapping, Sequence
 
 import pulumi
 from pulumi.dynamic import Resource
 
-from huidu.model.stack import CohortRoute, Component, Customers, Edge, Link, Releases, Stack, Tokens
+from huidu.model.stack import CohortRoute, Edge, Tokens
 from infra.desired import Desired
 from infra.targets.local import edge, kinds, provider, proxies, site
 from infra.targets.local.secrets import TESTERS, TOKEN_KEY
 from infra.targets.local.site import Site
 from infra.targets.local.supervisor import State
-from infra.targets.protocol import Health
+from infra.targets.protocol import Description, Health
 
 
 class LocalComponent(Resource, module="huidu", name="Component"):
@@ -42,18 +41,14 @@ class LocalTarget:
 
     def environment(self) -> Mapping[str, str]:
         """The interpreter the dynamic provider runs in."""
-        return {"PULUMI_PYTHON_CMD": sys.executable, "PYTHONSAFEPATH": "1", "HUIDU_PARENT": str(os.getpid())}
+        return {"PULUMI_PYTHON_CMD": sys.executable, "PYTHONSAFEPATH": "1"}
 
-    def describe(self, desired: Desired) -> Stack:
-        """stack.json."""
-        stack, topology = self.site, desired.topology
-        door = next(name for name, _ in topology.of("edge"))
-        standing = desired.standing()
-        processes = {name: kinds.of(stack, name).process(stack, name) for name in standing}
-        return Stack(
-            name=topology.name,
-            target=self.name,
-            created=desired.created,
+    def describe(self, desired: Desired) -> Description:
+        """Addresses on this machine."""
+        stack = self.site
+        door = next(name for name, _ in desired.topology.of("edge"))
+        processes = {name: kinds.of(stack, name).process(stack, name) for name in desired.standing()}
+        return Description(
             edge=Edge(
                 url=f"http://{stack.address(door)}",
                 admin=f"http://{stack.address(door, 'admin')}",
@@ -75,27 +70,7 @@ class LocalTarget:
             tokens=Tokens(
                 key_file=stack.secrets.path(TOKEN_KEY), issuer=proxies.ISSUER, audience=proxies.AUDIENCE
             ),
-            customers=Customers(count=topology.customers.count, high=topology.customers.high),
-            releases=Releases(
-                stable=desired.stable.version,
-                candidate=desired.candidate.version if desired.candidate else None,
-            ),
-            components=tuple(
-                Component(
-                    name=name,
-                    zone=topology.components[name].zone,
-                    kind=topology.components[name].kind,
-                    address=process.address,
-                    version=process.version,
-                    about=topology.components[name].about,
-                )
-                for name, process in processes.items()
-            ),
-            links=tuple(
-                Link(source=each.source, target=each.target, label=each.label)
-                for each in topology.links
-                if each.source in processes and each.target in processes
-            ),
+            components={name: (process.address, process.version) for name, process in processes.items()},
         )
 
     def health(self, desired: Desired) -> tuple[Health, ...]:

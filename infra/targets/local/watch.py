@@ -2,8 +2,8 @@
 
     python -I -S watch.py PID START COMMAND [ARGUMENT ...]
 
-Runs under the stack's supervisor. When the process PID, started at START, has ended, COMMAND (`huidu stack down`) is
-started on its own, because it will stop the supervisor and with it this watcher.
+Runs under the stack's supervisor. When the process PID, started at START, has ended, COMMAND
+(`huidu stack down`) is started on its own, because it will stop the supervisor and with it this watcher.
 """
 
 from __future__ import annotations
