@@ -20,6 +20,24 @@ DATABASE = tryton.DATABASE
 SYNC_USER = "sync"
 _PREPARE_SECONDS = 300.0
 
+# A line for each request would be most of its log, and some of its time.
+_LOGGING = """[loggers]
+keys = root
+[handlers]
+keys = stderr
+[formatters]
+keys = line
+[logger_root]
+level = WARNING
+handlers = stderr
+[handler_stderr]
+class = StreamHandler
+args = (sys.stderr,)
+formatter = line
+[formatter_line]
+format = %(asctime)s %(levelname)s %(name)s: %(message)s
+"""
+
 
 def configuration(site: Site, name: str) -> str:
     """trytond.conf; the password stands in the file it names."""
@@ -43,7 +61,10 @@ def process(site: Site, name: str) -> Process:
     """trytond on its own port."""
     version = site.program("trytond").version
     return Process(
-        command=(str(site.program("trytond").path), "-c", str(_config(site, name)), "-d", DATABASE),
+        command=(
+            *(str(site.program("trytond").path), "-c", str(_config(site, name)), "-d", DATABASE),
+            *("--logconf", str(site.folder(name) / "logging.conf")),
+        ),
         address=f"http://{site.address(name)}",
         version=version,
         probe=Http(
@@ -52,7 +73,7 @@ def process(site: Site, name: str) -> Process:
             body='{"id": 0, "method": "common.server.version", "params": []}',
         ),
         environment=ENVIRONMENT,
-        files={"trytond.conf": configuration(site, name)},
+        files={"trytond.conf": configuration(site, name), "logging.conf": _LOGGING},
         ready_seconds=90,
     )
 

@@ -35,11 +35,11 @@ def passfile(site: Site, name: str) -> Path:
 
 
 def conninfo(site: Site, name: str) -> str:
-    """How to reach it; no secret in it."""
+    """How to reach it, as libpq writes it; no secret in it."""
     login, database = role(site, name)
-    return (
-        f"host={HOST} port={site.port(name)} dbname={database} user={login} passfile={passfile(site, name)}"
-    )
+    # A path may hold blanks and quotes.
+    file = str(passfile(site, name)).replace("\\", "\\\\").replace("'", "\\'")
+    return f"host={HOST} port={site.port(name)} dbname={database} user={login} passfile='{file}'"
 
 
 def process(site: Site, name: str) -> Process:

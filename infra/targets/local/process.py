@@ -22,9 +22,10 @@ _RETRIES = 20
 class Process:
     """One supervised process.
 
-    `files`: text by path below the component's folder, ours, written (0600) when they differ. `seeds`:
-    written once and then somebody else's (the route file is the rollout's). `stop_signal`: a name without SIG; after
-    `stop_seconds` it is SIGKILL. `ready_seconds`: how long it may take until the probe is content.
+    `files`: text by path below the component's folder, ours, written (0600) when they differ.
+    `seeds`: written once and then somebody else's (the route file is the rollout's).
+    `stop_signal`: a name without SIG; after `stop_seconds` it is SIGKILL.
+    `ready_seconds`: how long it may take until the probe is content.
     `orphan_signal`: what the kernel sends it when the supervisor is killed.
     """
 

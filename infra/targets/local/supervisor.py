@@ -228,5 +228,5 @@ identifier=huidu
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
 [include]
-files = {self.folder}/programs/*.ini
+files = programs/*.ini
 """.replace("%", "%%")
