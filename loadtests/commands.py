@@ -19,6 +19,7 @@ _HOST = click.option("--host", help="http://name:port; default: the stack of HUI
 _WORKERS = click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
 )
+_MOST_REASONS = 8
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 
 
@@ -73,8 +74,10 @@ def offer(profile: str, host: str | None, workers: int, duration: str | None) ->
 def _show(terminal: Terminal, summary: Summary, folder: Path, as_json: bool) -> None:
     style = {"PASS": "bold green", "FAIL": "bold red", "INVALID": "bold yellow"}[summary.verdict]
     terminal.say(summary.verdict, style)
-    for reason in summary.reasons:
+    for reason in summary.reasons[:_MOST_REASONS]:
         terminal.say(f"  {reason}")
+    if len(summary.reasons) > _MOST_REASONS:
+        terminal.say(f"  and {len(summary.reasons) - _MOST_REASONS} more, in the report")
     terminal.table(reports.HEADERS, reports.rows(summary))
     for failure in summary.failures[:5]:
         step = failure.step or failure.journey

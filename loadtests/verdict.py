@@ -37,7 +37,10 @@ def judge(
     offered = check_offered(plan, recording)
     limits = check_limits(plan, recording)
     word = decide(health, offered, limits)
-    return word, sorted([*health, *offered, *limits], key=lambda check: _RANK[word].index(check.state))
+    # Limits of all channels together are what a reader asks for first.
+    every = [*(each for each in limits if each.scope == "all"), *offered, *health]
+    every += [each for each in limits if each.scope != "all"]
+    return word, sorted(every, key=lambda check: _RANK[word].index(check.state))
 
 
 _Chosen = Callable[[str], bool]
