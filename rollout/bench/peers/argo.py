@@ -13,6 +13,8 @@ running controller):
 - After an Error the next try comes 10 s after it finished, whatever the interval. A hanging query takes
   30 s (the provider's default timeout), so five in a row need 190 s; refused ones need 40 s.
 - All metrics that are due are asked in one go, and the slowest holds up the others.
+
+Not emulated: analyses as a step of their own, consecutiveSuccessLimit (off by default), dry runs, webhooks.
 """
 
 from __future__ import annotations
@@ -23,12 +25,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rollout.bench.peers.argo_metric import ERROR_RETRY, ArgoMetric, Phase
+from rollout.bench.peers.argo_metric import ERROR_RETRY, ArgoMetric, Counters, Phase
 from rollout.bench.peers.peer import (
     ROUNDING,
     Bools,
     Codes,
-    Counts,
     Floats,
     Moment,
     PeerDecision,
@@ -205,7 +206,7 @@ class Argo:
         require_metrics(self.name, names, evidence)
         runs = len(evidence[names[0]].canary.values)
         end, through = last_tick_batch(evidence, names), self.steps_through
-        counters = _Counters.zeros(runs, len(names))
+        counters = Counters.zeros(runs, len(names))
         due = np.tile([self.analysis_starts + m.initial_delay for m in self.metrics], (runs, 1))
         free = np.full(runs, self.analysis_starts)
         outcomes = np.full(runs, PeerOutcome.RUNNING, dtype=np.int8)
@@ -250,37 +251,6 @@ class Argo:
         intervals = np.array([math.inf if m.interval is None else m.interval for m in self.metrics])
         retry = np.where(phases == Phase.ERROR, ERROR_RETRY, intervals)
         return np.asarray(t[:, None] + took + retry, dtype=np.float64)
-
-
-@dataclass
-class _Counters:
-    """Counters of all metrics of all runs, (B, M)."""
-
-    failed: Counts
-    inconclusive: Counts
-    errors: Counts
-    counted: Counts
-    phase: Codes
-
-    @staticmethod
-    def zeros(runs: int, metrics: int) -> _Counters:
-        def none() -> Counts:
-            return np.zeros((runs, metrics), dtype=np.int64)
-
-        phase = np.full((runs, metrics), Phase.RUNNING, dtype=np.int8)
-        return _Counters(none(), none(), none(), none(), phase)
-
-    def add(self, phases: Codes, asked: Bools, metrics: tuple[ArgoMetric, ...]) -> None:
-        self.failed += asked & (phases == Phase.FAILED)
-        self.inconclusive += asked & (phases == Phase.INCONCLUSIVE)
-        erred = phases == Phase.ERROR
-        self.errors = np.where(asked, np.where(erred, self.errors + 1, 0), self.errors)
-        self.counted += asked & ~erred
-        for m, metric in enumerate(metrics):
-            assessed = metric.assess(
-                self.failed[:, m], self.inconclusive[:, m], self.errors[:, m], self.counted[:, m]
-            )
-            self.phase[:, m] = np.where(asked[:, m], assessed, self.phase[:, m])
 
 
 def _is_due(state: _Metric, t: float) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from huidu.foundation.errors import UsageError
 from rollout.bench.peers.argo_condition import condition
-from rollout.bench.peers.peer import Codes, Counts, Floats, Reading
+from rollout.bench.peers.peer import Bools, Codes, Counts, Floats, Reading
 
 ERROR_RETRY = 10.0  # DefaultErrorRetryInterval in analysis/analysis.go
 QUERY_TIMEOUT = 30.0  # default of the Prometheus provider, metricproviders/prometheus/prometheus.go
@@ -88,3 +88,34 @@ class ArgoMetric:
         phase[inconclusive > self.inconclusive_limit] = Phase.INCONCLUSIVE
         phase[errors > self.consecutive_error_limit] = Phase.ERROR
         return phase
+
+
+@dataclass
+class Counters:
+    """Counters of all metrics of all runs, (B, M)."""
+
+    failed: Counts
+    inconclusive: Counts
+    errors: Counts
+    counted: Counts
+    phase: Codes
+
+    @staticmethod
+    def zeros(runs: int, metrics: int) -> Counters:
+        def none() -> Counts:
+            return np.zeros((runs, metrics), dtype=np.int64)
+
+        phase = np.full((runs, metrics), Phase.RUNNING, dtype=np.int8)
+        return Counters(none(), none(), none(), none(), phase)
+
+    def add(self, phases: Codes, asked: Bools, metrics: tuple[ArgoMetric, ...]) -> None:
+        self.failed += asked & (phases == Phase.FAILED)
+        self.inconclusive += asked & (phases == Phase.INCONCLUSIVE)
+        erred = phases == Phase.ERROR
+        self.errors = np.where(asked, np.where(erred, self.errors + 1, 0), self.errors)
+        self.counted += asked & ~erred
+        for m, metric in enumerate(metrics):
+            assessed = metric.assess(
+                self.failed[:, m], self.inconclusive[:, m], self.errors[:, m], self.counted[:, m]
+            )
+            self.phase[:, m] = np.where(asked[:, m], assessed, self.phase[:, m])

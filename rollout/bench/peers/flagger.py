@@ -11,6 +11,8 @@ pkg/metrics/providers/prometheus.go; the timing was also measured on a running c
   revision. Passing checks in between go on advancing the weight.
 - No value, NaN, a failed query and a timeout (5 s) are failed checks like any other.
 - At `max_weight` the next passing check promotes, after interval x (max_weight / step_weight).
+
+Not emulated: webhooks, mirroring, A/B and blue/green iterations, the readiness of pods.
 """
 
 from __future__ import annotations

@@ -15,6 +15,10 @@ orca-kayenta: RunCanaryIntervalsStage.kt, MonitorKayentaCanaryTask.kt, Aggregate
   but Pass in a critical metric, scores 0.
 - A run at or below the marginal mark ends the canary as failed. The last run must reach the pass mark,
   otherwise the canary has failed too: there is no "look again".
+- Points are fetched at the end of a run, so an outage before leaves only missing points; one that still
+  lasts when they are fetched (retries exhausted) fails the stage.
+
+Not emulated: removal of outliers (off by default since kayenta pull request 621), the effect size "cles".
 """
 
 from __future__ import annotations
@@ -83,7 +87,7 @@ class Kayenta:
         return replace(self, metrics=tuple(m for m in self.metrics if m.name in names))
 
     def decide(self, evidence: Mapping[str, Watched]) -> PeerDecision:
-        """Interval by interval over one run's evidence. The weight is not Kayenta's: moments carry NaN."""
+        """Interval by interval over one run's evidence. The share is not Kayenta's: weight None."""
         names = [metric.name for metric in self.metrics]
         require_metrics(self.name, names, evidence)
         end = last_tick(evidence, names)
@@ -96,7 +100,7 @@ class Kayenta:
             score, why = self._judge(evidence, t)
             outcome = self._outcome(score, last=i == self._runs())
             if outcome is PeerOutcome.RUNNING:
-                moments.append(Moment(t, float("nan"), f"run {i} scores {score:g}: {why}"))
+                moments.append(Moment(t, None, f"run {i} scores {score:g}: {why}"))
                 continue
             mark = self.pass_mark if score > self.marginal_mark else self.marginal_mark
             told = f"run {i} scores {score:g} against the mark of {mark:g}: {why}"

@@ -87,10 +87,13 @@ class PeerOutcome(enum.IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One step of the tool: when, which share (percent) it gives the candidate from now on, and why."""
+    """One step of the tool: when, which share (percent) it gives the candidate from now on, and why.
+
+    `weight` None: the tool leaves the share as it is, because setting it is not its business.
+    """
 
     at: float
-    weight: float
+    weight: float | None
     sentence: str
 
 
