@@ -12,13 +12,14 @@ from runbooks.engine.journal import StepResult
 from runbooks.engine.procedure import Command, Probe, Step
 from runbooks.engine.process import Grace, Guarded, Tail, child_environment, output_since
 from runbooks.engine.signals import Interrupted, Interruption
-from runbooks.engine.words import resolve
+from runbooks.engine.words import filled, resolve
 
 __all__ = ["Commands", "Interrupted", "Surroundings", "Unexpected", "named"]
 
 _POLL = 0.1
 _PROBE_LIMIT = 60.0
 _READY_EVERY = 1.0
+_SHOWN_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Commands:
         offset = log.stat().st_size
         deadline = self._clock.monotonic() + step.within
         for index, command in enumerate(step.commands):
-            self._display.command(command.text)
+            self._display.command(self._shown(command))
             result.exit = self._finish(command, log, deadline, step.within)
             expected = step.expect if index == len(step.commands) - 1 else (0,)
             if result.exit not in expected:
@@ -94,13 +95,12 @@ class Commands:
         deadline = self._clock.monotonic() + step.within
         *earlier, command = step.commands
         for each in earlier:
-            self._display.command(each.text)
+            self._display.command(self._shown(each))
             if code := self._finish(each, log, deadline, step.within):
                 raise Unexpected(f"expected exit {named((0,))}, came {named((code,))}: {each.text}")
-        self._display.command(f"{command.text}  (in the background)")
-        tail = Tail(log)
+        self._display.command(f"{self._shown(command)}  (in the background)")
         offset = log.stat().st_size
-        process = self._start(command, log)
+        process, tail = self._start(command, log)
         self._background[step.id] = (step, process)
         pause = _READY_EVERY if step.ready and step.ready.command else _POLL
         while not self._ready(step, log, offset):
@@ -124,35 +124,51 @@ class Commands:
     def verify(self, probe: Probe, log: Path) -> str:
         """What the probe found wrong; "" where all is as it should be. Raises Interrupted, OSError."""
         assert probe.command is not None
-        self._display.command(f"{probe.command.text}  (verification)")
-        return self._ask(probe.command, probe.shows, log)
+        self._display.command(f"{self._shown(probe.command)}  (verification)")
+        came, output = self._ask(probe.command, probe.shows, log)
+        for line in output.splitlines()[-_SHOWN_LINES:] if came else ():
+            self._display.line(line)
+        return came
 
-    def _ask(self, command: Command, shows: tuple[str, ...], log: Path) -> str:
+    def _ask(self, command: Command, shows: tuple[str, ...], log: Path) -> tuple[str, str]:
+        """Ask quietly, into a log of its own: what was wrong ("" for nothing), and the answer."""
+        log = log.with_name(f"{log.stem}.verification.log")
+        log.touch()
         offset = log.stat().st_size
-        code = self._finish(command, log, self._clock.monotonic() + _PROBE_LIMIT, _PROBE_LIMIT)
-        if code != 0:
-            return f"expected exit {named((0,))}, came {named((code,))}: {command.text}"
+        deadline = self._clock.monotonic() + _PROBE_LIMIT
+        code = self._finish(command, log, deadline, _PROBE_LIMIT, quiet=True)
         output = _without_first_line(output_since(log, offset))
         missing = [text for text in shows if text not in output]
-        return f"expected {missing[0]!r} in the output of {command.text}" if missing else ""
+        if code != 0:
+            return f"expected exit {named((0,))}, came {named((code,))}: {self._shown(command)}", output
+        if missing:
+            return f"expected {missing[0]!r} in the output of {self._shown(command)}", output
+        return "", output
 
     def _ready(self, step: Step, log: Path, offset: int) -> bool:
         assert step.ready is not None
         if step.ready.command is not None:
-            return not self._ask(step.ready.command, step.ready.shows, log)
+            return not self._ask(step.ready.command, step.ready.shows, log)[0]
         output = _without_first_line(output_since(log, offset))
         return all(text in output for text in step.ready.shows)
 
-    def _start(self, command: Command, log: Path) -> Guarded:
+    def _shown(self, command: Command) -> str:
+        """The command as a person would type it now."""
+        return filled(command.text, self._values)
+
+    def _start(self, command: Command, log: Path) -> tuple[Guarded, Tail]:
         words = resolve(command, self._values, self._around.here, self._around.package)
         with log.open("a", encoding="utf-8") as file:
-            file.write(f"$ {command.text}\n")
-        return Guarded(words, log, self._environment, self._around.grace)
-
-    def _finish(self, command: Command, log: Path, deadline: float, within: float) -> int:
-        """Follow one command to its end, showing its output; its exit code."""
-        process = self._start(command, log)
+            file.write(f"$ {self._shown(command)}\n")
         tail = Tail(log)
+        return Guarded(words, log, self._environment, self._around.grace), tail
+
+    def _finish(
+        self, command: Command, log: Path, deadline: float, within: float, *, quiet: bool = False
+    ) -> int:
+        """Follow one command to its end, showing its output unless `quiet`; its exit code."""
+        process, follower = self._start(command, log)
+        tail = None if quiet else follower
         try:
             while (code := process.poll()) is None:
                 self._show(tail)
@@ -188,16 +204,16 @@ class Commands:
                 if self._clock.monotonic() > limit:
                     process.kill()
                     break
-                if tail is not None:
-                    self._show(tail)
+                self._show(tail)
                 self._display.waiting("stopping", process.grace.limit)
                 self._clock.sleep(_POLL)
-        if tail is not None:
-            self._show(tail, last=True)
+        self._show(tail, last=True)
         process.close()
         return process.poll()
 
-    def _show(self, tail: Tail, *, last: bool = False) -> None:
+    def _show(self, tail: Tail | None, *, last: bool = False) -> None:
+        if tail is None:
+            return
         for line in tail.lines(last=last):
             self._display.line(line)
 

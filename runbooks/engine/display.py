@@ -12,6 +12,10 @@ from runbooks.engine.procedure import Runbook, Step
 _MARKS = {"done": "✓", "stopped": "✓", "unexpected": "✗", "interrupted": "■", "not-run": "–"}
 
 
+_SILENCE = 10.0
+"""Seconds without output after which a pipe is told that the step still works."""
+
+
 def elapsed(seconds: float) -> str:
     """0:42, 12:05, 1:02:03."""
     minutes, rest = divmod(int(seconds), 60)
@@ -27,7 +31,7 @@ class Display:
         self._total = total
         self._clock = clock
         self._label = ""
-        self._began = clock.monotonic()
+        self._began = self._last_line = clock.monotonic()
 
     def _say(self, text: str, style: str = "") -> None:
         # A closed terminal or pipe must never keep a run from cleaning up (rich exits on a broken pipe).
@@ -42,7 +46,7 @@ class Display:
 
     def step(self, index: int, step: Step, began: float) -> None:
         """A step begins at `began` (monotonic seconds)."""
-        self._began = began
+        self._began = self._last_line = began
         self._label = f"{index}/{self._total} {step.id}"
         with contextlib.suppress(OSError, SystemExit):
             self._terminal.step(f"[{index}/{self._total}] {step.title}")
@@ -51,10 +55,13 @@ class Display:
         self._say(f"  $ {text}", "dim")
 
     def line(self, text: str) -> None:
+        self._last_line = self._clock.monotonic()
         self._say(f"  [{self._label} {self._elapsed()}] {text}")
 
     def waiting(self, what: str, within: float) -> None:
-        if self._clock.monotonic() - self._began < 1:
+        """What it waits for: always on a terminal; in a pipe only after some silence."""
+        now = self._clock.monotonic()
+        if now - self._began < 1 or not (self._terminal.live or now - self._last_line > _SILENCE):
             return
         with contextlib.suppress(OSError, SystemExit):
             self._terminal.progress(f"[{self._label} {self._elapsed()}] {what} (limit {elapsed(within)})")

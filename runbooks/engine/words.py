@@ -49,13 +49,18 @@ def resolve(command: Command, values: Mapping[str, str], here: Path, package: Pa
 
     A file such as loadtests/profiles/demo.yaml that is not `here` is taken from the installed package.
     """
-    words = [_VARIABLE.sub(lambda match: values[match.group(1)], word) for word in command.words]
+    words = [filled(word, values) for word in command.words]
     words = [_packaged(word, here, package) for word in words]
     if words[0] == "huidu":
         return [*huidu_words(), *words[1:]]
     if words[0] in ("python", "python3"):
         return [sys.executable, *words[1:]]
     return words
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """`text` with its variables filled in."""
+    return _VARIABLE.sub(lambda match: values[match.group(1)], text)
 
 
 def huidu_words() -> list[str]:
