@@ -30,6 +30,8 @@ from rollout.plan import Plan, ladder_of, load_plan, parse_plan, plan_hash, plan
 from rollout.record import report, report_text
 from rollout.target import Target
 
+PROMETHEUS_TIMEOUT = 3
+"""Whole seconds one question may take."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -85,7 +87,11 @@ def opened(
     ladder = ladder_of(plan, tuple(target.cohorts))
     router = target.router(clock)
     collector = Collector(
-        Prometheus(target.prometheus), plan, target.cohorts, order.release, target.stable_release
+        Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT),
+        plan,
+        target.cohorts,
+        order.release,
+        target.stable_release,
     )
     if known is None:
         router.check()

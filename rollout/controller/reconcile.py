@@ -222,6 +222,19 @@ def next_position(plan: Plan, ladder: Ladder, position: float, traffic: Mapping[
     return max(position, ladder.position_of_share(target, traffic))
 
 
+def planned_shares(plan: Plan, ladder: Ladder, traffic: Mapping[str, float]) -> list[float]:
+    """The shares of all requests that the rollout will ask for, one after the other, if traffic stays so."""
+    shares = []
+    position, end = 0.0, float(len(ladder.corners))
+    while position < end:
+        following = next_position(plan, ladder, position, traffic)
+        if following <= position:
+            break
+        position = following
+        shares.append(share_of(ladder.point(position), traffic))
+    return shares
+
+
 def unproved(config: JudgeConfig, verdict: Verdict, share: float) -> str:
     """What is still missing before `share` of all requests may open; "" when nothing is."""
     if verdict.decision is Decision.ROLLBACK:

@@ -22,7 +22,7 @@ from huidu.model.verdict import Decision, Verdict
 from rollout.controller.fold import Move, Purpose, RolloutState, fold
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.judgement import Judgement, first_bad
-from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, reconcile
+from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
 from rollout.controller.voice import line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of
@@ -262,7 +262,7 @@ class Controller:
         if self.state.judging is None:
             if look.problems or sum(look.traffic.values()) <= 0:
                 return
-            shares = [share_of(corner.weights, look.traffic) for corner in self._ladder.corners]
+            shares = planned_shares(self._plan, self._ladder, look.traffic)
             self._note("judging", shares=shares, traffic=dict(look.traffic))
             self._judgement = Judgement(self._config(shares))
             return

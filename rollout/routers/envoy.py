@@ -9,6 +9,7 @@ A fleet is a list of proxies, each with its own file and admin address.
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ class EnvoyRouter:
     def reserve(self, split: Split) -> None:
         for proxy in self._proxies:
             try:
-                write_atomic(_reserve_file(proxy.file), self._text(proxy, split))
+                write_atomic(_reserve_file(proxy.file), self._text(proxy, split), _mode(proxy.file))
             except (OSError, RouteProblem, ConfigError) as error:
                 raise RouterError(
                     f"the way back cannot be prepared: {error}", where=str(proxy.file)
@@ -143,7 +144,7 @@ class EnvoyRouter:
 
     def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
         try:
-            write_atomic(proxy.file, self._text(proxy, split))
+            write_atomic(proxy.file, self._text(proxy, split), _mode(proxy.file))
         except OSError:
             # A full disk must not keep customers on a bad release: the way back lies ready.
             if not self._is_reserved(proxy, split):
@@ -260,6 +261,11 @@ def _lock_file(path: Path) -> Path:
 
 def _reserve_file(path: Path) -> Path:
     return path.with_name(f".{path.name}.all-stable")
+
+
+def _mode(path: Path) -> int:
+    """A route file may carry a secret (the testers' header): who could not read it before cannot afterwards."""
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def _owner(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,6 +145,20 @@ class Stage:
 def stage(tmp_path: Path) -> Stage:
     """A rollout of v2 that has just been started and has moved nothing yet."""
     return make_stage(tmp_path)
+
+
+@pytest.fixture
+def staged(tmp_path: Path) -> Callable[[str, str], Stage]:
+    """As `stage`, by a plan in which `old` reads `new`."""
+    made = itertools.count()
+
+    def make(old: str, new: str) -> Stage:
+        assert old in PLAN
+        folder = tmp_path / str(next(made))
+        folder.mkdir()
+        return make_stage(folder, PLAN.replace(old, new))
+
+    return make
 
 
 def make_stage(folder: Path, text: str = PLAN) -> Stage:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.errors import RouterError, StateError
 from huidu.foundation.journal import Event, Journal
@@ -75,13 +74,16 @@ def test_blind_for_longer_than_the_limit_takes_the_release_back_without_blaming_
     assert "nothing is known against the release" in facts["sentence"]
 
 
-def test_nothing_proved_within_the_longest_bake_is_held_and_can_go_on(stage):
-    stage.world.rate = {"high": 2.0, "standard": 0.1}
+def test_nothing_proved_within_the_longest_bake_is_held_and_can_go_on(staged):
+    stage = staged("floor: 1%", "floor: 8%")
+    stage.world.candidate_errors = 0.05  # more than half of everybody may see, less than a rollback needs
     assert stage.controller().drive() is Outcome.HELD
     held = dict(stage.router.served.weights)
-    assert held["high"] > 0
-    stage.world.rate = {"high": 200.0, "standard": 300.0}
-    assert stage.controller().drive() is Outcome.GOOD
+    assert 0 < held["high"] < 10_000
+    again = stage.clock.now()
+    assert stage.controller().drive() is Outcome.HELD
+    assert stage.clock.now() - again > stage.plan.limits.longest_bake
+    assert stage.router.served.weights == held
 
 
 def test_ctrl_c_leaves_the_share_and_the_next_run_goes_on(stage):
