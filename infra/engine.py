@@ -53,13 +53,15 @@ class Step:
 class News:
     """Listens to the engine: tells `began` and `ended` as they happen, and keeps what went wrong.
 
-    `steps`: what was done, or would be; `found`: what stands otherwise than it was brought up.
+    `steps`: what was done, or would be; `found`: what stands otherwise than it was brought up; `seen`: every
+    component the engine knows.
     """
 
     began: Callable[[str, str], None] = lambda component, operation: None
     ended: Callable[[Step], None] = lambda step: None
     steps: list[Step] = field(default_factory=list)
     found: list[Step] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
     errors: list[str] = field(default_factory=list)
     _since: dict[str, tuple[str, float]] = field(default_factory=dict)
 
@@ -77,6 +79,7 @@ class News:
         operation = _operation(about)
         if name is None:
             return
+        self.seen.add(name)
         self._since[name] = (operation, time.monotonic())
         if operation in _LOOKS:
             return

@@ -79,11 +79,12 @@ class Lifecycle:
 
     def drift(self) -> tuple[Step, ...]:
         """What stands otherwise than it was brought up; nothing is changed. Raises HuiduError."""
-        self.desired()
+        desired = self.desired()
         with held(self.workspace.home, "drift"):
             news = self._news()
             self._engine(site.load(self.workspace)).drift(news)
-            return tuple(news.found)
+            unknown = (name for name in desired.standing() if name not in news.seen)
+            return (*news.found, *(Step(name, "missing") for name in unknown))
 
     def down(self, keep_data: bool, take_over: bool) -> bool:
         """Take everything down; whether there was anything. Raises HuiduError."""

@@ -54,7 +54,7 @@ listen = {site.address(name)}
 clean_timeout = 0
 [session]
 timeout = 86400
-""".replace("%", "%%")
+"""
 
 
 def process(site: Site, name: str) -> Process:

@@ -76,7 +76,7 @@ def section(name: str, process: Process, folder: Path, record: Path, log: Path) 
         "stopwaitsecs": str(process.stop_seconds),
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": _escaped(str(log)),
+        "stdout_logfile": _escaped(_escaped(str(log))),  # this one supervisor expands twice
         "stdout_logfile_maxbytes": _LOG_BYTES,
         "stdout_logfile_backups": "1",
     }

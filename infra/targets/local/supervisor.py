@@ -142,8 +142,8 @@ class Supervisor:
 
     def add(self, name: str) -> None:
         """Take up a program whose section file was just written, and start it."""
-        self._call("reloadConfig")
         try:
+            self._call("reloadConfig")
             self._call("addProcessGroup", name)
         except xmlrpc.client.Fault as fault:
             if fault.faultCode != _ALREADY_ADDED:
