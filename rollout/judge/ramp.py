@@ -22,7 +22,9 @@ from rollout.judge.arrays import Floats
 GRID = 40
 LARGEST = 0.2
 FACTOR = 3.0
-"""A step multiplies the share by at most this."""
+"""A step multiplies the share by at most this ..."""
+SMALLEST = 2.0
+"""... and by at least this."""
 _NEWTON = 12
 
 
@@ -104,12 +106,20 @@ def share_allowed(harm: float, excess: Floats, max_share: float) -> Floats:
 
 
 def next_share(current: float, allowed: float, first: float, max_share: float = 0.5) -> float:
-    """The share a ramp goes to: at most three times the current one, never above what is allowed.
+    """The share a ramp goes to: `current` where no step is due.
 
-    From 0 it opens with `first` once that is allowed. Returns `current` where no step is due: the ramp does
-    not shrink (harm is a matter of rollback), and steps of less than a tenth are not worth a dwell.
+    From 0 it opens with `first` once that is allowed. A step multiplies the share by two to three, or reaches
+    the last judged share: each one starts the proof "since the last step" again, so that many small steps
+    take twice as long and expose twice as many. The ramp never shrinks; that is a matter of rollback.
     """
     if current <= 0.0:
         return first if allowed >= first else 0.0
     wanted = min(current * FACTOR, allowed, max_share)
-    return wanted if wanted >= 1.1 * current or (wanted >= max_share > current) else current
+    return wanted if wanted >= SMALLEST * current or wanted >= max_share > current else current
+
+
+def next_shares(current: Floats, allowed: Floats, first: float, max_share: float = 0.5) -> Floats:
+    """The same for many rollouts (B,)."""
+    wanted = np.minimum(np.minimum(current * FACTOR, allowed), max_share)
+    due = (wanted >= SMALLEST * current) | ((wanted >= max_share) & (current < max_share))
+    return np.where(current <= 0.0, np.where(allowed >= first, first, 0.0), np.where(due, wanted, current))
