@@ -58,10 +58,10 @@ def work(options: argparse.Namespace, hold: float) -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    pulse = Pulse(options.database, options.release)
+    pulse.start()  # before it is ready for whoever waits: from now on nobody else drains this release
     host, port = options.metrics
     server, _ = start_http_server(port, host, registry=instruments.registry)
-    pulse = Pulse(options.database, options.release)
-    pulse.start()
     try:
         worker.run()
     finally:

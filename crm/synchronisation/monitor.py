@@ -73,7 +73,7 @@ class DelayCollector(Collector):
                 self._connection = connect(self._database)
             try:
                 return families(read_delays(self._connection), live_workers(self._connection))
-            except psycopg.OperationalError:
+            except psycopg.Error:
                 self._connection.close()
                 raise
 

@@ -88,11 +88,11 @@ def take(connection: Connection, release: str, limit: int, *, drain: bool, hold:
 
 def mark_delivered(connection: Connection, seqs: list[int]) -> None:
     """Count them and their delay, once and for all; last in the transaction, which ends right after it."""
-    with connection.pipeline():
-        # Should this process be stopped right here, others shall not wait for its lock for long.
-        connection.execute("SET LOCAL idle_in_transaction_session_timeout = '3s'")
-        connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (COUNTING_LOCK,))
-        connection.execute(_DELIVERED, {"seqs": seqs})
+    # Should this process be stopped right here, others shall not wait for its lock for long. (Not in a
+    # pipeline: after one, PostgreSQL was seen not to start this timer.)
+    connection.execute("SET LOCAL idle_in_transaction_session_timeout = '3s'")
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (COUNTING_LOCK,))
+    connection.execute(_DELIVERED, {"seqs": seqs})
 
 
 def put_back(connection: Connection, seqs: list[int]) -> None:

@@ -18,11 +18,14 @@ class Pulse:
         self._database = database
         self._release = release
         self._worker = uuid4()
+        self._seen = threading.Event()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
 
-    def start(self) -> None:
+    def start(self, patience: float = 5.0) -> None:
+        """Sign on; waits until that stands in the database, or `patience` seconds when it is away."""
         self._thread.start()
+        self._seen.wait(patience)
 
     def stop(self) -> None:
         """Sign off: whoever drains need not wait until this worker is missed."""
@@ -46,6 +49,7 @@ class Pulse:
                 " ON CONFLICT (release, worker) DO UPDATE SET beat_at = excluded.beat_at",
                 (self._release, self._worker),
             )
+            self._seen.set()
             if self._over.wait(BEAT_SECONDS):
                 connection.execute(
                     "DELETE FROM sync_workers WHERE release = %s AND worker = %s",

@@ -86,7 +86,7 @@ class Worker:
                     application_name=f"sync {self._duty.release}",
                 ) as connection:
                     self._deliver_on(connection)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 log.warning("the outbox cannot be read: %s", error)
                 self._over.wait(1.0)
 

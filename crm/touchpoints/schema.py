@@ -85,10 +85,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--database", required=True, help="libpq connection string")
     parser.add_argument("--customers", type=int, default=5000, help="how many customers there are (5000)")
     parser.add_argument("--high", type=int, help="how many of them are of tier high (a fifth)")
+    parser.add_argument("--wait", type=float, default=10, help="seconds for a server that is starting (10)")
     options = parser.parse_args(arguments)
     high = options.customers // 5 if options.high is None else options.high
     try:
-        with connect(options.database, patience=10) as connection:
+        with connect(options.database, patience=options.wait) as connection:
             applied = migrate(connection)
             seed(connection, options.customers, high)
     except psycopg.Error as error:

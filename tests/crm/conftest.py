@@ -114,23 +114,19 @@ class Postgres:
         return psycopg.connect(self.conninfo(database), autocommit=True, connect_timeout=5)
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]) -> Iterator[Postgres]:
-    program("postgres")
+@contextlib.contextmanager
+def running(folder: Path, make: Callable[[Path, str], None]) -> Iterator[Postgres]:
+    """A PostgreSQL on the data folder that `make(data, password)` lays; stopped at the end."""
     from infra.toolchain import postgres as programs
 
-    folder = tmp_path_factory.mktemp("postgres")
     port, password = free_port(), secrets.token_urlsafe(16)
     passfile = folder / "passfile"
     passfile.write_text(f"{HOST}:{port}:*:*:{password}\n")
     passfile.chmod(0o600)
-    data = folder / "data"
-    programs.create(
-        data, superuser_password=password, role="touchpoints", password=password, database="touchpoints"
-    )
+    make(folder / "data", password)
     settings = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "60"}
     starter = Starter(folder)
-    process = starter(programs.server(data, port, settings), port)
+    process = starter(programs.server(folder / "data", port, settings), port)
     server = Postgres(port, folder, password)
 
     def ready() -> bool:
@@ -138,12 +134,28 @@ def postgres(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], 
             return True
         return False
 
-    eventually(ready)
-    yield server
-    process.popen.send_signal(signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.popen.wait(10)
-    starter.close()
+    try:
+        eventually(ready)
+        yield server
+        process.popen.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.popen.wait(10)
+    finally:
+        starter.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]) -> Iterator[Postgres]:
+    program("postgres")
+    from infra.toolchain import postgres as programs
+
+    def make(data: Path, password: str) -> None:
+        programs.create(
+            data, superuser_password=password, role="touchpoints", password=password, database="touchpoints"
+        )
+
+    with running(tmp_path_factory.mktemp("postgres"), make) as server:
+        yield server
 
 
 def run_schema(conninfo: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -223,6 +235,10 @@ class TrytonCore:
         with self.postgres.connect(self.database) as connection:
             return connection.execute(query, params).fetchall()
 
+    def does(self, statements: str) -> None:
+        with self.postgres.connect(self.database) as connection:
+            connection.execute(statements.encode())
+
     def prepare(self, password_file: Path | None = None) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "crm.core.prepare", "--config", str(self.folder / "trytond.conf")]
         command += ["--database", self.database, "--sync-user", self.user]
@@ -234,24 +250,36 @@ class TrytonCore:
 
 
 @pytest.fixture(scope="session")
-def core(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrytonCore]:
-    """Tryton with its modules, made from nothing (most of a minute), serving."""
-    pytest.importorskip("trytond", reason="needs tryton: run `make setup`")
+def core(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]) -> Iterator[TrytonCore]:
+    """Tryton serving a copy of its prepared database (which is made first if there is none: a minute)."""
+    program("postgres")
+    trytond = program("trytond")
+    from huidu.foundation.workspace import Workspace
+    from infra.toolchain import tryton
+
     folder = tmp_path_factory.mktemp("core")
     for name in ("admin", "sync"):
         (folder / name).write_text(secrets.token_urlsafe(16) + "\n")
         (folder / name).chmod(0o600)
-    port = free_port()
-    uri = f"postgresql://postgres@{HOST}:{postgres.port}/?passfile={postgres.folder / 'passfile'}"
-    (folder / "trytond.conf").write_text(f"[database]\nuri = {uri}\n[web]\nlisten = {HOST}:{port}\n")
-    core = TrytonCore(port, "crm", "sync", folder / "sync", folder, postgres)
-    done = core.prepare()
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def make(data: Path, password: str) -> None:
+        passwords = {"postgres": password, tryton.ROLE: password}
+        tryton.copy_template(Workspace.from_env(), data, passwords, print)
+
     starter = Starter(folder)
-    trytond = Path(sys.executable).with_name("trytond")
-    starter([str(trytond), "-c", str(folder / "trytond.conf"), "-d", "crm"], port, seconds=60)
-    yield core
-    starter.close()
+    with running(tmp_path_factory.mktemp("core-db"), make) as server:
+        port = free_port()
+        uri = f"postgresql://{tryton.ROLE}@{HOST}:{server.port}/?passfile={server.folder / 'passfile'}"
+        config = folder / "trytond.conf"
+        config.write_text(f"[database]\nuri = {uri}\n[web]\nlisten = {HOST}:{port}\n")
+        core = TrytonCore(port, tryton.DATABASE, tryton.SYNC_USER, folder / "sync", folder, server)
+        done = core.prepare()
+        assert done.returncode == 0, done.stdout + done.stderr
+        try:
+            starter([str(trytond), "-c", str(config), "-d", core.database], port, seconds=60)
+            yield core
+        finally:
+            starter.close()
 
 
 class Link:
