@@ -30,10 +30,13 @@ EVIDENCE_FLOOR, EVIDENCE_TOP = -100.0, 150.0
 
 def percentile_curve(load: LoadRun, limit_ms: float) -> Plot | None:
     """Latency by percentile: the further right, the rarer (each nine takes the same width)."""
-    points = [(min(percentile, 99.99), ms) for percentile, ms in load.curve if ms > 0]
+    # The very fastest answers would stretch the axis by decades and say nothing.
+    points = [(min(percentile, 99.99), ms) for percentile, ms in load.curve if ms > 0 and percentile >= 10]
     if len(points) < 2:
         return None
-    nines = Scale(0.0, max(at for at, _ in points), lambda percentile: -math.log10(1 - percentile / 100))
+    nines = Scale(
+        points[0][0], max(at for at, _ in points), lambda percentile: -math.log10(1 - percentile / 100)
+    )
     low = 10 ** math.floor(math.log10(min(ms for _, ms in points)))
     y = Scale(low, max(limit_ms * 1.6, max(ms for _, ms in points) * 1.2), math.log10)
     path = line(points, nines, y)
@@ -92,7 +95,7 @@ def offered_and_done(bins: Sequence[Bin]) -> Plot | None:
 
 def _time(rollout: Rollout) -> Scale:
     last = max(rollout.timeline[-1].t, rollout.seconds_from_start or 0)
-    return Scale(rollout.timeline[0].t, last + max(2.0, last * 0.02))
+    return Scale(0.0, last + max(2.0, last * 0.02))
 
 
 def turning_points(timeline: Sequence[Poll]) -> tuple[Poll, ...]:
@@ -145,9 +148,13 @@ _STYLES = {
 """How the changes of share, and the polls without evidence, are marked. Every other poll is not."""
 
 
+_GATE_ORDER = {name: at for at, name in enumerate(("errors", "latency", "sync", "service", "conversion"))}
+
+
 def gate_names(rollout: Rollout) -> tuple[str, ...]:
-    """Every gate of the rollout, in the order in which it first spoke."""
-    return tuple(dict.fromkeys(name for poll in rollout.timeline for name in poll.gates))
+    """Every gate of the rollout: the well-known ones first, in the guides' order, then a user's own."""
+    found = dict.fromkeys(name for poll in rollout.timeline for name in poll.gates)
+    return tuple(sorted(found, key=lambda name: _GATE_ORDER.get(name, len(_GATE_ORDER))))
 
 
 def evidence_over_time(rollout: Rollout) -> Plot:

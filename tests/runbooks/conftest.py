@@ -107,7 +107,7 @@ def load_run(seed: int = 1) -> dict[str, Any]:
     part = {
         "dropped": 0,
         "censored": 0,
-        "offered_ratio": 1.0,
+        "offered_ratio": 1.2,
         "p50_ms": 18.1,
         "p95_ms": 61.4,
         "p99_ms": 118.0,
