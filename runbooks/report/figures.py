@@ -34,11 +34,11 @@ def percentile_curve(load: LoadRun, limit_ms: float) -> Plot | None:
     points = [(min(percentile, 99.99), ms) for percentile, ms in load.curve if ms > 0 and percentile >= 10]
     if len(points) < 2:
         return None
-    nines = Scale(
-        points[0][0], max(at for at, _ in points), lambda percentile: -math.log10(1 - percentile / 100)
-    )
-    low = 10 ** math.floor(math.log10(min(ms for _, ms in points)))
-    y = Scale(low, max(limit_ms * 1.6, max(ms for _, ms in points) * 1.2), math.log10)
+    nines = Scale(points[0][0], max(at for at, _ in points), lambda part: -math.log10(1 - part / 100))
+    fastest, slowest = min(ms for _, ms in points), max(ms for _, ms in points)
+    decade = 10.0 ** math.floor(math.log10(fastest))
+    low = decade * (5 if fastest >= 5 * decade else 2 if fastest >= 2 * decade else 1)
+    y = Scale(low, max(limit_ms * 1.6, slowest * 1.2), math.log10)
     path = line(points, nines, y)
     shown = [at for at in (50, 90, 99, 99.9, 99.99) if at <= nines.high]
     return Plot(
