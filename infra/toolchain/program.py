@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +43,18 @@ class Program:
     by_hand: str
 
 
-def version_of(path: Path, *arguments: str, pattern: re.Pattern[str] = _VERSION) -> str | None:
+def version_of(
+    path: Path, *arguments: str, pattern: re.Pattern[str] = _VERSION, env: Mapping[str, str] | None = None
+) -> str | None:
     """The first version number (group 0 of `pattern`) that `path arguments` prints.
 
-    None where the program does not run, fails, or takes longer than 10 s.
+    `env` is added to ours. None where the program does not run, fails, or takes longer than 10 s.
     """
+    line = [str(path), *arguments]
     try:
-        done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=10, check=False)
+        done = subprocess.run(
+            line, capture_output=True, text=True, timeout=10, check=False, env={**os.environ, **(env or {})}
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     match = pattern.search(done.stdout + done.stderr)

@@ -6,7 +6,6 @@ dynamic providers.
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import urllib.error
@@ -80,8 +79,7 @@ def _home(workspace: Workspace) -> Path:
 
 
 def _version(path: Path) -> str | None:
-    os.environ.setdefault("PULUMI_SKIP_UPDATE_CHECK", "true")
-    return version_of(path, "version")
+    return version_of(path, "version", env={"PULUMI_SKIP_UPDATE_CHECK": "true"})
 
 
 def _release(workspace: Workspace, folder: Path, say: Say) -> None:

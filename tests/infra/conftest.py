@@ -60,7 +60,7 @@ class Arm:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 arm.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
                 if "slow" in self.path:
-                    arm.gate.wait(4)
+                    arm.gate.wait(20)
                 body = arm.name.encode()
                 self.send_response(arm.status)
                 self.send_header("content-length", str(len(body)))

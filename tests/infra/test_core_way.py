@@ -1,4 +1,4 @@
-"""The way to the core: the link, which can be cut, and the core's proxy, which lets RPC through and no more."""
+"""The way to the core: the link, which can be cut, and the core's proxy, which lets only RPC through."""
 
 from __future__ import annotations
 

@@ -36,10 +36,13 @@ _OURS = (CUSTOMER_HEADER, TIER_HEADER, "x-release", "x-forwarded-for")
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """A channel's circuit breaker: requests at once, and waiting, before the edge answers 503 itself."""
+    """A channel's circuit breaker: requests at once, and waiting, before the edge answers 503 itself.
+
+    A request waits while its connection is being made, too, so `max_pending` must bear a burst.
+    """
 
     max_requests: int = 128
-    max_pending: int = 32
+    max_pending: int = 64
 
 
 @dataclass(frozen=True, slots=True)

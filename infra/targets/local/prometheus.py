@@ -45,7 +45,7 @@ def config(targets: Sequence[Target], rules_file: Path) -> dict[str, Any]:
             "evaluation_interval": "5s",
         },
         "rule_files": [str(rules_file)],
-        "scrape_configs": [{"job_name": "stack", "honor_labels": False, "static_configs": groups}],
+        "scrape_configs": [{"job_name": "stack", "static_configs": groups}],
     }
 
 
