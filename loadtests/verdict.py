@@ -37,9 +37,11 @@ def judge(
     offered = check_offered(plan, recording)
     limits = check_limits(plan, recording)
     word = decide(health, offered, limits)
-    # Limits of all channels together are what a reader asks for first.
-    every = [*(each for each in limits if each.scope == "all"), *offered, *health]
-    every += [each for each in limits if each.scope != "all"]
+    # What a reader asks for first: of a good run the limits of all channels together, of no run why not.
+    together, each = (
+        [check for check in limits if (check.scope == "all") is whole] for whole in (True, False)
+    )
+    every = [*health, *offered, *limits] if word == "INVALID" else [*together, *offered, *health, *each]
     return word, sorted(every, key=lambda check: _RANK[word].index(check.state))
 
 

@@ -76,10 +76,10 @@ def huidu() -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture(scope="module")
 def serve() -> Iterator[Callable[..., str]]:
-    """serve(mode, number) -> http://127.0.0.1:port of a server that behaves like that."""
+    """serve(mode, number) -> http://127.0.0.1:port of a server that behaves like that (by path: "")."""
     with ExitStack() as stack:
 
-        def start(mode: str, number: float = 0) -> str:
+        def start(mode: str = "", number: float = 0) -> str:
             process = subprocess.Popen(
                 [sys.executable, str(TARGET), mode, str(number)], stdout=subprocess.PIPE, text=True
             )

@@ -4,10 +4,10 @@ python target.py MODE [NUMBER]      prints its port, serves until it is terminat
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
+from collections import Counter
 
 ANSWER = b'{"status":"ok"}'
 
@@ -19,61 +19,83 @@ def whole(body: bytes = ANSWER, status: str = "200 OK", more: str = "") -> bytes
 
 class Target:
     def __init__(self, mode: str, number: float) -> None:
-        self.mode, self.number, self.served, self.began = mode, number, 0, time.monotonic()
+        self.mode, self.number, self.began = mode, number, time.monotonic()
+        self.served: Counter[str] = Counter()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
-                body = await reader.readexactly(int(length[0].split(b":")[1])) if length else b""
-                self.served += 1
-                if not await self.answer(head, body, writer):
+                await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
+                mode, number = self.mode, self.number
+                if not mode:
+                    _, mode, *rest = head.split(b" ")[1].decode().split("/")
+                    number = float(rest[0]) if rest else 0.0
+                self.served[mode] += 1
+                answer = getattr(self, mode, None)
+                if answer is None:
+                    writer.write(whole())
+                elif not await answer(writer, number):
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    async def answer(  # noqa: C901 - one branch a misbehaviour
-        self, head: bytes, body: bytes, writer: asyncio.StreamWriter
-    ) -> bool:
-        mode = self.mode
-        if mode == "frozen":  # frozen for the first tenth of every ten seconds of the clock all share
-            await asyncio.sleep(max(0.002, 1.0 - time.monotonic() % 10))
-        elif mode == "slow":
-            await asyncio.sleep(self.number)
-        elif mode == "silent":
-            await asyncio.sleep(3600)
-        elif mode == "dies" and time.monotonic() - self.began > self.number:
+    async def frozen(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        """Stands still for the first second of every ten of the clock all processes share."""
+        await asyncio.sleep(max(0.002, 1.0 - time.monotonic() % 10))
+        writer.write(whole())
+        return True
+
+    async def slow(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        await asyncio.sleep(number)
+        writer.write(whole())
+        return True
+
+    async def silent(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        await asyncio.sleep(3600)
+        return False
+
+    async def dies(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        if self.served["dies"] > number:
             os._exit(1)
-        elif mode == "half":
-            writer.write(whole()[:-5])
-            await asyncio.sleep(3600)
-        elif mode == "cut":
-            writer.write(whole()[:-5])
-            return False
-        elif mode == "reset" and self.served % int(self.number) == 0:
+        writer.write(whole())
+        return True
+
+    async def half(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        writer.write(whole()[:-5])
+        return await self.silent(writer, number)
+
+    async def cut(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        writer.write(whole()[:-5])
+        return False
+
+    async def reset(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        if self.served["reset"] % number == 0:
             writer.transport.abort()
             return False
-        elif mode == "errors" and self.served % int(self.number) == 0:
-            writer.write(whole(status="500 Oops"))
-            return True
-        elif mode == "wrong":
-            writer.write(whole(b'{"status":"maintenance"}'))
-            return True
-        elif mode == "redirect":
-            writer.write(whole(b"", "302 Found", "Location: /login\r\n"))
-            return True
-        elif mode == "echo":
-            writer.write(whole(json.dumps({"head": head.decode(), "body": body.decode()}).encode()))
-            return True
         writer.write(whole())
+        return True
+
+    async def errors(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        writer.write(whole(status="500 Oops") if self.served["errors"] % number == 0 else whole())
+        return True
+
+    async def wrong(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        writer.write(whole(b'{"status":"maintenance"}'))
+        return True
+
+    async def redirect(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        writer.write(whole(b"", "302 Found", "Location: /login\r\n"))
         return True
 
 
 async def main() -> None:
-    target = Target(sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else 0.0)
+    target = Target(
+        sys.argv[1] if len(sys.argv) > 1 else "", float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    )
     server = await asyncio.start_server(target.serve, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

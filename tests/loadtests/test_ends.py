@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+import loadtests
 
 Serve = Callable[..., str]
 Begin = Callable[..., Any]
@@ -122,3 +126,28 @@ def test_nobody_at_the_address_is_said_at_once(huidu: Any, tmp_path: Path) -> No
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 4
     assert "nobody answers" in stderr and "Traceback" not in stderr
+
+
+def test_a_mistake_in_the_profile_is_exit_2_with_file_and_line_and_no_run(huidu: Any, tmp_path: Path) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(_PROFILE.replace("warmup:", "warm_up:"))
+    process = huidu("load", "verify", str(file), "--host", "127.0.0.1:9", home=tmp_path / "home")
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert f"{file}:5" in stderr and "warm_up" in stderr and "Traceback" not in stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_locustfile_also_runs_under_plain_locust(serve: Serve, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "locust", "-f", "locustfile.py", "--headless", "-u", "1", "-t", "2s"]
+    done = subprocess.run(
+        [*command, "--host", serve("ok"), "--only-summary"],
+        cwd=Path(loadtests.__file__).parent,
+        env=os.environ | {"HOME": str(tmp_path), "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "/shop/products" in done.stdout + done.stderr

@@ -20,7 +20,7 @@ styles = st.sampled_from(["poisson", "even"])
 @st.composite
 def shapes(draw: st.DrawFn) -> Intensity:
     times = sorted(draw(st.sets(st.integers(0, 50), min_size=1, max_size=5)))
-    return Intensity(tuple((float(t), draw(st.floats(0, 40))) for t in times))
+    return Intensity(tuple((float(t), draw(st.just(0.0) | st.floats(0.01, 40))) for t in times))
 
 
 @given(shapes(), ends, workers, st.integers(0, 3))

@@ -272,7 +272,7 @@ _RECORDINGS = st.builds(
 _ENDS = st.lists(st.builds(WorkerEnd, st.integers(0, 1), st.none() | _SMALL))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(_RECORDINGS, _ENDS)
 def test_whatever_was_recorded_it_is_one_of_three_words_and_a_page(
     recording: Recording, ends: list[WorkerEnd]
