@@ -296,47 +296,29 @@ _Problem = tuple[tuple[str | int, ...], str]
 
 def _stage_problems(plan: Plan) -> list[_Problem]:
     problems: list[_Problem] = []
-    held: dict[str, float] = {}
-    others = 0.0
+    held = {ALL: 0.0}
     for number, stage in enumerate(plan.stages):
+        here = ("stages", number)
         if any(stage.name == earlier.name for earlier in plan.stages[:number]):
-            problems.append((("stages", number, "name"), f"two stages are named {stage.name!r}"))
-        before, others_before = dict(held), others
-        others = stage.weights.get(ALL, others)
-        named = {cohort: share for cohort, share in stage.weights.items() if cohort != ALL}
-        if ALL in stage.weights:
-            held = dict.fromkeys(held, others)
-        held |= {cohort: named.get(cohort, held.get(cohort, others)) for cohort in {*held, *named}}
-        shrunk = {
-            c: (before.get(c, others_before), now)
-            for c, now in held.items()
-            if now < before.get(c, others_before)
-        }
-        for cohort, (was, now) in shrunk.items():
+            problems.append(((*here, "name"), f"two stages are named {stage.name!r}"))
+        before = {cohort: held.get(cohort, held[ALL]) for cohort in {*held, *stage.weights}}
+        held = dict.fromkeys(before, stage.weights[ALL]) if ALL in stage.weights else before
+        held = held | stage.weights
+        shrunk = [cohort for cohort in before if held[cohort] < before[cohort]]
+        for cohort in shrunk:
             key = cohort if cohort in stage.weights else ALL
-            problems.append(
-                (
-                    ("stages", number, "weights", key),
-                    f"stage {stage.name!r} shrinks {cohort!r} from {was:.4g} to {now:.4g}: "
-                    "expected stages that only grow; going back is what a rollback does",
-                )
+            text = (
+                f"stage {stage.name!r} shrinks {cohort!r} from {before[cohort]:.4g} to {held[cohort]:.4g}: "
+                "expected stages that only grow; going back is what a rollback does"
             )
-        if not shrunk and others < others_before:
-            problems.append((("stages", number, "weights", ALL), f"stage {stage.name!r} shrinks {ALL!r}"))
-        grown = others > others_before or any(now > before.get(c, others_before) for c, now in held.items())
-        if not shrunk and not grown:
-            problems.append(
-                (("stages", number, "weights"), f"stage {stage.name!r} sends nobody more to the candidate")
-            )
-    if plan.stages and any(share < 1 for share in (*held.values(), others if ALL in _named(plan) else 1.0)):
-        problems.append(
-            (("stages", len(plan.stages) - 1, "weights"), "the last stage must give the candidate 100 %")
-        )
+            problems.append(((*here, "weights", key), text))
+        if held == before:
+            problems.append(((*here, "weights"), f"stage {stage.name!r} sends nobody more to the candidate"))
+    everybody = {cohort: share for cohort, share in held.items() if cohort != ALL or held[ALL] > 0}
+    if plan.stages and any(share < 1 for share in everybody.values()):
+        text = "the last stage must give the candidate 100 % of every cohort"
+        problems.append((("stages", len(plan.stages) - 1, "weights"), text))
     return problems
-
-
-def _named(plan: Plan) -> set[str]:
-    return {cohort for stage in plan.stages for cohort in stage.weights}
 
 
 def _gate_problems(plan: Plan) -> list[_Problem]:
@@ -389,7 +371,7 @@ def _route_problems(plan: Plan) -> list[_Problem]:
     if plan.observation.prometheus == "stack":
         problems.append(
             (
-                ("observation",),
+                ("route",),
                 "router envoy needs the address of Prometheus: observation: {prometheus: http://...}",
             )
         )

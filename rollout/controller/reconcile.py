@@ -192,7 +192,7 @@ def _widen(  # noqa: PLR0911 - one return a rule
         return Wait(f"{left:.0f} s until the next step may be taken")
     verdict = sight.verdict
     if verdict is None or verdict.decision is Decision.NOT_EVIDENCE:
-        return Wait("not evidence" + (f": {verdict.sentence}" if verdict else ""))
+        return Wait(verdict.sentence if verdict else "not evidence: nothing was judged yet")
     missing = unproved(config, verdict, share)
     if missing:
         return Wait(f"for {share:.1%}: {missing}")

@@ -111,7 +111,7 @@ class Lines:
 
 @dataclass
 class Stage:
-    """Everything a virtual rollout needs; `controller()` is a fresh process on the same journal and router."""
+    """All that a virtual rollout needs; `controller()` is a fresh process on the same journal and router."""
 
     plan: Plan
     ladder: Ladder

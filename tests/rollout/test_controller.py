@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.errors import RouterError, StateError
 from huidu.foundation.journal import Event, Journal
@@ -20,7 +22,7 @@ def test_a_good_release_is_promoted_step_by_step(stage):
     assert facts["outcome"] == "promoted"
     assert shares[0] == pytest.approx(0.02) and shares[-1] == pytest.approx(1.0)
     assert shares == sorted(shares)
-    for before, after in zip(shares, shares[1:], strict=False):
+    for before, after in itertools.pairwise(shares):
         assert after <= 3 * before + 1e-6 or after == pytest.approx(1.0)
     assert stage.router.served.weights == {"high": 10_000, "standard": 10_000}
 

@@ -18,7 +18,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Interval
 from rollout.controller.run import EvidenceLog
 from rollout.record import report
-from rollout.routers.router import RouteView, Router, Split
+from rollout.routers.router import Router, RouteView, Split
 
 FAST = ("dwell: 5s, final_bake: 10s", "dwell: 2s, final_bake: 3s")
 
