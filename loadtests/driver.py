@@ -55,6 +55,7 @@ class Driver:
         self._stopped = False
         self._last = (0.0, 0.0)
         self._busy_from = 0.0
+        self._walking = 0
         self._busy = 0.0
         self._steal = StealMeter()
         self._cut = False
@@ -133,7 +134,6 @@ class Driver:
             return
         arrival = _Arrival(due, place, channel, journey, customer)
         greenlet = gevent.Greenlet(self._visit, arrival, session)
-        self._count_busy()
         self._open[greenlet] = arrival
         greenlet.start()
 
@@ -167,6 +167,7 @@ class Driver:
             customer=arrival.customer,
         )
         self._recorder.lag(arrival.place, max(0.0, time.monotonic() - due))
+        self._count_busy(+1)
         failure: str | None = None
         known = True
         try:
@@ -182,7 +183,7 @@ class Driver:
             failure = f"the journey could not read the answer: {type(error).__name__}: {error}"[:160]
             session.close()
         finally:
-            self._count_busy()
+            self._count_busy(-1)
             self._open.pop(gevent.getcurrent(), None)
             self._pool.give_back(session)
         self._end(arrival, visit, first, due, failure, known)
@@ -231,7 +232,7 @@ class Driver:
 
     def _flush(self) -> None:
         now, cpu = time.monotonic(), time.process_time()
-        self._count_busy()
+        self._count_busy(0)
         pulse = Pulse(
             t=round(now - self._zero, 6),
             seconds=round(now - self._last[0], 6),
@@ -243,7 +244,9 @@ class Driver:
         self._last, self._busy = (now, cpu), 0.0
         self._recorder.flush(pulse)
 
-    def _count_busy(self) -> None:
+    def _count_busy(self, change: int) -> None:
+        """Keep the integral of visits that are on their way: the L of Little's law, `change` from now on."""
         now = time.monotonic()
-        self._busy += len(self._open) * (now - self._busy_from)
+        self._busy += self._walking * (now - self._busy_from)
         self._busy_from = now
+        self._walking += change

@@ -26,7 +26,7 @@ LOCUSTFILE = Path(__file__).parent.parent / "locustfile.py"
 _READY_SECONDS = 60.0
 _HEAD_START = 0.3
 _GRACE_SECONDS = 20.0
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.4
 
 
 class LocalRun:
