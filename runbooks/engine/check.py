@@ -16,7 +16,7 @@ from runbooks.engine.procedure import Command, Kind, Probe, Runbook, Step
 from runbooks.engine.words import split
 
 KEYS = tuple(
-    "kind changes expect verify undo within ready stops after when unless otherwise".split()  # noqa: SIM905
+    "kind changes expect verify undo within ready stops after when unless otherwise leaves".split()  # noqa: SIM905
 )
 """The keys of a step's list; docs/runbooks.md says what each means."""
 FLAGS = ("keep",)
@@ -146,6 +146,7 @@ def _step(block: Block, problems: list[Problem]) -> Step:
         when=items.choice("when", FLAGS),
         unless=items.choice("unless", FLAGS),
         otherwise=items.text("otherwise"),
+        leaves=_leaves(items),
     )
     if step.changes and kind is not Kind.BACKGROUND:
         # A background step is verified by its readiness and undone by the runner, which stops it.
@@ -243,6 +244,17 @@ def _undo(items: _Items) -> tuple[Command, ...]:
             continue
         commands.append(items.command(item.code[0], item.line))
     return tuple(filter(None, commands))
+
+
+def _leaves(items: _Items) -> tuple[str, ...]:
+    item = items.one("leaves")
+    if item is None:
+        return ()
+    if not item.code or item.plain.replace("and", "").strip(" ,"):
+        items.complain(item.line, "Leaves is not understood", "Leaves: `a file` and `another`")
+    for name in item.code:
+        items.command(name, item.line)  # complains about unknown variables
+    return item.code
 
 
 def _ready(items: _Items, kind: Kind, step_id: str) -> Probe | None:

@@ -74,6 +74,11 @@ class Commands:
         """The background steps that were started and not yet stopped."""
         return tuple(self._background)
 
+    def left(self, step: Step) -> tuple[str, ...]:
+        """The files that the step said it leaves, and that are there."""
+        names = (filled(name, self._values) for name in step.leaves)
+        return tuple(name for name in names if (self._around.here / name).exists())
+
     def follow(self, step: Step, log: Path, result: StepResult) -> None:
         """Run a step's commands one after the other. Raises Unexpected, Interrupted, OSError."""
         offset = log.stat().st_size
@@ -84,7 +89,7 @@ class Commands:
             expected = step.expect if index == len(step.commands) - 1 else (0,)
             if result.exit not in expected:
                 came = named((result.exit,))
-                raise Unexpected(f"expected exit {named(expected)}, came {came}: {command.text}")
+                raise Unexpected(f"expected exit {named(expected)}, came {came}: {self._shown(command)}")
         output = output_since(log, offset)
         for text in step.shows:
             if text not in output:
@@ -97,7 +102,7 @@ class Commands:
         for each in earlier:
             self._display.command(self._shown(each))
             if code := self._finish(each, log, deadline, step.within):
-                raise Unexpected(f"expected exit {named((0,))}, came {named((code,))}: {each.text}")
+                raise Unexpected(f"expected exit {named((0,))}, came {named((code,))}: {self._shown(each)}")
         self._display.command(f"{self._shown(command)}  (in the background)")
         offset = log.stat().st_size
         process, tail = self._start(command, log)

@@ -81,7 +81,8 @@ class Display:
             self._say(f"  {step.otherwise}")
         self._say(f"  its output: {result.log}", "dim")
 
-    def summary(self, result: RunResult) -> None:
+    def summary(self, result: RunResult, left: list[str]) -> None:
+        """How every step came out, and what there is to look at."""
         self._say("")
         rows = [
             (_MARKS.get(each.status, "?"), each.id, each.status, elapsed(each.seconds) if each.log else "")
@@ -93,5 +94,7 @@ class Display:
         verdict = "everything came out as it should" if good else f"{result.outcome} (exit {result.exit})"
         took = elapsed(result.ended - result.started)
         self._say(f"{result.runbook}: {verdict}, {took}", "bold green" if good else "bold red")
+        for name in left:
+            self._say(f"look at: {name}")
         with contextlib.suppress(OSError, SystemExit):
             self._terminal.close()

@@ -45,7 +45,7 @@ class Step:
 
     `within`: seconds until it is stopped. `changes`: what it changes ("" = nothing). `after`: an ALWAYS
     step runs only when one of these steps was started. `when`, `unless`: flags of the run.
-    `otherwise`: what a person does when the outcome is another one.
+    `otherwise`: what a person does when the outcome is another one. `leaves`: files worth looking at.
     """
 
     id: str
@@ -65,6 +65,7 @@ class Step:
     when: str
     unless: str
     otherwise: str
+    leaves: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

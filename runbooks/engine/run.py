@@ -67,7 +67,8 @@ class Runner:
         try:
             self._record.ended(result)
         finally:
-            self._display.summary(result)
+            left = [name for step in steps for name in self._commands.left(step)]
+            self._display.summary(result, left)
         return result
 
     def _in_order(self, steps: list[Step]) -> Outcome:

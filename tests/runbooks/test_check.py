@@ -82,6 +82,8 @@ REFUSED = [
     ("verification without command", book(*GOOD, "- Verify: look at it"), 11, "Verify is not understood"),
     ("unknown background reference", book(*GOOD, "- Stops: traffic"), 5, "'traffic' is no background step"),
     ("after without always", book(*GOOD, "- After: one"), 5, "After is for clean-up steps"),
+    ("leaves no file", book(*GOOD, "- Leaves: much"), 11, "Leaves is not understood"),
+    ("leaves an unknown variable", book(*GOOD, "- Leaves: `${X}/a`"), 11, "unknown variable ${X}"),
     ("a shell's pipe", book(*GOOD, command="huidu doctor | head"), 6, "'|' is for a shell"),
     ("a shell's substitution", book(*GOOD, command="kill $(cat pid)"), 6, "for a shell"),
     ("unknown variable", book(*GOOD, command="echo ${HOME}"), 6, "unknown variable ${HOME}"),

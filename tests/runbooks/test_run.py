@@ -209,6 +209,13 @@ def test_clean_up_that_fails_makes_the_run_fail(stage: Stage) -> None:
     assert (code, status["clean"]) == (1, "unexpected")
 
 
+def test_what_there_is_to_look_at_is_named_at_the_end(stage: Stage) -> None:
+    leaves = "Leaves: `${HUIDU_HOME}/../one.pid` and `none.html`"
+    assert stage.run(stage.step("one", "exit 0", "Expect: good", leaves))[0] == 0
+    assert f"look at: {stage.folder}/home/../one.pid" in stage.told
+    assert "none.html" not in stage.told
+
+
 def test_flags_choose_the_steps(stage: Stage) -> None:
     steps = (
         stage.step("one", "exit 0", "Expect: good"),
