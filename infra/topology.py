@@ -125,7 +125,7 @@ class Topology(_Part):
     def _extend(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("extends"), str):
             # Whole from here on: what is kept of it must not be merged a second time.
-            return _merge(_base(value["extends"]), value | {"extends": None})
+            return _without_ends(_merge(_base(value["extends"]), value | {"extends": None}), value)
         return value
 
     def of(self, kind: Kind) -> Iterator[tuple[str, Component]]:
@@ -171,6 +171,15 @@ def _merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _without_ends(merged: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Links of components that the change took away go with them, unless it gives links of its own."""
+    components = change.get("components")
+    if "links" in change or not isinstance(components, dict):
+        return merged
+    gone = {name for name, value in components.items() if value is None}
+    return merged | {"links": [link for link in merged["links"] if not gone & {link["source"], link["target"]}]}
 
 
 Place = tuple[int | str, ...]

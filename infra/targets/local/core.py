@@ -22,7 +22,7 @@ _PREPARE_SECONDS = 300.0
 
 # A line for each request would be most of its log, and some of its time.
 _LOGGING = """[loggers]
-keys = root
+keys = root,werkzeug
 [handlers]
 keys = stderr
 [formatters]
@@ -30,6 +30,10 @@ keys = line
 [logger_root]
 level = WARNING
 handlers = stderr
+[logger_werkzeug]
+level = WARNING
+handlers =
+qualname = werkzeug
 [handler_stderr]
 class = StreamHandler
 args = (sys.stderr,)
@@ -74,7 +78,7 @@ def process(site: Site, name: str) -> Process:
         ),
         environment=ENVIRONMENT,
         files={"trytond.conf": configuration(site, name), "logging.conf": _LOGGING},
-        ready_seconds=90,
+        ready_seconds=150,
     )
 
 

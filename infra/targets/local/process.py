@@ -38,7 +38,7 @@ class Process:
     seeds: Mapping[str, str] = field(default_factory=dict)
     stop_signal: str = "TERM"
     stop_seconds: int = 8
-    ready_seconds: float = 60.0
+    ready_seconds: float = 90.0
     orphan_signal: int = int(signal.SIGKILL)
 
 

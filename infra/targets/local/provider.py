@@ -30,7 +30,7 @@ RUNNING = "running"
 PRESENT = "present"
 _COMPARED = ("version", "address", "command", "files", "seeds", "section")
 _LOOK_SECONDS = 0.15
-_FALLS = 3
+_FALLS = 2
 _STOP_SLACK = 12.0
 
 
@@ -177,4 +177,4 @@ def _workspace(props: Mapping[str, Any]) -> Workspace:
 
 def _plain(value: Any) -> Any:
     """Values as they compare after serialisation: an empty mapping and a missing one are the same."""
-    return dict(sorted(value.items())) if isinstance(value, Mapping) else value or None
+    return (dict(sorted(value.items())) if isinstance(value, Mapping) else value) or None

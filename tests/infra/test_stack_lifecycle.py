@@ -1,0 +1,330 @@
+"""The whole reference stack on this machine, as a user lives with it, in the order he would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from huidu.foundation.workspace import Workspace
+from huidu.model.stack import Stack
+from infra.targets.local import launch
+
+pytestmark = pytest.mark.server
+
+PROGRAMS = ("pulumi", "envoy", "postgres", "prometheus", "supervisord", "trytond")
+SMALL = """\
+extends: hybrid-crm
+name: small
+components: {core: null, core-db: null, core-proxy: null, link: null, prometheus: null,
+             sync-monitor: null, sync-stable: null, sync-candidate: null}
+"""
+
+
+@dataclass
+class Home:
+    """A HUIDU_HOME and the command line in it."""
+
+    path: Path
+
+    def huidu(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            self.line(*words),
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + (done.stderr if not done.stdout else "")
+
+    def healthy(self) -> bool:
+        done = subprocess.run(
+            self.line("status"), env=self.environment(), capture_output=True, timeout=60, check=False
+        )
+        return done.returncode == 0
+
+    def line(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "huidu.cli", "stack", *words]
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"HUIDU_HOME": str(self.path), "PYTHONSAFEPATH": "1"}
+
+    @property
+    def stack(self) -> Stack:
+        return Stack.read(self.path / "stack.json")
+
+    def pid(self, component: str) -> int | None:
+        found = launch.read_record(self.path / "stack" / "pids" / component)
+        return found[0] if found else None
+
+    def pids(self) -> dict[str, int | None]:
+        return {each.name: self.pid(each.name) for each in self.stack.components}
+
+    def processes(self) -> list[str]:
+        """Every process that has this home in its command line or environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                words = process.cmdline()
+                if any(str(self.path) in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(f"{process.pid} {' '.join(words)[:150]}")
+            except psutil.Error:
+                continue
+        return found
+
+    def leads(self, count: int = 1) -> set[str | None]:
+        """Register leads through the edge; the releases that answered."""
+        answers = [
+            requests.post(
+                f"{self.stack.edge.url}/web/leads",
+                json={"name": "A", "email": f"a{index}@example.com", "interest": "x"},
+                timeout=10,
+            )
+            for index in range(count)
+        ]
+        assert {each.status_code for each in answers} == {201}
+        return {each.headers.get("x-release") for each in answers}
+
+
+def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def home(program: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    for name in PROGRAMS:
+        program(name)
+    found = Home(tmp_path_factory.mktemp("stack") / "home")
+    try:
+        found.huidu("up")
+        yield found
+    finally:
+        found.huidu("down")
+    assert found.processes() == []
+    assert not (found.path / "stack").exists()
+    assert not (found.path / "secrets").exists()
+    assert not (found.path / "stack.json").exists()
+
+
+def test_the_stack_stands_and_serves(home: Home) -> None:
+    status = json.loads(home.huidu("status", "--json"))
+    assert {each["name"] for each in status} == {each.name for each in home.stack.components}
+    assert all(each["healthy"] for each in status)
+    assert home.leads() == {"v1"}
+    assert requests.get(f"{home.stack.prometheus}/-/ready", timeout=5).status_code == 200
+
+
+def test_its_events_reach_the_core(home: Home) -> None:
+    monitor = next(each.address for each in home.stack.components if each.name == "sync-monitor")
+
+    def delivered() -> bool:
+        text = requests.get(f"{monitor}/metrics", timeout=5).text
+        counts = [line.rsplit(" ", 1)[1] for line in text.splitlines() if "delay_seconds_count{" in line]
+        return sum(map(float, counts)) >= 1
+
+    home.leads()
+    until(delivered)
+
+
+def test_nothing_of_it_listens_beyond_loopback_and_files_are_private(home: Home) -> None:
+    pids = {pid for pid in home.pids().values() if pid}
+    open_to_all = [
+        each.laddr
+        for pid in pids
+        for each in psutil.Process(pid).net_connections("inet")
+        if each.status == psutil.CONN_LISTEN and each.laddr.ip != "127.0.0.1"
+    ]
+    assert open_to_all == []
+    secrets = list((home.path / "secrets").iterdir())
+    assert secrets and {each.stat().st_mode & 0o777 for each in secrets} == {0o600}
+
+
+def test_no_secret_stands_in_a_command_line_or_in_pulumis_state(home: Home) -> None:
+    lines = "\n".join(" ".join(psutil.Process(pid).cmdline()) for pid in home.pids().values() if pid)
+    state = "\n".join(
+        file.read_text(errors="replace")
+        for file in (home.path / "stack/pulumi/state").rglob("*")
+        if file.is_file()
+    )
+    logs = "\n".join(file.read_text(errors="replace") for file in (home.path / "logs").iterdir())
+    for file in (home.path / "secrets").iterdir():
+        secret = file.read_text().strip()
+        secret = secret.rsplit(":", 1)[-1] if file.suffix == ".pgpass" else secret
+        assert secret not in lines + kept, file.name
+
+
+def test_up_a_second_time_changes_nothing(home: Home) -> None:
+    before = home.pids()
+    assert json.loads(home.huidu("up", "--json"))["changed"] == {}
+    assert home.pids() == before
+    assert home.huidu("preview").strip() == "nothing to do"
+
+
+def test_a_killed_component_comes_back_by_itself(home: Home) -> None:
+    killed = home.pid("touchpoints-stable")
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: home.pid("touchpoints-stable") not in (None, killed))
+    until(home.healthy)
+
+
+def test_drift_is_seen_and_put_right(home: Home) -> None:
+    config = home.path / "stack/link/envoy.json"
+    config.write_text(config.read_text() + "\n")
+    (home.path / "stack/edge/rds/arms.json").touch()  # the rollout's: no drift
+    before = home.pids()
+    assert home.huidu("drift", code=1).split()[:2] == ["differs", "link"]
+    changed = json.loads(home.huidu("up", "--json"))["changed"]
+    assert changed == {"link": "update"}
+    home.huidu("drift")
+    assert {name for name, pid in home.pids().items() if pid != before[name]} == {"link"}
+
+
+def test_a_release_stands_beside_is_promoted_and_stopped(home: Home) -> None:
+    before = home.pids()
+    home.huidu("release", "v2", "--defect", "errors=0%")
+    assert home.stack.releases.candidate == "v2"
+    assert home.leads(3) == {"v1"}
+    secret = home.stack.edge.testers_secret_file.read_text().strip()
+    answer = requests.get(
+        f"{home.stack.edge.url}/shop/products", headers={home.stack.edge.testers_header: secret}, timeout=5
+    )
+    assert answer.headers["x-release"] == "v2"
+    assert {name: pid for name, pid in home.pids().items() if name in before} == before
+    home.huidu("up")
+    assert home.stack.releases.candidate == "v2"
+    home.huidu("release", "--promote")
+    assert home.leads(3) == {"v2"}
+    home.huidu("release", "--stop")
+    assert (home.stack.releases.stable, home.stack.releases.candidate) == ("v2", None)
+    assert home.pid("touchpoints-candidate") is None
+
+
+def test_a_candidate_that_serves_is_not_stopped(home: Home) -> None:
+    home.huidu("release", "v3")
+    route_file = home.stack.edge.route_file
+    original = route_file.read_text()
+    routes = json.loads(original)
+    for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
+        if route["name"] == "cohort-high":
+            for each in route["route"]["weighted_clusters"]["clusters"]:
+                each["weight"] = 500 if "candidate" in each["name"] else 9500
+    route_file.write_text(json.dumps(routes))
+    assert "5.00%" in home.huidu("release", "--stop", code=2)
+    assert home.pid("touchpoints-candidate") is not None
+    route_file.write_text(original)
+    home.huidu("release", "--stop")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("release",),
+        ("release", "v9", "--promote"),
+        ("release", "--promote"),
+        ("release", "v9", "--defect", "errors"),
+        ("release", "v 9"),
+        ("up", "--while", "999999999"),
+        ("up", "--topology", "/none.yaml"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_changes_nothing(home: Home, words: tuple[str, ...]) -> None:
+    before, stack = home.pids(), home.stack
+    assert "Traceback" not in home.huidu(*words, code=2)
+    assert (home.pids(), home.stack) == (before, stack)
+
+
+def test_a_release_that_does_not_start_is_said_and_stable_goes_on(home: Home) -> None:
+    said = home.huidu("release", "v4", "--defect", "errors=500%", code=3)
+    assert "touchpoints-candidate" in said and "log" in said
+    assert home.leads() == {"v2"}
+    home.huidu("release", "--stop")
+    home.huidu("drift")
+
+
+def test_without_its_supervisor_nothing_is_left_and_up_brings_it_back(home: Home) -> None:
+    found = launch.read_record(home.path / "stack/supervisor/supervisord.pid")
+    assert found is not None
+    os.kill(found[0], signal.SIGKILL)
+    until(lambda: home.processes() == [])
+    assert "missing" in home.huidu("drift", code=1)
+    home.huidu("up")
+    assert home.leads() == {"v2"}
+
+
+def test_data_that_is_kept_is_found_again(home: Home) -> None:
+    secret = (home.path / "secrets/token.key").read_text()
+    address = home.stack.edge.url
+    home.huidu("down", "--keep-data")
+    assert home.processes() == []
+    home.huidu("up")
+    assert (home.path / "secrets/token.key").read_text() == secret
+    assert home.stack.edge.url == address
+    assert home.stack.releases.stable == "v2"
+
+
+@pytest.fixture
+def small(program: Callable[[str], Path], tmp_path: Path) -> Iterator[Home]:
+    for name in ("pulumi", "envoy", "postgres", "supervisord"):
+        program(name)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    found = Home(tmp_path / "a home with blanks")
+    yield found
+    found.huidu("down")
+    assert found.processes() == []
+
+
+def test_two_homes_stand_side_by_side(home: Home, small: Home, tmp_path: Path) -> None:
+    small.huidu("up", "--topology", str(tmp_path / "small.yaml"))
+    assert small.stack.edge.url != home.stack.edge.url
+    assert small.leads() == {"v1"}
+    assert home.leads() == {"v2"}
+
+
+def test_the_stack_goes_down_with_the_process_it_was_brought_up_for(small: Home, tmp_path: Path) -> None:
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    try:
+        small.huidu("up", "--topology", str(tmp_path / "small.yaml"), "--while", str(owner.pid))
+        assert small.processes()
+    finally:
+        owner.kill()
+        owner.wait(5)
+    until(lambda: small.processes() == [] and not (small.path / "stack").exists())
+
+
+def test_an_up_that_was_killed_is_finished_by_the_next(small: Home, tmp_path: Path) -> None:
+    line = small.line("up", "--topology", str(tmp_path / "small.yaml"))
+    first = subprocess.Popen(
+        line, env=small.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    until(lambda: (small.path / "stack/supervisor/programs/edge.ini").exists())
+    assert "is at work on this stack" in small.huidu("up", code=2)
+    first.kill()
+    first.wait(5)
+    small.huidu("up")
+    small.huidu("drift")
+    assert small.leads() == {"v1"}
+
+
+def test_nothing_stands_where_nothing_was_brought_up(tmp_path: Path) -> None:
+    empty = Home(tmp_path / "empty")
+    assert "no stack stands here" in empty.huidu("status", code=2)
+    assert "no stack stands here" in empty.huidu("drift", code=2)
+    assert "no stack stands here" in empty.huidu("down")
+    assert not list(Workspace(empty.path, tmp_path).home.glob("stack*"))
