@@ -67,7 +67,8 @@ class Runner:
         try:
             self._record.ended(result)
         finally:
-            left = [name for step in steps for name in self._commands.left(step)]
+            begun = [step for step in steps if self._results[step.id].status != "not-run"]
+            left = [name for step in begun for name in self._commands.left(step)]
             self._display.summary(result, left)
         return result
 

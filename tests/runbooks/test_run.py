@@ -214,6 +214,9 @@ def test_what_there_is_to_look_at_is_named_at_the_end(stage: Stage) -> None:
     assert stage.run(stage.step("one", "exit 0", "Expect: good", leaves))[0] == 0
     assert f"look at: {stage.folder}/home/../one.pid" in stage.told
     assert "none.html" not in stage.told
+    later = stage.step("later", "exit 0", "Expect: good", leaves)
+    assert stage.run(stage.step("one", "exit 1", "Expect: good"), later)[0] == 1
+    assert "look at:" not in stage.told, "what an earlier run left is no result of this one"
 
 
 def test_flags_choose_the_steps(stage: Stage) -> None:
