@@ -1,7 +1,7 @@
 """Envoy's route configuration as data: where the weights and the salt stand, and how they are changed.
 
 Works on the RouteConfiguration inside the file's DiscoveryResponse and on the one in /config_dump alike.
-Pure: a document in, a document out. Nothing but weights, salt and version_info is ever changed.
+Pure: a document in, a document out. Nothing but weights, salt and version is ever changed.
 """
 
 from __future__ import annotations
@@ -71,6 +71,10 @@ def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Sp
             head, bar, _ = rewrite["substitution"].rpartition("|")
             rewrite["substitution"] = f"{head}{bar}{split.salt}"
     changed["version_info"] = split.version
+    # Envoy reports a new version only with a configuration that differs from the one it serves: the same
+    # weights written again (a resume after a crash, nothing to nothing) would never be confirmed.
+    metadata = configuration.setdefault("metadata", {}).setdefault("filter_metadata", {})
+    metadata["huidu"] = {"version": split.version}
     return changed
 
 

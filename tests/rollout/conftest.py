@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import http.server
 import itertools
-from collections.abc import Callable, Sequence
+import json
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.journal import Journal
@@ -16,7 +25,7 @@ from huidu.model.evidence import Counts, Interval
 from rollout.controller.fold import RolloutState
 from rollout.controller.run import Controller, Edge, Look
 from rollout.ladder import Ladder
-from rollout.plan import Plan, ladder_of, parse_plan, plan_hash
+from rollout.plan import CohortArms, Plan, ladder_of, parse_plan, plan_hash
 from rollout.routers.memory import MemoryRouter
 from rollout.routers.router import WHOLE
 
@@ -184,3 +193,185 @@ def start(journal: Journal, text: str) -> None:
         token="virtual-1",
         rollback_version="virtual-1-stable",
     )
+
+
+# A real Envoy in front of two arms that answer with their name.
+
+EDGE_COHORTS = {
+    "high": CohortArms(route="cohort-high", stable="stable-high", candidate="candidate-high"),
+    "rest": CohortArms(route="cohort-rest", stable="stable-rest", candidate="candidate-rest"),
+}
+
+
+class _Arm(http.server.BaseHTTPRequestHandler):
+    """Says which arm it is; the server's `failing` is the part of requests it answers with 500."""
+
+    protocol_version = "HTTP/1.1"
+    server: _ArmServer
+
+    def do_GET(self) -> None:
+        self.server.answered += 1
+        failing = self.server.answered * self.server.failing % 1 + self.server.failing >= 1
+        self.send_response(500 if failing else 200)
+        self.send_header("x-arm", self.server.arm)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        return None
+
+
+class _ArmServer(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, arm: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Arm)
+        self.arm = arm
+        self.answered = 0
+        self.failing = 0.0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@dataclass
+class RunningEdge:
+    """A running Envoy: addresses, the route file, the servers behind the arms."""
+
+    url: str
+    admin: str
+    route_file: Path
+    arms: dict[str, _ArmServer]
+    process: subprocess.Popen[bytes]
+
+    def arm_of(self, customer: str, cohort: str = "high") -> str:
+        headers = {"x-customer-id": customer, **({"x-tier": "high"} if cohort == "high" else {})}
+        return requests.get(self.url, headers=headers, timeout=5).headers["x-arm"]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def route_document(weights: dict[str, int] | None = None) -> dict[str, Any]:
+    """A route file as a user would write it: two cohorts, salted, everybody on stable."""
+    weights = weights or {"high": 0, "rest": 0}
+
+    def route(cohort: str, match: dict[str, Any]) -> dict[str, Any]:
+        arms = EDGE_COHORTS[cohort]
+        clusters = [
+            {"name": arms.candidate, "weight": weights[cohort]},
+            {"name": arms.stable, "weight": WHOLE - weights[cohort]},
+        ]
+        rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": r"\1|none"}
+        return {
+            "name": arms.route,
+            "match": {"prefix": "/", **match},
+            "route": {
+                "weighted_clusters": {"clusters": clusters, "use_hash_policy": True},
+                "hash_policy": [{"header": {"header_name": "x-customer-id", "regex_rewrite": rewrite}}],
+            },
+        }
+
+    high = {"headers": [{"name": "x-tier", "string_match": {"exact": "high"}}]}
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+        "name": "arms",
+        "validate_clusters": True,
+        "virtual_hosts": [
+            {"name": "all", "domains": ["*"], "routes": [route("high", high), route("rest", {})]}
+        ],
+    }
+    return {"version_info": "0", "resources": [resource]}
+
+
+def _bootstrap(folder: Path, port: int, admin: int, ports: dict[str, int]) -> dict[str, Any]:
+    def address(number: int) -> dict[str, Any]:
+        return {"socket_address": {"address": "127.0.0.1", "port_value": number}}
+
+    def cluster(name: str, number: int) -> dict[str, Any]:
+        endpoint = {"endpoint": {"address": address(number)}}
+        return {
+            "name": name,
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }
+
+    source = {
+        "resource_api_version": "V3",
+        "path_config_source": {
+            "path": str(folder / "arms.json"),
+            "watched_directory": {"path": str(folder)},
+        },
+    }
+    kind = "type.googleapis.com/envoy.extensions.filters."
+    manager = {
+        "@type": f"{kind}network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "edge",
+        "rds": {"route_config_name": "arms", "config_source": source},
+        "http_filters": [{"name": "router", "typed_config": {"@type": f"{kind}http.router.v3.Router"}}],
+    }
+    listener = {
+        "name": "edge",
+        "address": address(port),
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+    clusters = [cluster(f"{arm}-{cohort}", ports[arm]) for arm in ports for cohort in EDGE_COHORTS]
+    return {
+        "node": {"id": "edge", "cluster": "edge"},
+        "admin": {"address": address(admin)},
+        "static_resources": {"listeners": [listener], "clusters": clusters},
+        "stats_flush_interval": "1s",
+    }
+
+
+@pytest.fixture(scope="session")
+def document() -> dict[str, Any]:
+    """A route file as it starts."""
+    return route_document()
+
+
+@pytest.fixture
+def start_edge(program: Callable[[str], Path], tmp_path: Path) -> Iterator[Callable[..., RunningEdge]]:
+    """Starts real Envoys; all of them are gone when the test ends."""
+    started: list[RunningEdge] = []
+
+    def start(name: str = "edge", document: dict[str, Any] | None = None) -> RunningEdge:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "arms.json").write_text(json.dumps(document or route_document()))
+        port, admin = _free_port(), _free_port()
+        arms = {arm: _ArmServer(arm) for arm in ("stable", "candidate")}
+        ports = {arm: server.server_address[1] for arm, server in arms.items()}
+        (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, port, admin, ports)))
+        with (folder / "envoy.log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    program("envoy"),
+                    "-c",
+                    folder / "bootstrap.json",
+                    "--use-dynamic-base-id",
+                    "--concurrency",
+                    "1",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        edge = RunningEdge(
+            f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}", folder / "arms.json", arms, process
+        )
+        started.append(edge)
+        for _ in range(200):
+            with contextlib.suppress(requests.RequestException):
+                if requests.get(f"{edge.admin}/ready", timeout=1).status_code == 200:
+                    return edge
+            time.sleep(0.05)
+        raise AssertionError((folder / "envoy.log").read_text()[-2000:])
+
+    yield start
+    for edge in started:
+        edge.process.kill()
+        edge.process.wait(10)
+        for server in edge.arms.values():
+            server.shutdown()
+            server.server_close()

@@ -1,0 +1,207 @@
+"""Moving weights in a real Envoy: what is served, what is refused, what happens to customers."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.errors import ConfigError, Locked, RouterError, UsageError
+from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
+from rollout.routers.envoy_routes import Arms, RouteProblem, read_split, route_configuration, with_split
+from rollout.routers.router import Split
+
+ARMS = {
+    "high": Arms("cohort-high", "stable-high", "candidate-high"),
+    "rest": Arms("cohort-rest", "stable-rest", "candidate-rest"),
+}
+NOBODY = {"high": 0, "rest": 0}
+CUSTOMERS = [f"c-{number:04}" for number in range(400)]
+
+
+def router(*edges, cohorts=ARMS, within=5.0) -> EnvoyRouter:
+    proxies = [EnvoyProxy(edge.route_file, edge.admin) for edge in edges]
+    return EnvoyRouter(proxies, "arms", cohorts, SystemClock(), within)
+
+
+def switch(to: EnvoyRouter, weights: dict[str, int], version: str, salt: str = "s1") -> None:
+    split = Split(weights, salt, version)
+    to.write(split)
+    to.confirm(split)
+
+
+def unmarked(document):
+    """Without the mark that makes Envoy report the version of a configuration it already serves."""
+    for resource in document["resources"]:
+        assert resource.pop("metadata")["filter_metadata"].keys() == {"huidu"}
+    return document
+
+
+def on_candidate(edge, cohort: str = "high") -> set[str]:
+    return {customer for customer in CUSTOMERS if edge.arm_of(customer, cohort) == "candidate"}
+
+
+@pytest.mark.server
+def test_a_confirmed_split_is_what_customers_get(start_edge):
+    edge = start_edge()
+    mine = router(edge)
+    mine.check()
+    assert mine.look().agreed.weights == NOBODY
+    assert on_candidate(edge) == set()
+    switch(mine, {"high": 1000, "rest": 0}, "v-1")
+    first = on_candidate(edge)
+    assert 15 <= len(first) <= 70  # a tenth of 400, give or take four deviations
+    assert on_candidate(edge) == first, "a customer must stay where he is"
+    assert on_candidate(edge, "rest") == set(), "only the cohort that was opened"
+    switch(mine, {"high": 3000, "rest": 0}, "v-2")
+    assert first < on_candidate(edge), "growth must keep everybody who is in"
+    switch(mine, NOBODY, "v-3")
+    assert on_candidate(edge) == set()
+    served = mine.look().agreed
+    assert (served.version, served.salt) == ("v-3", "s1")
+
+
+@pytest.mark.server
+def test_another_salt_takes_other_customers(start_edge):
+    edge = start_edge()
+    mine = router(edge)
+    switch(mine, {"high": 1000, "rest": 0}, "v-1", "v2-aaaa")
+    first = on_candidate(edge)
+    switch(mine, {"high": 1000, "rest": 0}, "v-2", "v3-bbbb")
+    assert len(first & on_candidate(edge)) < len(first) / 2
+
+
+@pytest.mark.server
+def test_an_unknown_route_or_cluster_is_refused_and_nothing_changes(start_edge):
+    edge = start_edge()
+    before = edge.route_file.read_bytes()
+    for wrong, told in (
+        (Arms("cohort-vip", "stable-high", "candidate-high"), "no route 'cohort-vip'"),
+        (Arms("cohort-high", "stable-high", "candidate-hihg"), "no weighted cluster 'candidate-hihg'"),
+        (Arms("cohort-high", "candidate-high", "stable-high"), "must list 'stable-high', then"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            router(edge, cohorts={"high": wrong}).check()
+    with pytest.raises(ConfigError, match="no route configuration"):
+        EnvoyRouter([EnvoyProxy(edge.route_file, edge.admin)], "legs", ARMS, SystemClock()).check()
+    assert edge.route_file.read_bytes() == before
+
+
+@pytest.mark.server
+def test_a_proxy_that_does_not_answer_is_a_usage_error_at_the_start_and_a_problem_later(start_edge):
+    edge = start_edge()
+    mine = router(edge, within=0.3)
+    edge.process.kill()
+    edge.process.wait(10)
+    with pytest.raises(UsageError, match="does not answer"):
+        mine.check()
+    assert "does not answer" in mine.look().problems[0]
+    with pytest.raises(RouterError, match="not confirmed"):
+        switch(mine, {"high": 500, "rest": 0}, "v-1")
+
+
+@pytest.mark.server
+def test_of_a_fleet_the_proxy_that_lags_is_named(start_edge):
+    first, second = start_edge("one"), start_edge("two")
+    both = router(first, second, within=0.5)
+    switch(both, {"high": 500, "rest": 0}, "v-1")
+    assert both.look().agreed.version == "v-1"
+    second.process.kill()
+    second.process.wait(10)
+    with pytest.raises(RouterError, match="1 of 2 proxies") as error:
+        switch(both, NOBODY, "v-2")
+    assert second.admin in str(error.value) and first.admin not in str(error.value)
+    assert router(first).look().agreed.weights == NOBODY, "the one that answers goes back all the same"
+    assert both.look().agreed is None
+
+
+@pytest.mark.server
+def test_routes_that_envoy_dislikes_are_reported_and_not_served(start_edge):
+    edge = start_edge()
+    document = json.loads(edge.route_file.read_text())
+    document["resources"][0]["virtual_hosts"][0]["routes"].append(
+        {"name": "more", "match": {"prefix": "/"}, "route": {"cluster": "no-such-cluster"}}
+    )
+    edge.route_file.write_text(json.dumps(document))
+    with pytest.raises(RouterError, match="Envoy rejected 1 updates"):
+        switch(router(edge, within=0.5), {"high": 500, "rest": 0}, "v-1")
+    assert on_candidate(edge) == set()
+
+
+@pytest.mark.server
+def test_the_same_weights_again_are_confirmed_too(start_edge):
+    edge = start_edge()
+    mine = router(edge)
+    for version in ("v-1", "v-2", "v-2"):
+        switch(mine, NOBODY, version)
+    assert mine.look().agreed.version == "v-2"
+
+
+@pytest.mark.server
+def test_nothing_but_weights_salt_and_version_changes(start_edge):
+    edge = start_edge()
+    edge.route_file.chmod(0o600)
+    before = json.loads(edge.route_file.read_text())
+    switch(router(edge), {"high": 500, "rest": 0}, "v-1")
+    switch(router(edge), NOBODY, "0", "none")
+    assert unmarked(json.loads(edge.route_file.read_text())) == before
+    assert stat.S_IMODE(edge.route_file.stat().st_mode) == 0o600, "the file may carry a secret"
+
+
+def test_two_controllers_cannot_own_one_route(tmp_path: Path):
+    file = tmp_path / "arms.json"
+    mine, other = (EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock()) for _ in range(2))
+    mine.acquire("rollout v2, process 1")
+    with pytest.raises(Locked, match="rollout v2, process 1"):
+        other.acquire("rollout v3")
+    mine.release()
+    other.acquire("rollout v3")
+    other.release()
+
+
+def test_the_way_back_needs_no_space(tmp_path: Path, monkeypatch, document):
+    file = tmp_path / "arms.json"
+    file.write_text(json.dumps(document))
+    mine = EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock())
+    back = Split(NOBODY, "s", "back")
+    mine.reserve(back)
+    mine.write(Split({"high": 500, "rest": 0}, "s", "v-1"))
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rollout.routers.envoy.write_atomic", full)
+    with pytest.raises(RouterError, match="No space left"):
+        mine.write(Split({"high": 900, "rest": 0}, "s", "v-2"))
+    mine.write(back)
+    written = json.loads(file.read_text())
+    assert read_split(route_configuration(written, "arms"), ARMS, "back") == back
+    assert written["version_info"] == "back"
+
+
+@given(st.integers(0, 10_000), st.integers(0, 10_000), st.text("abcdef0123456789-.", max_size=20))
+def test_what_is_written_is_what_is_read(document, high, rest, salt):
+    split = Split({"high": high, "rest": rest}, salt, "v-9")
+    changed = with_split(document, "arms", ARMS, split)
+    assert read_split(route_configuration(changed, "arms"), ARMS, "v-9") == split
+    back = with_split(changed, "arms", ARMS, Split(NOBODY, "none", "0"))
+    assert unmarked(back) == document
+
+
+def test_weights_that_do_not_sum_to_the_whole_are_refused(document):
+    document = json.loads(json.dumps(document))
+    route = document["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]
+    route["weighted_clusters"]["clusters"][0]["weight"] = 5
+    with pytest.raises(RouteProblem, match="must sum to 10000"):
+        read_split(route_configuration(document, "arms"), ARMS, "")
+
+
+def test_different_salts_are_refused(document):
+    document = json.loads(json.dumps(document).replace("|none", "|other", 1))
+    with pytest.raises(RouteProblem, match="different salts"):
+        read_split(route_configuration(document, "arms"), ARMS, "")
