@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,13 +26,20 @@ def run_command(command: Command, release: str, log: Path, clock: Clock, stop: C
     """Run it to its end. Returns "" on success, else what went wrong. Raises Stopped.
 
     `{release}` in an argument is the release's name. The command gets a process group of its own, so that
-    Ctrl-C reaches the controller alone and a time limit reaches the command's children too.
+    Ctrl-C reaches the controller alone and a time limit reaches the command's children too. A plan's
+    `huidu` is the one that runs this rollout, whether or not it stands on PATH.
     """
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     arguments = [part.replace("{release}", release) for part in command.run]
     try:
         with log.open("ab") as output:
             process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                [shutil.which(arguments[0], path=beside) or arguments[0], *arguments[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "PATH": beside, "PYTHONSAFEPATH": "1"},
             )
     except OSError as error:
         return f"{arguments[0]}: {error.strerror or error}"

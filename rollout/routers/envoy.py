@@ -262,7 +262,7 @@ def _reserve_file(path: Path) -> Path:
 
 
 def _mode(path: Path) -> int:
-    """A route file may carry a secret (the testers' header): who could not read it before cannot afterwards."""
+    """A route file may carry a secret: who could not read it before cannot afterwards."""
     return stat.S_IMODE(path.stat().st_mode)
 
 
