@@ -9,7 +9,9 @@ import shlex
 import shutil
 import signal
 import tempfile
+import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,14 +225,34 @@ def scratch() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _explained(news: News) -> Iterator[None]:
+    """Pulumi's failures, and a person's Ctrl-C, in words."""
+    remedy = "what stands was left as it is; `huidu stack up` goes on, `huidu stack down` clears"
+    with _quiet_threads():
+        try:
+            yield
+        except auto.CommandError as error:
+            words = list(dict.fromkeys(each for each in news.errors if each and not _IDLE.search(each)))
+            raise HuiduError("; ".join(words) or _words(str(error)), remedy=remedy) from None
+        except KeyboardInterrupt:
+            raise HuiduError("interrupted", remedy=remedy) from None
+
+
+@contextlib.contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """An interrupted Automation API closes what its own threads still read; their complaints help nobody."""
+    previous = threading.excepthook
+
+    def hook(told: threading.ExceptHookArgs) -> None:
+        if told.exc_type is not ValueError:
+            previous(told)
+
+    threading.excepthook = hook
     try:
-        yield
-    except auto.CommandError as error:
-        words = list(dict.fromkeys(each for each in news.errors if each and not _IDLE.search(each)))
-        raise HuiduError(
-            "; ".join(words) or _words(str(error)),
-            remedy="what stands was left as it is; `huidu stack up` goes on, `huidu stack down` clears",
-        ) from None
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Error in event stream|Failed to parse engine event")
+            yield
+    finally:
+        threading.excepthook = previous
 
 
 # What the engine says besides the cause.

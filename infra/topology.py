@@ -179,7 +179,9 @@ def _without_ends(merged: dict[str, Any], change: dict[str, Any]) -> dict[str, A
     if "links" in change or not isinstance(components, dict):
         return merged
     gone = {name for name, value in components.items() if value is None}
-    return merged | {"links": [link for link in merged["links"] if not gone & {link["source"], link["target"]}]}
+    return merged | {
+        "links": [link for link in merged["links"] if not gone & {link["source"], link["target"]}]
+    }
 
 
 Place = tuple[int | str, ...]

@@ -157,12 +157,9 @@ def test_nothing_of_it_listens_beyond_loopback_and_files_are_private(home: Home)
 
 def test_no_secret_stands_in_a_command_line_or_in_pulumis_state(home: Home) -> None:
     lines = "\n".join(" ".join(psutil.Process(pid).cmdline()) for pid in home.pids().values() if pid)
-    state = "\n".join(
-        file.read_text(errors="replace")
-        for file in (home.path / "stack/pulumi/state").rglob("*")
-        if file.is_file()
-    )
-    logs = "\n".join(file.read_text(errors="replace") for file in (home.path / "logs").iterdir())
+    folders = (home.path / "stack/pulumi", home.path / "logs", home.path / "stack/supervisor")
+    files = [each for folder in folders for each in folder.rglob("*") if each.is_file()]
+    kept = "\n".join(each.read_text(errors="replace") for each in files)
     for file in (home.path / "secrets").iterdir():
         secret = file.read_text().strip()
         secret = secret.rsplit(":", 1)[-1] if file.suffix == ".pgpass" else secret
