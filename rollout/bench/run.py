@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
+from zlib import crc32
 
 import numpy as np
 from scipy.stats import beta
@@ -61,9 +63,13 @@ def run(
     """All cells in order; `progress(cell, done, of)` after each chunk."""
     tasks = list(_tasks(seed, quick, cells))
     gathered: dict[int, list[dict[str, Floats]]] = {}
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count() or 1, mp_context=context) as pool:
-        answers = pool.map(_work, [(cells[index], runs, entropy) for index, runs, entropy in tasks])
+    work = [(cells[index], runs, entropy) for index, runs, entropy in tasks]
+    workers = workers or os.cpu_count() or 1
+    with ExitStack() as stack:
+        answers: Iterable[dict[str, Floats]] = map(_work, work)
+        if workers > 1:
+            pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+            answers = stack.enter_context(pool).map(_work, work)
         for done, ((index, _, _), answer) in enumerate(zip(tasks, answers, strict=True), start=1):
             gathered.setdefault(index, []).append(answer)
             if progress is not None:
@@ -82,7 +88,7 @@ def _tasks(
     for index, cell in enumerate(cells):
         left = cell.quick if quick else cell.runs
         for chunk in range(-(-left // CHUNK)):
-            yield index, min(CHUNK, left - chunk * CHUNK), (seed, index, chunk)
+            yield index, min(CHUNK, left - chunk * CHUNK), (seed, crc32(cell.name.encode()), chunk)
 
 
 def _work(task: tuple[Cell | RampCell, int, tuple[int, int, int]]) -> dict[str, Floats]:

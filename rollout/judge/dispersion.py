@@ -6,9 +6,9 @@ third of all good releases. Arms are split by customer, so clumps must be measur
 split by the same hash into eight clusters on the same endpoints, and c is how much more they differ than
 independent requests would. Over blocks of 5 s, 1 min and 5 min, since clumps may be long; the largest counts.
 
-Latencies clump in time as well: requests that wait behind each other in one queue are slow together. Clusters
-on the same endpoints share that queue and do not differ by it, but the arms do, since each has endpoints of its
-own. So latency gates take the larger of this and of how much stable differs from itself from block to block.
+Latencies clump in time as well: requests that wait behind each other in one queue are slow together. But
+clusters on the same endpoints share that queue and do not differ by it; the arms do, each on its own.
+So latency gates take the larger of this and of how much stable differs from itself from block to block.
 """
 
 from __future__ import annotations
