@@ -3,8 +3,8 @@
 Run as a script (`python -I -S guard.py INT_SECONDS TERM_SECONDS -- command ...`), standard library only.
 The command gets a process group of its own. When standard input ends - the runner closed it, or died,
 however it died - the whole group is stopped: SIGINT, then SIGTERM, then SIGKILL, each with its time
-limit. When the command ends by itself, what it left in its group is stopped too (a daemon that made its
-own session, as a supervisor does, is not of the group). Exit: the command's, 128 + signal, or 127.
+limit. When the command ends by itself, what it left in its group is stopped too (a daemon that detached
+itself, as a supervisor does, is not of the group). Exit: the command's, 128 + signal, or 127.
 """
 
 from __future__ import annotations
