@@ -22,6 +22,7 @@ from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.collect import Collector
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.run import Controller, Edge
+from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
 from rollout.judge.state import VERSION as JUDGE_VERSION
@@ -100,7 +101,9 @@ def opened(
         router.acquire(f"rollout {order.name}, process {os.getpid()} on {socket.gethostname()}")
         stack.callback(router.release)
         journal = stack.enter_context(Journal.open(folder / "journal.sqlite", clock))
-        if known is None:
+        if known is not None:
+            terminal.say(f"resuming {order.name}: stage {known.stage}, {known.share:.1%} of all requests")
+        else:
             _note_start(journal, order, plan, text, target)
         evidence = FileEvidence(folder / "evidence.jsonl", Header(plan_hash(text), str(JUDGE_VERSION)))
         stack.callback(evidence.close)
@@ -114,7 +117,7 @@ def opened(
             eyes=collector,
             evidence=evidence,
             clock=clock,
-            voice=terminal,
+            voice=Steady(terminal),
             folder=folder,
             stop=stop,
             abort=lambda: asked_to_abort(folder),
@@ -172,7 +175,6 @@ def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal)
         )
     if known.started["plan_hash"] != plan_hash(text):
         terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
-    terminal.say(f"resuming {order.name}: stage {known.stage}, {known.share:.1%} of all requests")
     return journaled_plan(known)[0]
 
 

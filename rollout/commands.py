@@ -139,13 +139,13 @@ def _known(workspace: Workspace, name: str) -> None:
 
 
 def _stop_on_signals() -> Callable[[], bool]:
-    """Ctrl-C and SIGTERM ask the controller to stop; it journals `paused` and leaves the share."""
+    """Ctrl-C, SIGTERM and a lost terminal ask it to stop: it journals `paused` and leaves the share."""
     asked = threading.Event()
 
     def handler(number: int, frame: FrameType | None) -> None:
         asked.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, handler)
     return asked.is_set
 

@@ -23,7 +23,7 @@ from rollout.controller.fold import Move, Purpose, RolloutState, fold
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.judgement import Judgement, first_bad
 from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
-from rollout.controller.voice import line
+from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan, judge_config
@@ -85,14 +85,6 @@ class NoEvidence:
 
     def mark(self, t: float, share: float) -> None:
         return None
-
-
-class Voice(Protocol):
-    """Where a person reads along."""
-
-    def say(self, text: str, style: str = "") -> None: ...
-
-    def progress(self, text: str) -> None: ...
 
 
 @dataclass

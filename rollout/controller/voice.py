@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import RolloutState
+
+
+class Voice(Protocol):
+    """Where a person reads along."""
+
+    def say(self, text: str, style: str = "") -> None: ...
+
+    def progress(self, text: str) -> None: ...
+
+
+class Steady:
+    """A voice that goes on when nobody listens any more: a closed terminal or pipe must not end a rollout."""
+
+    def __init__(self, voice: Voice) -> None:
+        self._voice = voice
+
+    def say(self, text: str, style: str = "") -> None:
+        with contextlib.suppress(OSError, SystemExit):  # rich makes SystemExit of a broken pipe
+            self._voice.say(text, style)
+
+    def progress(self, text: str) -> None:
+        with contextlib.suppress(OSError, SystemExit):
+            self._voice.progress(text)
 
 
 def gate_numbers(verdict: Verdict | None) -> str:

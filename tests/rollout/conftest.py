@@ -325,6 +325,12 @@ def _bootstrap(folder: Path, port: int, admin: int, ports: dict[str, int]) -> di
     }
 
 
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    """A port on loopback that was free a moment ago."""
+    return _free_port
+
+
 @pytest.fixture(scope="session")
 def document() -> dict[str, Any]:
     """A route file as it starts."""
