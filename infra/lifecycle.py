@@ -92,15 +92,19 @@ class Lifecycle:
             return False
         with held(self.workspace.home, "down", take_over):
             stack_file.remove(self.workspace)
-            try:
-                engine = self._engine(site.load(self.workspace))
-                if engine.exists and site.supervisor(self.workspace).alive():
-                    engine.destroy(self._news())
-            except HuiduError as error:
-                # What the engine cannot end is ended below, by the supervisor and from the records.
-                self._say(f"the engine could not take all of it down ({error.what}); doing it without")
+            if site.supervisor(self.workspace).alive():
+                self._destroy()
             ground.clear(self.workspace, keep_data)
         return True
+
+    def _destroy(self) -> None:
+        try:
+            engine = self._engine(site.load(self.workspace))
+            if engine.exists:
+                engine.destroy(self._news())
+        except HuiduError as error:
+            # What the engine cannot end is ended afterwards, by the supervisor and from the records.
+            self._say(f"the engine could not take all of it down ({error.what}); doing it without")
 
     def status(self) -> tuple[Health, ...]:
         """Every component that should stand, as it is now. Raises HuiduError where there is no stack."""

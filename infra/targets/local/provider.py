@@ -31,6 +31,7 @@ PRESENT = "present"
 _COMPARED = ("version", "address", "command", "files", "seeds", "section")
 _LOOK_SECONDS = 0.15
 _FALLS = 2
+_BACKOFF_SECONDS = 5.0
 _STOP_SLACK = 12.0
 
 
@@ -137,13 +138,18 @@ def _await_health(stack: Site, name: str, process: Process) -> None:
     keeper = site.supervisor(stack.workspace)
     until = time.monotonic() + process.ready_seconds
     pids: set[int] = set()
+    since = time.monotonic()
     problem = "not started"
     while time.monotonic() < until:
         state = keeper.states().get(name)
         if state is not None and state.pid:
             pids.add(state.pid)
-        if state is None or state.state in ("FATAL", "STOPPED") or len(pids) > _FALLS:
-            problem = "it ends as soon as it is started"
+        if state is not None and state.state != "BACKOFF":
+            since = time.monotonic()
+        hopeless = len(pids) > _FALLS or time.monotonic() - since > _BACKOFF_SECONDS
+        if state is None or state.state in ("FATAL", "STOPPED") or hopeless:
+            remark = state.remark if state else ""
+            problem = f"it ends as soon as it is started{f' ({remark})' if remark else ''}"
             break
         problem = process.probe.look() if state.state in ("RUNNING", "STARTING") else state.remark
         if not problem:

@@ -227,6 +227,8 @@ identifier=huidu
 {"user=root" if os.getuid() == 0 else ""}
 [rpcinterface:supervisor]
 supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface
+[supervisorctl]
+serverurl=unix://{self.socket_path}
 [include]
 files = programs/*.ini
 """.replace("%", "%%")
