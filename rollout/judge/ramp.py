@@ -48,7 +48,8 @@ def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d:
     n_c, x_c = np.where(both, n_c, 0.0), np.where(both, x_c, 0.0)
     n_b, x_b = np.where(both, n_b, 1.0), np.where(both, x_b, 0.0)
     total = n_c.sum(axis=-1, keepdims=True)
-    rate = n_c / np.maximum(total, 1e-300) * b
+    # Where the candidate served nobody any rate will do: the result is 0 there, and 0 / 0 helps nobody.
+    rate = np.where(total > 0, n_c / np.maximum(total, 1e-300), 1.0) * b
     r = n_c / n_b
     u = _nearest(rate, r, d) if b.shape[-1] > 1 else _nearest_single(b, r, d)
     ur = u[..., None, :] * r[..., None]

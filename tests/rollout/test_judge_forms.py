@@ -262,3 +262,12 @@ def test_where_no_edge_stands_at_the_limit_the_stricter_neighbour_is_taken() -> 
     assert nearest_edges((0.005, 0.01, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 5, math.inf), 0.5) == (
         0.1, 0.2, 0.3, 0.5, 0.75, 1, 2,
     )  # fmt: skip
+
+
+def test_a_poll_in_which_the_candidate_served_nobody_says_nothing_and_warns_of_nothing() -> None:
+    nobody, some = np.array([[0.0, 0.0]]), np.array([[100.0, 50.0]])
+    with np.errstate(all="raise"):
+        said = ramp.log_excess(
+            nobody, nobody, some, nobody, np.array([[0.01, 0.001]]), np.array([0.001, 0.1])
+        )
+    assert said.tolist() == [[0.0, 0.0]]
