@@ -18,6 +18,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import abort_rollout
 from rollout.begin import Order, journaled, opened
+from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
 from rollout.plan import Plan, ladder_of, load_plan
@@ -118,9 +119,7 @@ def history(as_json: bool) -> None:
 @click.argument("name")
 def explain(name: str) -> None:
     """Why the rollout NAME was decided as it was: sentences and counts of the deciding look."""
-    workspace = Workspace.from_env()
-    _known(workspace, name)
-    for text in explanation(rollouts(workspace)[name]):
+    for text in explanation(name, _known(Workspace.from_env(), name)):
         click.echo(text)
 
 
@@ -132,10 +131,12 @@ def abort(name: str | None, why: str) -> None:
     abort_rollout(Workspace.from_env(), name, why, SystemClock(), Terminal())
 
 
-def _known(workspace: Workspace, name: str) -> None:
-    if journaled(workspace.rollouts / name) is None:
+def _known(workspace: Workspace, name: str) -> RolloutState:
+    state = journaled(workspace.rollouts / name)
+    if state is None:
         known = ", ".join(rollouts(workspace)) or "none"
         raise ConfigError(f"no rollout is named {name!r}", expected=f"one of: {known}")
+    return state
 
 
 def _stop_on_signals() -> Callable[[], bool]:

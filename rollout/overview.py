@@ -8,6 +8,7 @@ from typing import Any
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace
+from rollout.controller.fold import RolloutState
 from rollout.plan import Plan, gate_spec
 from rollout.record import report
 
@@ -75,12 +76,15 @@ def detail_lines(facts: Facts) -> list[str]:
     return lines
 
 
-def explanation(facts: Facts) -> list[str]:
-    """Sentences and counts of the look that decided."""
-    lines = [f"{facts['name']}: {facts['outcome']}", f"  {facts['sentence'] or 'not decided yet'}"]
-    gates = facts["timeline"][-1]["gates"] if facts["timeline"] else {}
+def explanation(name: str, state: RolloutState) -> list[str]:
+    """Sentences and counts of the look that decided, or of the last one."""
+    lines = [
+        f"{name}: {state.outcome or state.resting or 'under way'}",
+        f"  {state.sentence or 'not decided yet'}",
+    ]
+    gates = state.last.get("gates", {})
     lines += _gate_lines(gates)
-    lines += [f"  {gate['sentence']}" for gate in gates.values() if gate.get("sentence")]
+    lines += [f"  {gate['sentence']}" for gate in gates.values() if gate["sentence"]]
     return lines
 
 

@@ -27,7 +27,6 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "release": started.get("release"),
         "stable_release": started.get("stable_release"),
         "plan": started.get("plan_name"),
-        "plan_hash": started.get("plan_hash"),
         "outcome": state.outcome or state.resting or "running",
         "blamed_gate": blamed,
         "sentence": state.sentence,
@@ -103,12 +102,16 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
                 "stage": stage,
                 "weights": {cohort: weight / 100 for cohort, weight in weights.items()},
                 "exposed": last.get("exposed"),
-                "gates": last.get("gates", {}),
+                "gates": {name: _numbers(gate) for name, gate in last.get("gates", {}).items()},
                 "decision": decision,
                 "sentence": sentence,
             }
         )
     return timeline
+
+
+def _numbers(gate: Json) -> Json:
+    return {key: gate[key] for key in ("log_e", "bound", "harm_upper", "canary", "baseline")}
 
 
 def report_text(facts: Json) -> str:
