@@ -36,7 +36,8 @@ _PROVIDER = """#!/bin/sh
 exec {python} -u {host} $PPID "$@"
 """
 _CLI = """#!/bin/sh
-# The engine must not outlive the command that drives it.
+# The engine must not outlive the command that drives it, and a user's own Pulumi is another matter.
+unset PULUMI_CONFIG_PASSPHRASE PULUMI_STACK PULUMI_ACCESS_TOKEN PULUMI_CONFIG PULUMI_PARALLEL
 exec {launcher} {cli} "$@"
 """
 
