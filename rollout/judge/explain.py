@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from huidu.model.evidence import Counts
 from rollout.judge.gate import GateSpec
@@ -34,6 +35,7 @@ def odds(log_e: float) -> str:
     return f"in fewer than 1 rollout in {math.floor(math.exp(log_e)):,}"
 
 
+@lru_cache(maxsize=256)
 def subject(spec: GateSpec) -> str:
     """What the gate counts, as the subject of a sentence."""
     seconds = f"{spec.seconds:g} s" if spec.seconds >= 1 else f"{spec.seconds * 1000:g} ms"
@@ -45,6 +47,7 @@ def subject(spec: GateSpec) -> str:
     }.get(spec.kind, "errors")
 
 
+@lru_cache(maxsize=256)
 def hypothesis(spec: GateSpec) -> str:
     """The null of the gate, as a clause: "the candidate were no worse than 1.5 times stable"."""
     floor = "" if spec.floor is None else f", or below {percent(spec.floor)}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from rollout.judge.arrays import Floats
@@ -10,11 +12,13 @@ STEPS: Floats = np.array([1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 200.0])
 """Alternatives q, as multiples of the limit s; those of 1 or more are left out."""
 
 
+@lru_cache(maxsize=64)
 def alternatives(s: float) -> Floats:
     """The alternatives q (J) for the limit `s`; equal weights."""
     q: Floats = s * STEPS
-    q = q[q < 1.0]
-    return q if q.size else np.array([(1.0 + s) / 2.0])
+    q = q[q < 1.0] if s * STEPS[0] < 1.0 else np.array([(1.0 + s) / 2.0])
+    q.flags.writeable = False
+    return q
 
 
 def log_l(n: Floats, x: Floats, s: float) -> Floats:

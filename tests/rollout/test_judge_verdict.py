@@ -433,3 +433,12 @@ def test_joining_intervals_with_equal_traffic_changes_nothing(errors: list[tuple
 def test_a_gate_that_cannot_be_is_refused(wrong: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GateSpec("errors", **wrong)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_group_without_any_of_the_candidates_requests_changes_nothing_and_warns_of_nothing() -> None:
+    config = JudgeConfig((ERRORS,), strata=("high", "standard"))
+    busy = [seen(k, (500, 0), (500, 0), stratum="high") for k in range(20)]
+    idle = [seen(k, (0, 0), (9000, 9), stratum="standard") for k in range(20)]
+    assert judged(config, *busy, *idle).share_allowed == pytest.approx(judged(config, *busy).share_allowed)
+    assert judged(config, *idle).decision is Decision.NOT_EVIDENCE
