@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from zlib import crc32
 
 import numpy as np
@@ -68,7 +69,7 @@ def run(
     with ExitStack() as stack:
         answers: Iterable[dict[str, Floats]] = map(_work, work)
         if workers > 1:
-            pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
             answers = stack.enter_context(pool).map(_work, work)
         for done, ((index, _, _), answer) in enumerate(zip(tasks, answers, strict=True), start=1):
             gathered.setdefault(index, []).append(answer)
@@ -80,6 +81,18 @@ def run(
         )
         for index, parts in sorted(gathered.items())
     ]
+
+
+def _end_with_parent() -> None:
+    """In a worker: end when the bench does, also when it is killed. A pool alone would leave it waiting."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch_parent() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch_parent, daemon=True).start()
 
 
 def _tasks(
