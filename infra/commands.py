@@ -20,8 +20,8 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
-    from infra.engine import News, Step
     from infra.lifecycle import Change, Lifecycle
+    from infra.news import News, Step
     from infra.targets.protocol import Health
 
 _DEFECT = re.compile(
@@ -46,7 +46,7 @@ class _Progress:
         self._lock = threading.Lock()
 
     def listener(self) -> News:
-        from infra.engine import News
+        from infra.news import News
 
         return News(began=self._began, ended=self._ended)
 

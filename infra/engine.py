@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import re
 import shlex
 import shutil
 import signal
 import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pulumi import automation as auto
 from pulumi.automation._stack import StackInitMode
-from pulumi.automation.events import EngineEvent
 
 from huidu.foundation.errors import HuiduError, StateError
 from huidu.foundation.workspace import write_atomic
+from infra.news import IDLE, News, words
 from infra.targets.local import host
 from infra.targets.local.process import launcher
 
 PROJECT, STACK = "huidu", "stack"
-# Operations that only look.
-_LOOKS = ("same", "refresh", "read")
-_DYNAMIC = "pulumi-python:dynamic"
 _ENGINE_FOLDERS = ("bin", "home", "work", "state")
 _PROVIDER = """#!/bin/sh
 # Pulumi starts its dynamic providers through this file; the interpreter is the one that runs huidu.
@@ -40,72 +33,6 @@ _CLI = """#!/bin/sh
 unset PULUMI_CONFIG_PASSPHRASE PULUMI_STACK PULUMI_ACCESS_TOKEN PULUMI_CONFIG PULUMI_PARALLEL
 exec {launcher} {cli} "$@"
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What the engine did, or would do, with one component; `seconds` None where it was only planned."""
-
-    component: str
-    operation: str
-    seconds: float | None = None
-    differs: tuple[str, ...] = ()
-
-
-@dataclass
-class News:
-    """Listens to the engine: tells `began` and `ended` as they happen, and keeps what went wrong.
-
-    `steps`: what was done, or would be; `found`: what stands otherwise than it was brought up; `seen`: every
-    component the engine knows.
-    """
-
-    began: Callable[[str, str], None] = lambda component, operation: None
-    ended: Callable[[Step], None] = lambda step: None
-    steps: list[Step] = field(default_factory=list)
-    found: list[Step] = field(default_factory=list)
-    seen: set[str] = field(default_factory=set)
-    errors: list[str] = field(default_factory=list)
-    _since: dict[str, tuple[str, float]] = field(default_factory=dict)
-
-    def __call__(self, event: EngineEvent) -> None:
-        """Take one event of the engine."""
-        if event.resource_pre_event is not None:
-            self._pre(event.resource_pre_event.metadata, event.resource_pre_event.planning)
-        elif event.res_outputs_event is not None:
-            self._post(event.res_outputs_event.metadata, event.res_outputs_event.planning)
-        elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
-            self.errors.append(_words(event.diagnostic_event.message))
-
-    def _pre(self, about: Any, planning: bool | None) -> None:
-        name = _component(about)
-        operation = _operation(about)
-        if name is None:
-            return
-        self.seen.add(name)
-        self._since[name] = (operation, time.monotonic())
-        if operation in _LOOKS:
-            return
-        if planning:
-            self.steps.append(Step(name, operation, None, _differs(_outputs(about.old), _inputs(about.new))))
-        else:
-            self.began(name, operation)
-
-    def _post(self, about: Any, planning: bool | None) -> None:
-        name = _component(about)
-        if name is None:
-            return
-        asked, since = self._since.pop(name, (_operation(about), time.monotonic()))
-        if asked in _LOOKS:
-            # What a look came to: the same, an "update" of what we knew, or gone.
-            if _operation(about) != "same":
-                differs = _differs(_outputs(about.old), _outputs(about.new))
-                self.found.append(Step(name, "differs" if differs else "missing", None, differs))
-        elif not planning:
-            differs = _differs(_outputs(about.old), _inputs(about.new))
-            step = Step(name, asked, time.monotonic() - since, differs)
-            self.steps.append(step)
-            self.ended(step)
 
 
 class _Stack(auto.Stack):
@@ -199,7 +126,7 @@ class Engine:
                 # The caller holds the stack's lock, so the engine that left this one is dead.
                 stack.cancel()
         except (OSError, auto.CommandError) as error:
-            raise StateError(f"Pulumi does not start: {_words(str(error))}", where=str(self.folder)) from None
+            raise StateError(f"Pulumi does not start: {words(str(error))}", where=str(self.folder)) from None
         yield stack
 
     def _write_programs(self) -> None:
@@ -232,8 +159,8 @@ def _explained(news: News) -> Iterator[None]:
         try:
             yield
         except auto.CommandError as error:
-            words = list(dict.fromkeys(each for each in news.errors if each and not _IDLE.search(each)))
-            raise HuiduError("; ".join(words) or _words(str(error)), remedy=remedy) from None
+            causes = list(dict.fromkeys(each for each in news.errors if each and not IDLE.search(each)))
+            raise HuiduError("; ".join(causes) or words(str(error)), remedy=remedy) from None
         except KeyboardInterrupt:
             raise HuiduError("interrupted", remedy=remedy) from None
 
@@ -254,58 +181,3 @@ def _quiet_threads() -> Iterator[None]:
             yield
     finally:
         threading.excepthook = previous
-
-
-# What the engine says besides the cause.
-_IDLE = re.compile(r"update failed|preview failed|resource .* failed$|^\s*$")
-_NOISE = re.compile(
-    r"Exception calling application: |<\{%[a-z ]+%\}>|^error: |^\s*\d+ errors? occurred:\s*|^\s*\* |"
-    r"(?:creating|updating|deleting|reading) urn:\S+: "
-)
-
-
-def _words(message: str) -> str:
-    text = message
-    for _ in range(3):
-        text = _NOISE.sub("", text).strip()
-    return text.removeprefix("Exception calling application: ").strip()
-
-
-def _component(about: Any) -> str | None:
-    return str(about.urn).rsplit("::", 1)[-1] if _DYNAMIC in str(about.urn) else None
-
-
-def _operation(about: Any) -> str:
-    return str(getattr(about.op, "value", about.op))
-
-
-def _differs(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, ...]:
-    if not old or not new:
-        return ()
-    keys = sorted(key for key in old.keys() | new.keys() if not key.startswith("__"))
-    return tuple(line for key in keys for line in _change(key, old.get(key), new.get(key)))
-
-
-def _change(key: str, old: Any, new: Any) -> tuple[str, ...]:
-    if old == new:
-        return ()
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = sorted(old.keys() | new.keys())
-        return tuple(line for each in keys for line in _change(f"{key} {each}", old.get(each), new.get(each)))
-    if isinstance(old, str) and isinstance(new, str) and " " in old + new:
-        # A command line: say only the words that differ.
-        before, after = old.split(), new.split()
-        gone = [word for word in before if word not in after]
-        come = [word for word in after if word not in before]
-        return (f"{key}: {' '.join(gone) or '-'} -> {' '.join(come) or '-'}",)
-    return (f"{key}: {'-' if old is None else old} -> {'-' if new is None else new}",)
-
-
-def _outputs(state: Any) -> dict[str, Any]:
-    found = getattr(state, "outputs", None) if state is not None else None
-    return dict(found) if found else {}
-
-
-def _inputs(state: Any) -> dict[str, Any]:
-    found = getattr(state, "inputs", None) if state is not None else None
-    return dict(found) if found else {}

@@ -14,8 +14,9 @@ from huidu.foundation.errors import HuiduError, UsageError
 from huidu.foundation.workspace import Workspace
 from infra import hybrid_crm, stack_file
 from infra.desired import Desired, Release
-from infra.engine import Engine, News, Step, scratch
+from infra.engine import Engine, scratch
 from infra.lock import held
+from infra.news import News, Step
 from infra.program import program
 from infra.targets.local import edge, ground, proxies, site
 from infra.targets.local.secrets import PASSPHRASE
