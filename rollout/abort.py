@@ -13,7 +13,8 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
 from rollout.begin import folder_of, journaled, journaled_plan, publish
-from rollout.controller.run import Controller, Edge, NoEvidence
+from rollout.controller.edge import Edge, NoEvidence
+from rollout.controller.run import Controller
 from rollout.plan import Gate, Plan
 from rollout.routers.router import Split
 from rollout.target import Target

@@ -20,14 +20,16 @@ from huidu.foundation.prometheus import Prometheus
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.collect import Collector
+from rollout.controller.edge import Edge
 from rollout.controller.fold import RolloutState, fold
-from rollout.controller.run import Controller, Edge
+from rollout.controller.run import Controller
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
-from rollout.plan import Plan, ladder_of, load_plan, parse_plan, plan_hash, plan_text
+from rollout.plan import Plan, ladder_of
+from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.record import report, report_text
 from rollout.target import Target
 

@@ -12,63 +12,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
-from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.errors import Unreachable
 from huidu.foundation.prometheus import NoData, Prometheus, Series
 from huidu.model.evidence import Counts, Histogram, Interval
+from rollout.controller.edge import Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
-from rollout.controller.run import Look
 from rollout.counters import Memory, Pair, Quantity, difference, grow
-from rollout.plan import CohortArms, Gate, Metrics, Plan
+from rollout.plan import CohortArms, Metrics, Plan
 from rollout.selectors import Selector, joined, pick
+from rollout.sources import ARMS, ENVOY_IN_FLIGHT, ENVOY_REQUESTS, Source, metrics_of, source_of
 
 LATELY = 60.0
 """Seconds of traffic that shares are computed from."""
 STALE_POLLS = 3.0
 STALE_LEAST = 5.0
 """Samples older than three polls, and than this many seconds, are stale."""
-
-_CLUSTER = 'envoy_cluster_name="{cluster}"'
-ENVOY_REQUESTS = Metrics(
-    total=(f"envoy_cluster_upstream_rq_total{{{_CLUSTER}}}",),
-    bad=(f'envoy_cluster_upstream_rq_xx{{envoy_response_code_class="5",{_CLUSTER}}}',),
-)
-ENVOY_LATENCY = Metrics(
-    buckets=f"envoy_cluster_upstream_rq_time_bucket{{{_CLUSTER}}}",
-    # Envoy times a request when it completes: one that timed out or was cut off never enters the histogram.
-    lost=(
-        f"envoy_cluster_upstream_rq_timeout{{{_CLUSTER}}}",
-        f"envoy_cluster_upstream_rq_rx_reset{{{_CLUSTER}}}",
-    ),
-    unit="ms",
-)
-ENVOY_IN_FLIGHT = f"envoy_cluster_upstream_rq_active{{{_CLUSTER}}}"
-"""Requests both arms have open; failures finish later than successes."""
-
-_ARMS = ("canary", "baseline")
-
-
-def metrics_of(gate: Gate) -> Metrics:
-    """Where the counts of `gate` come from: what it states, or Envoy's. Raises ConfigError."""
-    stated = gate.metrics
-    if stated.buckets or stated.total:
-        return stated
-    if gate.kind == "latency":
-        return ENVOY_LATENCY
-    if gate.kind in ("delay", "conversion"):
-        raise ConfigError(
-            f"a gate of kind {gate.kind} needs `metrics`", expected="metrics: {total: [...], bad: [...]}"
-        )
-    return ENVOY_REQUESTS
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One gate and cohort: the selectors of each quantity in both arms."""
-
-    gate: str
-    cohort: str
-    selectors: Mapping[str, Mapping[Quantity, tuple[Selector, ...]]]
 
 
 @dataclass
@@ -99,19 +58,23 @@ class Collector:
         self._prometheus = prometheus
         self._plan = plan
         self._cohorts = cohorts
-        self._values = {"canary": release, "baseline": stable_release}
+        self._release = release
+        releases = {"canary": release, "baseline": stable_release}
+
+        def everywhere(metrics: Metrics, gate: str = "", limit: float | None = None) -> dict[str, Source]:
+            return {
+                name: source_of(gate, name, metrics, arms, releases, limit) for name, arms in cohorts.items()
+            }
+
+        envoy = plan.observation.traffic.preset is not None
         self._sources = [
-            self._source(name, cohort, metrics_of(gate))
+            source
             for name, gate in plan.gates.items()
-            for cohort in cohorts
+            for source in everywhere(metrics_of(gate), name, gate.limit).values()
         ]
-        traffic = ENVOY_REQUESTS if plan.observation.traffic.preset else plan.observation.traffic
-        self._traffic = {c: self._source("", c, Metrics(total=traffic.total)) for c in cohorts}
-        self._in_flight = (
-            {c: self._source("", c, Metrics(total=(ENVOY_IN_FLIGHT,))) for c in cohorts}
-            if plan.observation.traffic.preset
-            else {}
-        )
+        traffic = ENVOY_REQUESTS if envoy else plan.observation.traffic
+        self._traffic = everywhere(Metrics(total=traffic.total))
+        self._in_flight = everywhere(Metrics(total=(ENVOY_IN_FLIGHT,))) if envoy else {}
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._flow: dict[tuple[str, str], Memory] = {}
         self._lately: list[tuple[float, str, float]] = []
@@ -140,7 +103,7 @@ class Collector:
     def _begin_traffic(self, until: float) -> None:
         answers = self._ask(LATELY, until)
         for cohort, source in self._traffic.items():
-            for arm in _ARMS:
+            for arm in ARMS:
                 self._flow[cohort, arm], _ = grow(
                     Memory(), answers.reading(source.selectors[arm]), {}, 1.0, Memory()
                 )
@@ -170,7 +133,7 @@ class Collector:
         """Every counter of every gate, arm and cohort: one question for each different selector."""
         groups: dict[tuple[object, ...], list[Selector]] = {}
         for source in [*self._sources, *self._traffic.values(), *self._in_flight.values()]:
-            for arm in _ARMS:
+            for arm in ARMS:
                 for several in source.selectors[arm].values():
                     for selector in several:
                         shape = (selector.metric, *((m.label, m.op) for m in selector.matchers))
@@ -184,32 +147,6 @@ class Collector:
                 answers.series[selector] = pick(answer, selector)
             answers.newest = max(answers.newest, *(series.samples[-1][0] for series in answer))
         return answers
-
-    def _source(self, gate: str, cohort: str, metrics: Metrics) -> Source:
-        arms = self._cohorts[cohort]
-        limit = self._plan.gates[gate].limit if gate else None
-        selectors: dict[str, dict[Quantity, tuple[Selector, ...]]] = {}
-        for arm in _ARMS:
-            values = {
-                "cluster": arms.candidate if arm == "canary" else arms.stable,
-                "release": self._values[arm],
-                "tier": cohort,
-                "cohort": cohort,
-                "limit": f"{limit or 0:g}",
-                "limit_ms": f"{(limit or 0) * 1000:g}",
-            }
-            texts: dict[Quantity, tuple[str, ...]] = {
-                "total": metrics.total,
-                "bad": metrics.bad or metrics.good,
-                "bucket": (metrics.buckets,) if metrics.buckets else (),
-                "lost": metrics.lost,
-            }
-            selectors[arm] = {
-                quantity: tuple(Selector.parse(text).filled(values) for text in several)
-                for quantity, several in texts.items()
-                if several
-            }
-        return Source(gate, cohort, selectors)
 
     def _missing(self, answers: _Answers) -> list[str]:
         """Gates whose stable arm shows no counter in any cohort: nothing can be compared."""
@@ -268,8 +205,8 @@ class Collector:
         source = self._in_flight.get(cohort)
         if source is None:
             return 0.0
-        now = {arm: _last_sum(answers.reading(source.selectors[arm])["total"]) for arm in _ARMS}
-        flow = {arm: sum(n for _, key, n in self._lately if key == f"{cohort}|{arm}") for arm in _ARMS}
+        now = {arm: _last_sum(answers.reading(source.selectors[arm])["total"]) for arm in ARMS}
+        flow = {arm: sum(n for _, key, n in self._lately if key == f"{cohort}|{arm}") for arm in ARMS}
         if flow["baseline"] <= 0:
             return 0.0
         return max(0.0, now["canary"] - now["baseline"] * flow["canary"] / flow["baseline"])
@@ -318,7 +255,7 @@ class Collector:
         """Take this look's requests into account; the candidate's number of them."""
         candidate = 0.0
         for cohort, source in self._traffic.items():
-            for arm in _ARMS:
+            for arm in ARMS:
                 before = self._flow.get((cohort, arm), Memory())
                 self._flow[cohort, arm], grown = grow(
                     before, answers.reading(source.selectors[arm]), {}, 1.0, Memory()
@@ -342,7 +279,7 @@ class Collector:
             return None
         selector = Selector.parse(template).filled(
             {
-                "release": self._values["canary"],
+                "release": self._release,
                 **dict.fromkeys(("cluster", "tier", "cohort", "limit", "limit_ms"), ""),
             }
         )

@@ -21,7 +21,8 @@ from rollout.begin import Order, journaled, opened
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
-from rollout.plan import Plan, ladder_of, load_plan
+from rollout.plan import Plan, ladder_of
+from rollout.plan_file import load_plan
 from rollout.target import Target
 
 

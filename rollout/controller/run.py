@@ -8,100 +8,30 @@ be written (a full disk) nothing widens any more, and rolling back still works: 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError, RouterError, StateError
-from huidu.foundation.journal import Event, Journal
+from huidu.foundation.journal import Event
 from huidu.foundation.outcome import Outcome
-from huidu.model.evidence import Interval
 from huidu.model.verdict import Decision, Verdict
-from rollout.controller.fold import Move, Purpose, RolloutState, fold
+from rollout.controller.edge import Edge, Look
+from rollout.controller.fold import Move, Purpose, fold
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.judgement import Judgement, first_bad
 from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
-from rollout.controller.voice import Voice, line
+from rollout.controller.takeover import reconciled
+from rollout.controller.voice import line
 from rollout.judge import JudgeConfig
-from rollout.ladder import Ladder, share_of
+from rollout.ladder import Ladder
 from rollout.plan import Plan, judge_config
-from rollout.routers.router import WHOLE, Router, Split
+from rollout.routers.router import WHOLE, Split
 
 SLICE = 0.2
 """Seconds between two looks at whether somebody wants the controller to stop."""
 RETRY = 0.5
 """Seconds before a refused way back is tried again: nobody waits for the next poll with that."""
 AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purpose.RETURN}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was gathered at one poll.
-
-    `intervals`: new evidence, disjoint from all before. `traffic`: requests per cohort, lately. `requests`:
-    the candidate's since the last look. `exposed`: customers the candidate has served (None: unknown).
-    `problems`: why this is no evidence.
-    """
-
-    intervals: tuple[Interval, ...] = ()
-    traffic: Mapping[str, float] = field(default_factory=dict)
-    requests: float = 0.0
-    exposed: int | None = None
-    problems: tuple[str, ...] = ()
-
-
-class Eyes(Protocol):
-    """Gathers evidence; never raises for a silent Prometheus: that is a problem in the `Look`."""
-
-    def look(self, state: RolloutState, now: float) -> Look: ...
-
-
-class EvidenceLog(Protocol):
-    """The evidence of a rollout, line by line."""
-
-    def read(self, lines: int) -> Sequence[Interval]:
-        """The first `lines` intervals; what stands behind them was never judged, and is cut off."""
-
-    def append(self, intervals: Sequence[Interval]) -> int:
-        """Write; the number of intervals now. Raises StateError."""
-
-    def mark(self, t: float, share: float) -> None:
-        """The share was changed. Raises StateError."""
-
-
-class NoEvidence:
-    """For going back without looking: no eyes, and no evidence that grows."""
-
-    def look(self, state: RolloutState, now: float) -> Look:
-        return Look(problems=("nobody looks",))
-
-    def read(self, lines: int) -> Sequence[Interval]:
-        return ()
-
-    def append(self, intervals: Sequence[Interval]) -> int:
-        return len(intervals)
-
-    def mark(self, t: float, share: float) -> None:
-        return None
-
-
-@dataclass
-class Edge:
-    """Everything outside that the controller touches."""
-
-    journal: Journal
-    router: Router
-    eyes: Eyes
-    evidence: EvidenceLog
-    clock: Clock
-    voice: Voice
-    folder: Path
-    stop: Callable[[], bool] = lambda: False
-    abort: Callable[[], str] = lambda: ""
-    tell: Callable[[str, str, str], None] = lambda event, title, body: None
-    publish: Callable[[], None] = lambda: None
 
 
 class Controller:
@@ -158,7 +88,11 @@ class Controller:
     def _take_over(self, adopt: bool) -> None:
         """Compare the journal with the router, bring the judge back, keep the way back ready."""
         if not self.state.outcome:
-            self._compare(adopt)
+            happened = reconciled(self.state, self._edge.router.look(), self._ladder, adopt)
+            if happened is not None:
+                move, version = happened
+                self._note("intended", **move.to_data(), version=version)
+                self._note("confirmed", version=version)
             self._note("resumed")
         self._edge.router.reserve(self._split(self._ladder.nobody))
         if self.state.judging is not None:
@@ -169,48 +103,6 @@ class Controller:
                 self._edge.voice.say(f"note: {remark}", "yellow")
         else:
             self._edge.evidence.read(0)
-
-    def _compare(self, adopt: bool) -> None:
-        view = self._edge.router.look()
-        if view.problems:
-            raise RouterError("; ".join(view.problems), remedy="start the proxy; nothing was changed")
-        if self.state.pending is not None:
-            return  # the write may or may not have happened: it is repeated
-        served = view.agreed
-        if served is not None and dict(served.weights) == dict(self.state.weights):
-            return
-        if (
-            served is not None
-            and served.all_stable
-            and served.version == self.state.started["rollback_version"]
-        ):
-            sentence = "stable serves everybody: the release was taken back while state could not be written"
-            move = Move(Purpose.ROLLBACK, self._ladder.nobody, 0.0, 0.0, "stable", sentence)
-            self._note("intended", **move.to_data(), version=served.version)
-            self._note("confirmed", version=served.version)
-            return
-        found = "the proxies disagree" if served is None else f"the proxy serves {dict(served.weights)}"
-        if not adopt or served is None:
-            raise StateError(
-                f"{found}, the journal knows {dict(self.state.weights)}: somebody else changed the weights",
-                where=self.name,
-                remedy="`huidu rollout run ... --adopt` goes on from what is served; "
-                "`huidu rollout abort` gives everybody back to stable; nothing was changed",
-            )
-        self._adopt(served)
-
-    def _adopt(self, served: Split) -> None:
-        position = 0.0
-        for number, corner in enumerate(self._ladder.corners, start=1):
-            if all(
-                corner.weights[cohort] <= served.weights.get(cohort, 0) for cohort in self._ladder.cohorts
-            ):
-                position = float(number)
-        share = share_of(served.weights, {})
-        stage = self._ladder.stage_name(position)
-        move = Move(Purpose.WIDEN, dict(served.weights), position, share, stage, "adopted from the proxy")
-        self._note("intended", **move.to_data(), version=served.version)
-        self._note("confirmed", version=served.version)
 
     def _config(self, shares: Sequence[float]) -> JudgeConfig:
         return judge_config(self._plan, self._ladder.cohorts, tuple(shares))

@@ -22,10 +22,12 @@ import requests
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.journal import Journal
 from huidu.model.evidence import Counts, Interval
+from rollout.controller.edge import Edge, Look
 from rollout.controller.fold import RolloutState
-from rollout.controller.run import Controller, Edge, Look
+from rollout.controller.run import Controller
 from rollout.ladder import Ladder
-from rollout.plan import CohortArms, Plan, ladder_of, parse_plan, plan_hash
+from rollout.plan import CohortArms, Plan, ladder_of
+from rollout.plan_file import parse_plan, plan_hash
 from rollout.routers.memory import MemoryRouter
 from rollout.routers.router import WHOLE
 

@@ -17,7 +17,8 @@ from huidu.foundation.prometheus import Prometheus
 from huidu.model.evidence import Counts, Histogram
 from rollout.collect import Collector
 from rollout.controller.fold import RolloutState
-from rollout.plan import CohortArms, parse_plan
+from rollout.plan import CohortArms
+from rollout.plan_file import parse_plan
 
 COHORTS = {
     "high": CohortArms(route="h", stable="stable-high", candidate="candidate-high"),

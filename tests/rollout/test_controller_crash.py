@@ -16,7 +16,7 @@ import pytest
 from huidu.foundation.journal import Event, Journal
 from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Interval
-from rollout.controller.run import EvidenceLog
+from rollout.controller.edge import EvidenceLog
 from rollout.record import report
 from rollout.routers.router import Router, RouteView, Split
 

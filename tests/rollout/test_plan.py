@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from huidu.foundation.errors import ConfigError
-from rollout.collect import metrics_of
 from rollout.ladder import ALL
-from rollout.plan import PLANS, Plan, gate_spec, ladder_of, load_plan, parse_plan
+from rollout.plan import Plan, gate_spec, ladder_of
+from rollout.plan_file import PLANS, load_plan, parse_plan
+from rollout.sources import metrics_of
 
 GATES = "gates:\n  errors: {kind: error-ratio, floor: 0.1 %}\n"
 

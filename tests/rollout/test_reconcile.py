@@ -20,7 +20,8 @@ from rollout.controller.reconcile import (
     reconcile,
 )
 from rollout.ladder import share_of
-from rollout.plan import judge_config, ladder_of, parse_plan
+from rollout.plan import judge_config, ladder_of
+from rollout.plan_file import parse_plan
 
 COHORTS = ("high", "standard")
 PLAN = parse_plan(

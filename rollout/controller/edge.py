@@ -1,0 +1,83 @@
+"""Everything outside that the controller touches, as small protocols: what is handed in can be anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.journal import Journal
+from huidu.model.evidence import Interval
+from rollout.controller.fold import RolloutState
+from rollout.controller.voice import Voice
+from rollout.routers.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was gathered at one poll.
+
+    `intervals`: new evidence, disjoint from all before. `traffic`: requests per cohort, lately. `requests`:
+    the candidate's since the last look. `exposed`: customers the candidate has served (None: unknown).
+    `problems`: why this is no evidence.
+    """
+
+    intervals: tuple[Interval, ...] = ()
+    traffic: Mapping[str, float] = field(default_factory=dict)
+    requests: float = 0.0
+    exposed: int | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Eyes(Protocol):
+    """Gathers evidence; never raises for a silent Prometheus: that is a problem in the `Look`."""
+
+    def look(self, state: RolloutState, now: float) -> Look: ...
+
+
+class EvidenceLog(Protocol):
+    """The evidence of a rollout, line by line."""
+
+    def read(self, lines: int) -> Sequence[Interval]:
+        """The first `lines` intervals; what stands behind them was never judged, and is cut off."""
+
+    def append(self, intervals: Sequence[Interval]) -> int:
+        """Write; the number of intervals now. Raises StateError."""
+
+    def mark(self, t: float, share: float) -> None:
+        """The share was changed. Raises StateError."""
+
+
+class NoEvidence:
+    """For going back without looking: no eyes, and no evidence that grows."""
+
+    def look(self, state: RolloutState, now: float) -> Look:
+        return Look(problems=("nobody looks",))
+
+    def read(self, lines: int) -> Sequence[Interval]:
+        return ()
+
+    def append(self, intervals: Sequence[Interval]) -> int:
+        return len(intervals)
+
+    def mark(self, t: float, share: float) -> None:
+        return None
+
+
+@dataclass
+class Edge:
+    """Everything outside that the controller touches."""
+
+    journal: Journal
+    router: Router
+    eyes: Eyes
+    evidence: EvidenceLog
+    clock: Clock
+    voice: Voice
+    folder: Path
+    stop: Callable[[], bool] = lambda: False
+    abort: Callable[[], str] = lambda: ""
+    tell: Callable[[str, str, str], None] = lambda event, title, body: None
+    publish: Callable[[], None] = lambda: None

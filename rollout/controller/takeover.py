@@ -1,0 +1,44 @@
+"""What a controller makes of the weights it finds: they must be what the journal says. Pure."""
+
+from __future__ import annotations
+
+from huidu.foundation.errors import RouterError, StateError
+from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.ladder import Ladder, share_of
+from rollout.routers.router import RouteView, Split
+
+
+def reconciled(state: RolloutState, view: RouteView, ladder: Ladder, adopt: bool) -> tuple[Move, str] | None:
+    """None where journal and proxies agree, or a move and its version that happened without the journal.
+
+    Raises RouterError (a proxy is silent), StateError (somebody else moved the weights; not with `adopt`).
+    """
+    if view.problems:
+        raise RouterError("; ".join(view.problems), remedy="start the proxy; nothing was changed")
+    if state.pending is not None:
+        return None  # the write may or may not have happened: it is repeated
+    served = view.agreed
+    if served is not None and dict(served.weights) == dict(state.weights):
+        return None
+    if served is not None and served.all_stable and served.version == state.started["rollback_version"]:
+        sentence = "stable serves everybody: the release was taken back while state could not be written"
+        return Move(Purpose.ROLLBACK, ladder.nobody, 0.0, 0.0, "stable", sentence), served.version
+    if served is not None and adopt:
+        return _adopted(served, ladder), served.version
+    found = "the proxies disagree" if served is None else f"the proxy serves {dict(served.weights)}"
+    raise StateError(
+        f"{found}, the journal knows {dict(state.weights)}: somebody else changed the weights",
+        remedy="`huidu rollout run ... --adopt` goes on from what is served; "
+        "`huidu rollout abort` gives everybody back to stable; nothing was changed",
+    )
+
+
+def _adopted(served: Split, ladder: Ladder) -> Move:
+    """The farthest stage that is wholly within what is served."""
+    position = 0.0
+    for number, corner in enumerate(ladder.corners, start=1):
+        if all(corner.weights[cohort] <= served.weights.get(cohort, 0) for cohort in ladder.cohorts):
+            position = float(number)
+    share = share_of(served.weights, {})
+    stage = ladder.stage_name(position)
+    return Move(Purpose.WIDEN, dict(served.weights), position, share, stage, "adopted from the proxy")

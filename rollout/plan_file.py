@@ -1,0 +1,159 @@
+"""Plans as files: found, read, and refused with file and line where their parts do not fit each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from huidu.foundation.document import parse_document
+from huidu.foundation.errors import ConfigError
+from rollout.ladder import ALL
+from rollout.plan import Plan, gate_spec
+
+PLANS = Path(__file__).with_name("plans")
+
+
+def load_plan(path: Path) -> Plan:
+    """The plan at `path`, or one that ships (`production`, `fixed`, `demo`). Raises ConfigError."""
+    path = _find(path)
+    shipped = ", ".join(sorted(each.stem for each in PLANS.glob("*.yaml")))
+    try:
+        return parse_plan(path.read_text(encoding="utf-8"), path)
+    except OSError as error:
+        raise ConfigError(
+            error.strerror or "cannot be read",
+            file=path,
+            remedy=f"give a file, or a plan that ships: {shipped}",
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file=path) from None
+
+
+def _find(path: Path) -> Path:
+    """A file, or a plan that ships by its bare name."""
+    shipped = PLANS / f"{path}.yaml"
+    return shipped if not path.exists() and len(path.parts) == 1 and shipped.exists() else path
+
+
+def plan_text(path: Path) -> str:
+    """The text of the plan that `load_plan` would load."""
+    return _find(path).read_text(encoding="utf-8")
+
+
+def parse_plan(text: str, path: Path | str) -> Plan:
+    """As `load_plan`, from text; `path` is only named in errors."""
+    return parse_document(text, _CheckedPlan, path)
+
+
+def plan_hash(text: str) -> str:
+    """What the journal remembers a plan's text by."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class _CheckedPlan(Plan):
+    """A plan whose parts also fit each other. Problems are reported at the key that has them."""
+
+    def model_post_init(self, context: Any) -> None:
+        problems = [*_stage_problems(self), *_gate_problems(self), *_route_problems(self)]
+        if problems:
+            raise ValidationError.from_exception_data(
+                "plan",
+                [
+                    InitErrorDetails(
+                        type=PydanticCustomError("plan", "{text}", {"text": text}), loc=loc, input=None
+                    )
+                    for loc, text in problems
+                ],
+            )
+
+
+_Problem = tuple[tuple[str | int, ...], str]
+
+
+def _stage_problems(plan: Plan) -> list[_Problem]:
+    problems: list[_Problem] = []
+    held = {ALL: 0.0}
+    for number, stage in enumerate(plan.stages):
+        here = ("stages", number)
+        if any(stage.name == earlier.name for earlier in plan.stages[:number]):
+            problems.append(((*here, "name"), f"two stages are named {stage.name!r}"))
+        before = {cohort: held.get(cohort, held[ALL]) for cohort in {*held, *stage.weights}}
+        held = dict.fromkeys(before, stage.weights[ALL]) if ALL in stage.weights else before
+        held = held | stage.weights
+        shrunk = [cohort for cohort in before if held[cohort] < before[cohort]]
+        for cohort in shrunk:
+            key = cohort if cohort in stage.weights else ALL
+            text = (
+                f"stage {stage.name!r} shrinks {cohort!r} from {before[cohort]:.4g} to {held[cohort]:.4g}: "
+                "expected stages that only grow; going back is what a rollback does"
+            )
+            problems.append(((*here, "weights", key), text))
+        if held == before:
+            problems.append(((*here, "weights"), f"stage {stage.name!r} sends nobody more to the candidate"))
+    everybody = {cohort: share for cohort, share in held.items() if cohort != ALL or held[ALL] > 0}
+    if plan.stages and any(share < 1 for share in everybody.values()):
+        text = "the last stage must give the candidate 100 % of every cohort"
+        problems.append((("stages", len(plan.stages) - 1, "weights"), text))
+    return problems
+
+
+def _gate_problems(plan: Plan) -> list[_Problem]:
+    problems: list[_Problem] = []
+    for name, gate in plan.gates.items():
+        needed = _BOUNDS[gate.kind]
+        if all(getattr(gate, field) is None for field in needed):
+            problems.append((("gates", name), f"a gate without a bound: expected {_EXAMPLES[gate.kind]}"))
+            continue
+        try:
+            gate_spec(name, gate, plan)
+        except ConfigError as error:
+            problems.append((("gates", name), f"{error.what}: expected {error.expected}"))
+    return problems
+
+
+_BOUNDS: Mapping[str, tuple[str, ...]] = {
+    "error-ratio": ("tolerated_ratio", "floor"),
+    "absolute-margin": ("margin",),
+    "slo": ("floor",),
+    "service": ("floor",),
+    "latency": ("limit",),
+    "delay": ("limit",),
+    "conversion": ("tolerated_ratio",),
+}
+_EXAMPLES: Mapping[str, str] = {
+    "error-ratio": "floor: 0.1 %, or tolerated_ratio: 1.5 (implementation guides: error rate < 0.1 %)",
+    "absolute-margin": "margin: 0.1 %",
+    "slo": "floor: 0.1 % (implementation guides: error rate < 0.1 %)",
+    "service": "floor: 0.1 % (implementation guides: error rate < 0.1 %)",
+    "latency": "limit: 500ms (implementation guides: API response < 500 ms)",
+    "delay": "limit: 30s (implementation guides: data synchronisation delay < 30 s)",
+    "conversion": "tolerated_ratio: 0.9 (the part of the conversion that must remain)",
+}
+
+
+def _route_problems(plan: Plan) -> list[_Problem]:
+    route = plan.route
+    if route.router == "stack":
+        return [
+            (("route", field), f"`{field}` comes from the stack: leave it out, or write router: envoy")
+            for field in ("proxies", "route_config", "cohorts")
+            if getattr(route, field)
+        ]
+    problems: list[_Problem] = [
+        (("route",), f"router envoy needs `{field}`")
+        for field in ("proxies", "route_config", "cohorts")
+        if not getattr(route, field)
+    ]
+    if plan.observation.prometheus == "stack":
+        problems.append(
+            (
+                ("route",),
+                "router envoy needs the address of Prometheus: observation: {prometheus: http://...}",
+            )
+        )
+    return problems

@@ -1,0 +1,68 @@
+"""Deploy commands, and a terminal that goes away."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.outcome import Outcome
+from rollout.controller.hooks import Stopped, run_command
+from rollout.controller.voice import Steady
+from rollout.plan import Command
+
+
+def run(folder: Path, *command: str, timeout: float = 20.0, stop=lambda: False) -> str:
+    return run_command(Command(run=command, timeout=timeout), "v2", folder / "log", SystemClock(), stop)
+
+
+def test_a_command_is_told_the_release_and_its_output_is_kept(tmp_path):
+    assert run(tmp_path, "sh", "-c", 'echo "$1"', "sh", "promoting {release}") == ""
+    assert (tmp_path / "log").read_text() == "promoting v2\n"
+
+
+def test_a_failing_and_a_missing_command_say_what_went_wrong(tmp_path):
+    assert "exit code 7" in run(tmp_path, "sh", "-c", "exit 7")
+    assert "no-such-program: No such file" in run(tmp_path, "no-such-program")
+
+
+def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
+    problem = run(tmp_path, "sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait", timeout=0.5)
+    assert "did not end within" in problem
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, "its child is still there"
+        time.sleep(0.05)
+
+
+def test_a_person_can_stop_the_controller_meanwhile(tmp_path):
+    since = time.monotonic()
+    with pytest.raises(Stopped):
+        run(tmp_path, "sleep", "60", stop=lambda: time.monotonic() > since + 0.3)
+    assert time.monotonic() < since + 10
+
+
+def test_a_failing_promote_command_holds_and_is_run_again(staged, tmp_path):
+    flag = tmp_path / "mended"
+    stage = staged("observation:", f"deploy: {{promote: {{run: [test, -e, {flag}]}}}}\nobservation:")
+    assert stage.controller().drive() is Outcome.HELD
+    assert set(stage.router.served.weights.values()) == {10_000}, "the candidate goes on serving"
+    flag.touch()
+    assert stage.controller().drive() is Outcome.GOOD
+    assert stage.router.served.all_stable
+    assert stage.kinds().count("hook-intended") == 2
+
+
+def test_a_closed_terminal_does_not_end_a_rollout(stage):
+    class Closed:
+        def say(self, text: str, style: str = "") -> None:
+            raise BrokenPipeError
+
+        def progress(self, text: str) -> None:
+            raise SystemExit(1)
+
+    assert stage.controller(voice=Steady(Closed())).drive() is Outcome.GOOD
