@@ -119,6 +119,15 @@ class Prometheus:
             time.sleep(0.1)
         raise AssertionError((self._folder / "log").read_text()[-2000:])
 
+    def wait_for_traffic(self) -> None:
+        query = 'envoy_cluster_upstream_rq_total{envoy_cluster_name="stable-rest"} > 20'
+        for _ in range(300):
+            answer = requests.get(f"{self.url}/api/v1/query", params={"query": query}, timeout=5).json()
+            if answer["data"]["result"]:
+                return
+            time.sleep(0.1)
+        raise AssertionError("no traffic was scraped within 30 s")
+
     def stop(self) -> None:
         if self._process is not None:
             self._process.terminate()
@@ -134,6 +143,7 @@ def site(start_edge: Any, program: Callable[[str], Path], tmp_path: Path, free_p
     traffic.start()
     target = edge.admin.removeprefix("http://")
     prometheus = Prometheus(program("prometheus"), tmp_path / "prometheus", target, free_port())
+    prometheus.wait_for_traffic()
     yield Site(edge, prometheus, tmp_path)
     stop.set()
     traffic.join(10)
@@ -205,7 +215,7 @@ def test_prometheus_stopped_and_back_again_holds_and_goes_on(site):
 
 
 def test_blind_for_too_long_gives_customers_back_and_blames_nobody(site):
-    process = site.start("run", str(site.plan("5s")), "--release", "v2", "--json")
+    process = site.start("run", str(site.plan("8s")), "--release", "v2", "--json")
     site.until(lambda: site.share()["cohort-high"] > 0)
     site.prometheus.stop()
     out, err = process.communicate(timeout=60)
