@@ -14,6 +14,7 @@ from huidu.foundation.outcome import Outcome
 
 # Command -> (room's module, attribute, what it is for).
 _COMMANDS = {
+    "bench": ("rollout.bench.command", "bench", "The judge's bench: how often it errs, how soon it finds"),
     "doctor": ("infra.commands", "doctor", "External programs: found where, or how to get them"),
     "load": ("loadtests.commands", "load", "Prove the system under load"),
     "report": ("runbooks.commands", "report", "One page about a go-live"),
