@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-CONFIDENCE = 0.95
+# Each bound is wrong at most this often: 95 % confidence. A run that may be extended is looked at several
+# times, and each look gets its part (Bonferroni).
+ALPHA = 0.05
+# A correlation above this over the root of the number is chance in one case of twenty.
+_CHANCE = 1.645
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """`value` as measured; with 95 % confidence not above `high`, and with 95 % not below `low`."""
+    """`value` as measured; with the confidence asked for not above `high`, and with it not below `low`."""
 
     value: float
     low: float
@@ -54,47 +58,73 @@ def lag_correlation(batches: Sequence[Batch]) -> float:
     return float((centred[:-1] * centred[1:]).sum() / (centred**2).sum())
 
 
-def exact(events: int, number: int) -> Bounds:
+def exact(events: int, number: int, alpha: float = ALPHA) -> Bounds:
     """Bounds of events / number (number > 0) where events are independent: Clopper and Pearson 1934."""
-    alpha = 1 - CONFIDENCE
     high = 1.0 if events == number else float(special.betaincinv(events + 1, number - events, 1 - alpha))
     low = 0.0 if events == 0 else float(special.betaincinv(events, number - events + 1, alpha))
     return Bounds(events / number, low, high)
 
 
-def share(batches: Sequence[Batch]) -> Bounds | None:
+def share(batches: Sequence[Batch], alpha: float = ALPHA) -> Bounds | None:
     """Bounds of sum(total) / sum(number), totals counting events (0 <= total <= number); None of none."""
     number = sum(each.number for each in batches)
     if number == 0:
         return None
-    value, half = _ratio(batches)
-    counted = exact(round(sum(each.total for each in batches)), number)
+    value, half = _ratio(batches, alpha)
+    counted = exact(round(sum(each.total for each in batches)), number, alpha)
     return Bounds(value, max(0.0, min(counted.low, value - half)), min(1.0, max(counted.high, value + half)))
 
 
-def mean(batches: Sequence[Batch], squares: float) -> Bounds | None:
+def mean(batches: Sequence[Batch], squares: float, alpha: float = ALPHA) -> Bounds | None:
     """Bounds of the mean; `squares`: sum of the squared values, for the bound of independent requests."""
     number = sum(each.number for each in batches)
     if number < 2:
         return None
-    value, half = _ratio(batches)
+    value, half = _ratio(batches, alpha)
     spread = max(0.0, squares / number - value * value)
-    half = max(half, float(special.stdtrit(number - 1, CONFIDENCE)) * math.sqrt(spread / (number - 1)))
+    half = max(half, float(special.stdtrit(number - 1, 1 - alpha)) * math.sqrt(spread / (number - 1)))
     return Bounds(value, value - half, value + half)
 
 
-def _ratio(batches: Sequence[Batch]) -> tuple[float, float]:
-    """The ratio, and half the width of its 95 % one-sided interval by Student over the batches' residuals."""
+def inflation(batches: Sequence[Batch]) -> float:
+    """How much wider an interval over these batches must be, because neighbours follow each other.
+
+    1 where lag-1 correlation is no more than chance explains; else that of a first order process,
+    sqrt((1 + r) / (1 - r)): the width which longer, independent batches would show.
+    """
+    full = [each for each in batches if each.number]
+    correlation = lag_correlation(full)
+    if len(full) < 3 or correlation <= _CHANCE / math.sqrt(len(full)):
+        return 1.0
+    correlation = min(correlation, 0.95)
+    return math.sqrt((1 + correlation) / (1 - correlation))
+
+
+def _ratio(batches: Sequence[Batch], alpha: float) -> tuple[float, float]:
+    """The ratio, and half the width of its one-sided interval by Student over the batches' residuals."""
+    batches = [each for each in batches if each.number]  # nothing was due: nothing is known
     number = sum(each.number for each in batches)
     value = sum(each.total for each in batches) / number
     many = len(batches)
     if many < 2:
         return value, math.inf
     residuals = sum((each.total - value * each.number) ** 2 for each in batches)
-    half = float(special.stdtrit(many - 1, CONFIDENCE)) * math.sqrt(residuals * many / (many - 1)) / number
-    return value, half
+    spread = math.sqrt(residuals * many / (many - 1)) / number
+    return value, float(special.stdtrit(many - 1, 1 - alpha)) * spread * inflation(batches)
 
 
-def needed(allowed: float) -> int:
-    """How many requests, none of them bad, prove with 95 % confidence that fewer than `allowed` are."""
-    return math.ceil(math.log(1 - CONFIDENCE) / math.log1p(-allowed)) if 0 < allowed < 1 else 1
+def needed(allowed: float, alpha: float = ALPHA) -> int:
+    """How many requests, none of them bad, prove that no more than the part `allowed` of them is."""
+    return math.ceil(math.log(alpha) / math.log1p(-allowed)) if 0 < allowed < 1 else 1
+
+
+def enough(found: Bounds, number: int, allowed: float, alpha: float = ALPHA) -> float:
+    """About how many requests would decide, going on like the `number` so far; inf where none would.
+
+    Widths shrink with the root of the number; a share that stands exactly at its limit is never decided.
+    """
+    distance = abs(found.value - allowed)
+    if distance < 1e-12 or not math.isfinite(found.high):
+        return math.inf
+    half = found.high - found.value if found.value < allowed else found.value - found.low
+    return max(number * (half / distance) ** 2, float(needed(allowed, alpha)) if allowed < 1 else 0.0)

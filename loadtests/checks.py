@@ -11,7 +11,9 @@ State = Literal["kept", "broken", "unproved", "invalid", "noted"]
 
 class Check(BaseModel):
     """`kept` and `broken` are proved. `unproved`: too little evidence. `invalid`: the run itself is none.
-    `noted`: said, and decides nothing. `scope`: "all", a channel, or "generator"."""
+    `noted`: said, and decides nothing. `scope`: "all", a channel,
+    one of its journeys (web/web-lead), or "generator".
+    `enough`: of an unproved limit, about how many seconds in all would decide."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -21,3 +23,4 @@ class Check(BaseModel):
     measured: float | None
     allowed: float | None
     sentence: str
+    enough: float | None = None

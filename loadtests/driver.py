@@ -27,6 +27,7 @@ from loadtests.visit import Customer, StepFailed, Visit
 
 PULSE_SECONDS = 1.0
 _BURST = 32
+_PATIENCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,11 @@ class Driver:
         """No more arrivals; what is open may end. The recording says `interrupted`, unless it was endless."""
         self._stopped = True
 
-    def run(self, zero: float, alive: Callable[[], bool]) -> None:
-        """Offer everything, drain, write the last line. `alive`: whether somebody still wants the run."""
+    def run(
+        self, zero: float, alive: Callable[[], bool], until: Callable[[], float | None] = lambda: None
+    ) -> None:
+        """Offer everything, drain, write the last line. `alive`: whether somebody still wants the run;
+        `until`: the second to which the window was extended, if it was (asked at the window's end)."""
         self._zero = zero
         gc.collect()
         gc.freeze()  # a collection over what Locust imported would stop the schedule for tens of milliseconds
@@ -73,7 +77,7 @@ class Driver:
         self._busy_from = time.monotonic()
         pulse = gevent.spawn(self._pulses, alive)
         try:
-            complete = self._offer()
+            complete = self._offer(until)
             self._drain()
         except gevent.GreenletExit:
             # Locust was told to end at once: what is open will never be known.
@@ -84,16 +88,26 @@ class Driver:
         self._recorder.close(interrupted=not complete)
         self._pool.close()
 
-    def _offer(self) -> bool:
+    def _offer(self, until: Callable[[], float | None]) -> bool:
+        """Walk the schedule; whether to its end. Stopped, a finite one is still counted to its end."""
+        start, end = 0.0, self._plan.duration if self._plan.duration is not None else float("inf")
+        while True:
+            complete = self._segment(start, end)
+            longer = until() if complete and end < float("inf") else None
+            if longer is None or longer <= end:
+                return complete
+            start, end = end, longer
+
+    def _segment(self, start: float, end: float) -> bool:
         plan = self._plan
-        end = plan.duration if plan.duration is not None else float("inf")
         streams = (
             (
                 channel.name,
                 arrivals(
                     plan.intensity(channel),
                     end,
-                    warmup=plan.warmup,
+                    start=start,
+                    warmup=0.0 if start else plan.warmup,
                     style=plan.arrivals,
                     seed=f"{plan.seed}/{channel.name}",
                     worker=self._worker,
@@ -105,14 +119,20 @@ class Driver:
         burst = 0
         for due, name in merged(streams):
             wait = self._zero + due - time.monotonic()
-            if wait > 0 or burst >= _BURST:
+            if not self._stopped and (wait > 0 or burst >= _BURST):
                 self._sleep_until(self._zero + due)
                 burst = 0
             burst += 1
             if self._stopped:
-                return plan.duration is None
+                if plan.duration is None:
+                    return True
+                self._withhold(due, name)
+                if burst % _PATIENCE == 0:
+                    gevent.sleep(0)  # what is open goes on
+                continue
             self._arrive(due, self._channels[name])
-        self._sleep_until(self._zero + end)
+        if not self._stopped:
+            self._sleep_until(self._zero + end)
         return not self._stopped
 
     def _sleep_until(self, moment: float) -> None:
@@ -136,6 +156,13 @@ class Driver:
         greenlet = gevent.Greenlet(self._visit, arrival, session)
         self._open[greenlet] = arrival
         greenlet.start()
+
+    def _withhold(self, due: float, channel: str) -> None:
+        """Due after the arrivals were stopped: counted, never sent."""
+        tally = self._recorder.tally(self._recorder.bin(due), channel)
+        tally.planned += 1
+        tally.dropped += 1
+        tally.withheld += 1
 
     def _draw(self, channel: ChannelPlan) -> tuple[Customer | None, str]:
         if channel.http:

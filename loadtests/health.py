@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from loadtests.checks import Check
+from loadtests.guard import PROTECTED
 from loadtests.plan import Plan
 from loadtests.recorder import Pulse
 from loadtests.recording import Recording
@@ -36,10 +37,13 @@ def check_health(
 ) -> list[Check]:
     """All rules. `stopped`: why the parent ended the run early, "" where it did not."""
     checks = [_lag(plan, recording)]
-    if stopped:
+    protected = stopped.startswith(PROTECTED)
+    if protected:
+        checks.append(_noted("stopped", f"the arrivals were stopped {stopped}"))
+    elif stopped:
         checks.append(_invalid("interrupted", None, None, f"the run was ended early: {stopped}"))
     for worker in range(plan.workers):
-        checks += _reports(worker, recording, ends)
+        checks += _reports(worker, recording, ends, protected)
         pulses = recording.pulses.get(worker, [])
         checks += _cpu(plan, worker, pulses)
         checks += _gaps(worker, pulses)
@@ -79,7 +83,7 @@ def _lag(plan: Plan, recording: Recording) -> Check:
     return Check(rule="schedule lag", scope=SCOPE, state="kept", measured=p99, allowed=allowed, sentence=text)
 
 
-def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd]) -> list[Check]:
+def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd], protected: bool) -> list[Check]:
     end = next((each for each in ends if each.worker == worker), WorkerEnd(worker, None, "was never started"))
     checks = []
     if worker not in recording.finals:
@@ -90,7 +94,7 @@ def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd]) -> li
         )
         begun = "its final report is missing" if worker in recording.started else "it never began"
         checks.append(_invalid("final report", None, None, f"worker {worker}: {begun} ({how})"))
-    elif recording.finals[worker]:
+    elif recording.finals[worker] and not protected:
         checks.append(
             _invalid("final report", None, None, f"worker {worker} was interrupted before its schedule's end")
         )
@@ -182,6 +186,10 @@ def _accounting(plan: Plan, recording: Recording) -> list[Check]:
             )
         )
     return checks
+
+
+def _noted(rule: str, sentence: str) -> Check:
+    return Check(rule=rule, scope=SCOPE, state="noted", measured=None, allowed=None, sentence=sentence)
 
 
 def _invalid(rule: str, measured: float | None, allowed: float | None, sentence: str) -> Check:

@@ -63,5 +63,10 @@ def _offer(plan_file: Path, worker: int) -> None:
         if not alive():
             return
         gevent.sleep(0.02)
+    longer = run / "until"
+
+    def until() -> float | None:
+        return float(longer.read_text(encoding="ascii")) if longer.exists() else None
+
     # The monotonic clock is one for all processes of a machine.
-    driver.run(float(start.read_text(encoding="ascii")), alive)
+    driver.run(float(start.read_text(encoding="ascii")), alive, until)

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict
 
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.model.stack import Stack
+from loadtests.bounds import ALPHA
 from loadtests.histogram import Buckets, buckets_with
 from loadtests.journeys.catalogue import CATALOGUE
-from loadtests.profile import Channel, Health, HttpStep, Limits, Population, Profile
+from loadtests.profile import Channel, Health, HttpStep, Limits, Population, Profile, Stop
 from loadtests.schedule import Intensity, Style, count
 
 VERSION = 1
@@ -46,6 +47,12 @@ class ChannelPlan(_Part):
     journeys: dict[str, float]
     http: tuple[HttpStep, ...] = ()
     limits: Limits | None = None
+    journey_limits: dict[str, Limits] = {}
+
+    @property
+    def highest(self) -> float:
+        """The largest rate of the run over the offered one."""
+        return 1.0
 
 
 class Tokens(_Part):
@@ -59,7 +66,8 @@ class Tokens(_Part):
 
 
 class Plan(_Part):
-    """One run."""
+    """One run. `extend`: seconds it may go on beyond `duration` where that does not decide; it is judged
+    `looks` times at most."""
 
     version: int = VERSION
     profile: str
@@ -75,6 +83,10 @@ class Plan(_Part):
     health: Health
     population: Population
     tokens: Tokens | None
+    calibration: float = 0.0
+    extend: float = 0.0
+    looks: int = 1
+    stop: Stop = Stop()
     seed: int
     workers: int
     in_flight: int
@@ -84,6 +96,7 @@ class Plan(_Part):
         edges = [*self.limits.seconds(), self.timeout, self.health.lag_p99]
         for channel in self.channels:
             edges += channel.limits.seconds() if channel.limits else ()
+            edges += [each for limits in channel.journey_limits.values() for each in limits.seconds()]
         return buckets_with(tuple(edges))
 
     def intensity(self, channel: ChannelPlan) -> Intensity:
@@ -101,9 +114,19 @@ class Plan(_Part):
         }
 
     @property
+    def alpha(self) -> float:
+        """How often each bound may be wrong: the looks at a run that may be extended share 5 %."""
+        return ALPHA / self.looks
+
+    @property
     def drain(self) -> float:
         """Seconds after the last arrival within which every visit must have ended by its own time limits."""
         return max(each.longest * (self.timeout + 6 * each.think) for each in self.channels) + 1.0
+
+
+def looks(duration: float, extend: float) -> int:
+    """How many times a run is judged at most: at its end, and after each extension, which doubles it."""
+    return 1 + (math.ceil(math.log2(1 + extend / duration) - 1e-9) if extend > 0 else 0)
 
 
 def check_host(host: str) -> str:
@@ -163,12 +186,16 @@ def make_plan(
         offer=profile.offer,
         duration=window,
         warmup=profile.warmup,
-        bin=_bin(window),
+        bin=bin_seconds(window),
         timeout=profile.timeout,
         arrivals=profile.arrivals,
         limits=profile.limits,
         health=profile.health,
         population=profile.population,
+        calibration=0.0 if endless else profile.calibration,
+        extend=0.0 if window is None else profile.extend,
+        looks=1 if window is None else looks(window, profile.extend),
+        stop=Stop(windows=0) if endless else profile.stop,
         tokens=_tokens(stack) if known and stack else None,
         seed=profile.seed,
         workers=workers,
@@ -178,7 +205,8 @@ def make_plan(
     )
 
 
-def _bin(window: float | None) -> float:
+def bin_seconds(window: float | None) -> float:
+    """The width of the bins of a window."""
     if window is None:
         return BIN_SECONDS[0]
     return next((each for each in BIN_SECONDS if each * FEWEST_BATCHES <= window), BIN_SECONDS[-1])
@@ -239,6 +267,7 @@ def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> Chann
         think=channel.think,
         journeys=weights,
         limits=channel.limits,
+        journey_limits=channel.journey_limits,
     )
 
 

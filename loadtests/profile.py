@@ -158,11 +158,14 @@ class Channel(_Part):
     anonymous: Share = 0.0
     think: Annotated[Duration, Field(ge=0)] = 0.0
     limits: Limits | None = None
+    journey_limits: dict[str, Limits] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_source(self) -> Channel:
         if (self.journey is None) == (not self.journeys):
             raise ValueError("expected either `journey: {http: [...]}` or `journeys: {name: weight}`")
+        for unknown in self.journey_limits.keys() - (self.journeys or {}).keys():
+            raise ValueError(f"journey_limits: {unknown!r} is none of this channel's journeys")
         return self
 
 
@@ -187,6 +190,15 @@ class Health(_Part):
     steal: Share = 0.05
 
 
+class Stop(_Part):
+    """When the arrivals stop to protect the target: `windows` in a row (0: never) in which more than `bad` of
+    the visits failed, or more than `failures` of the run's visits so far."""
+
+    windows: int = Field(default=2, ge=0, le=100)
+    bad: Share = 0.5
+    failures: Share | None = None
+
+
 class Profile(_Part):
     """A load profile."""
 
@@ -201,11 +213,15 @@ class Profile(_Part):
     arrivals: Literal["poisson", "even"] = "poisson"
     population: Population = Population()
     health: Health = Health()
+    calibration: Annotated[Duration, Field(ge=0, le=60)] = 5.0
+    extend: Annotated[Duration, Field(ge=0, le=7 * 86400)] = 0.0
+    stop: Stop = Stop()
     seed: int = 1
 
     @model_validator(mode="after")
     def _sense(self) -> Profile:
         every = [self.limits, *(each.limits for each in self.channels.values() if each.limits is not None)]
+        every += [limits for each in self.channels.values() for limits in each.journey_limits.values()]
         for limits in every:
             for seconds in limits.seconds():
                 if seconds >= self.timeout:

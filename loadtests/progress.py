@@ -20,13 +20,12 @@ class Progress:
         self._buckets = plan.buckets()
         self._rate = sum(channel.visits for channel in plan.channels)
 
-    def show(self, seconds: float, recording: Recording) -> None:
-        """`seconds` since the window began. Achieved, p95 and lag are of the last ten seconds."""
+    def show(self, seconds: float, end: float | None, recording: Recording) -> None:
+        """`seconds` since the window began, `end` its length now; p95 and lag are of the last ten seconds."""
         plan = self._plan
         if seconds < 0:
             self._terminal.progress(f"warm-up, the window begins in {-seconds:.0f} s")
             return
-        end = plan.duration
         if end is not None and seconds > end + 1:
             flying = sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)
             self._terminal.progress(f"draining, {flying} visits are still open")

@@ -27,7 +27,8 @@ _MOST_REASONS = 100
 class Tally:
     """What became of visits. At the end planned = ok + failed + dropped + censored, or the run is INVALID.
 
-    dropped: due, never sent. censored: sent, and what became of it was never known.
+    dropped: due, never sent. censored: sent, and what became of it was never known. withheld: those of the
+    dropped that were due after the arrivals had been stopped.
     """
 
     planned: int = 0
@@ -35,6 +36,7 @@ class Tally:
     failed: int = 0
     dropped: int = 0
     censored: int = 0
+    withheld: int = 0
 
     def merge(self, other: Tally) -> None:
         """Add everything `other` counts."""
@@ -43,6 +45,7 @@ class Tally:
         self.failed += other.failed
         self.dropped += other.dropped
         self.censored += other.censored
+        self.withheld += other.withheld
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,7 @@ class Recorder:
                 "kind": "delta",
                 "cells": [[*key, *_cell(cell)] for key, cell in self._cells.items()],
                 "visits": [
-                    [*key, each.planned, each.ok, each.failed, each.dropped, each.censored]
+                    [*key, each.planned, each.ok, each.failed, each.dropped, each.censored, each.withheld]
                     for key, each in self._visits.items()
                 ],
                 "lag": [[place, *_cell(cell)] for place, cell in self._lag.items()],

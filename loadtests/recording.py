@@ -48,11 +48,11 @@ class Recording:
     def _delta(self, worker: int, record: dict[str, Any]) -> None:
         for place, channel, journey, step, *rest in record["cells"]:
             self.cells.setdefault((place, channel, journey, step), Cell()).merge(_cell(rest))
-        for place, channel, planned, ok, failed, dropped, censored in record["visits"]:
-            tally = self.visits.setdefault((place, channel), Tally())
-            tally.merge(Tally(planned, ok, failed, dropped, censored))
+        for place, channel, *counts in record["visits"]:
+            tally = Tally(*counts)
+            self.visits.setdefault((place, channel), Tally()).merge(tally)
             if place >= 0:
-                self.owed.setdefault(worker, Counter())[channel] += planned
+                self.owed.setdefault(worker, Counter())[channel] += tally.planned
         for place, *rest in record["lag"]:
             self.lag.setdefault(place, Cell()).merge(_cell(rest))
         for channel, journey, step, reason, number in record["failures"]:

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -17,15 +17,22 @@ from huidu.foundation.errors import ConfigError, HuiduError, StateError, Unreach
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
+from loadtests.calibration import calibrate
+from loadtests.checks import Check
+from loadtests.extension import extended
+from loadtests.guard import must_stop
 from loadtests.plan import Plan, make_plan
 from loadtests.profile import load_profile
 from loadtests.progress import Progress
+from loadtests.recording import Recording
 from loadtests.report import reports
 from loadtests.runners.local import LocalRun
 from loadtests.summary import Summary
 
 STOPPED_BY = "stopped by"
 _CONNECT_SECONDS = 5.0
+# Workers must hear of an extension before their window ends.
+_ASK_SECONDS = 1.5
 # A second Ctrl-C within this time is the same keystroke.
 _AGAIN_SECONDS = 0.5
 
@@ -38,19 +45,41 @@ def verify(
     Whatever ends the run early (a signal, a dead worker), there is a verdict: INVALID.
     Raises ConfigError and UsageError before anything is sent, Unreachable where nobody answers at all.
     """
-    workspace, plan = _prepare(profile, host, workers)
-    folder = _folder(workspace, out, "verify")
-    started = _now()
-    _describe(terminal, plan)
-    with LocalRun(plan, folder) as run, _stopping(run, terminal):
-        _drive(run, Progress(plan, terminal), terminal)
-        recording, ends = run.result()
-        stopped = run.stopped
-    terminal.close()
-    summary = reports.write(folder, plan, recording, ends, stopped, started)
+    workspace, plan = prepare(profile, host, workers)
+    folder = new_folder(workspace, out, "verify")
+    describe(terminal, plan)
+    summary = verify_plan(plan, folder, terminal)
     if out is None:
         write_atomic(workspace.load / "latest", folder.name + "\n")
     return summary, folder
+
+
+def verify_plan(plan: Plan, folder: Path, terminal: Terminal) -> Summary:
+    """Calibrate, offer what `plan` says, judge, and write every report into `folder`."""
+    started, before = _now(), list[Check]()
+    if plan.calibration > 0:
+        before = _calibrate(plan, folder, terminal)
+        if before[0].state == "invalid":
+            terminal.close()
+            return reports.write(folder, plan, Recording(), [], "", started, before)
+    with LocalRun(plan, folder) as run, _stopping(run):
+        _drive(run, Progress(plan, terminal), terminal, planned=plan.duration)
+        recording, ends = run.result()
+        plan, stopped = run.plan, run.stopped
+    terminal.close()
+    return reports.write(folder, plan, recording, ends, stopped, started, before)
+
+
+def _calibrate(plan: Plan, folder: Path, terminal: Terminal) -> list[Check]:
+    with ExitStack() as stack:
+        return calibrate(
+            plan,
+            folder,
+            lambda seconds, _: terminal.progress(
+                f"calibration against a null server: {max(0.0, seconds):.0f} s of {plan.calibration:g} s"
+            ),
+            lambda run: stack.enter_context(_stopping(run)),
+        )
 
 
 def offer(
@@ -60,11 +89,11 @@ def offer(
 
     Raises as `verify`, and HuiduError where a worker dies by itself.
     """
-    workspace, plan = _prepare(profile, host, workers, duration=duration, endless=duration is None)
-    folder = _folder(workspace, None, "offer")
-    _describe(terminal, plan)
-    with LocalRun(plan, folder) as run, _stopping(run, terminal):
-        _drive(run, Progress(plan, terminal), terminal)
+    workspace, plan = prepare(profile, host, workers, duration=duration, endless=duration is None)
+    folder = new_folder(workspace, None, "offer")
+    describe(terminal, plan)
+    with LocalRun(plan, folder) as run, _stopping(run):
+        _drive(run, Progress(plan, terminal), terminal, planned=None)
         recording, ends = run.result()
         tail = run.log_tail()
     terminal.close()
@@ -92,7 +121,7 @@ def find_run(name: str | None) -> Path:
     raise ConfigError("there is no such run", file=name, expected="a folder that holds run.json")
 
 
-def _prepare(
+def prepare(
     profile: str, host: str | None, workers: int, *, duration: float | None = None, endless: bool = False
 ) -> tuple[Workspace, Plan]:
     file, loaded = load_profile(profile)
@@ -124,7 +153,7 @@ def _knock(host: str) -> None:
         ) from None
 
 
-def _folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
+def new_folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
     """A new folder for the run. Raises StateError."""
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     wanted = (
@@ -143,6 +172,7 @@ def _folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
             *folder.glob("ready-*"),
             *folder.glob("recording-*.jsonl"),
             folder / "start",
+            folder / "until",
             folder / "verdict.json",
         ]:
             left.unlink(missing_ok=True)
@@ -150,7 +180,7 @@ def _folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
     raise StateError("several runs began in this very second", where=str(workspace.load), remedy="try again")
 
 
-def _describe(terminal: Terminal, plan: Plan) -> None:
+def describe(terminal: Terminal, plan: Plan) -> None:
     for channel in plan.channels:
         terminal.say(
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
@@ -158,17 +188,31 @@ def _describe(terminal: Terminal, plan: Plan) -> None:
         )
 
 
-def _drive(run: LocalRun, progress: Progress, terminal: Terminal) -> None:
+def _drive(run: LocalRun, progress: Progress, terminal: Terminal, planned: float | None) -> None:
+    """To the end. `planned`: the window as the profile asks for it; None for background traffic, which is
+    neither extended nor stopped."""
     terminal.progress("starting the generators")
     if not run.wait_ready():
         return
     run.go()
+    asked_for: float | None = None
     for recording in run.watch():
-        progress.show(run.seconds(), recording)
+        progress.show(run.seconds(), run.plan.duration, recording)
+        if planned is None or run.stopped:
+            continue
+        if why := must_stop(run.plan, recording):
+            run.stop(why)
+            terminal.say(f"The arrivals were stopped {why}.", "bold yellow")
+        elif asked_for != run.plan.duration and run.seconds() > (run.plan.duration or 0.0) - _ASK_SECONDS:
+            asked_for = run.plan.duration
+            longer = extended(run.plan, recording, planned)
+            if longer is not None:
+                run.extend(longer)
+                terminal.say(f"  Not enough evidence yet: the window goes on to {longer:g} s.")
 
 
 @contextmanager
-def _stopping(run: LocalRun, terminal: Terminal) -> Iterator[None]:
+def _stopping(run: LocalRun) -> Iterator[None]:
     """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

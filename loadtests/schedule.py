@@ -111,13 +111,15 @@ def arrivals(
     intensity: Intensity,
     end: float,
     *,
+    start: float = 0.0,
     warmup: float = 0.0,
     style: Style = "poisson",
     seed: str = "",
     worker: int = 0,
     workers: int = 1,
 ) -> Iterator[float]:
-    """Due times of one worker's stream, ascending, from -warmup to `end` (which may be infinite).
+    """Due times of one worker's stream, ascending, from -warmup to `end` (which may be infinite), or from
+    `start` > 0, where an earlier stream ended, without a warm-up.
 
     `intensity` is that of all `workers` together; this one takes its part. Seconds from the start of the
     window; the warm-up's are negative.
@@ -127,14 +129,14 @@ def arrivals(
         phase = (worker + 0.5) / workers
         if warmup > 0:
             yield from _even(own, -warmup, 0.0, phase)
-        yield from _even(own, 0.0, end, phase)
+        yield from (due for due in _even(own, 0.0, end, phase) if due >= start)
         return
     # Reproducible, not secret.
-    rng = random.Random(f"{seed}/{worker}")
+    rng = random.Random(f"{seed}/{worker}" + (f"/{start:g}" if start else ""))
     if warmup > 0:
         count = _ceil(own.between(-warmup, 0.0))
         yield from _scatter(own, -warmup, 0.0, count, rng)
-    for a, b in _blocks(0.0, end):
+    for a, b in _blocks(start, end):
         yield from _scatter(own, a, b, owed(own, a, b), rng)
 
 

@@ -203,7 +203,9 @@ def _in_flight(recording: Recording) -> list[tuple[float, int]]:
 
 
 def _overall_ratio(plan: Plan, total: Tally) -> float | None:
-    expected = sum(each.visits for each in plan.channels) / plan.offer * (plan.duration or 0.0)
+    expected = (
+        sum(plan.intensity(each).between(0.0, plan.duration or 0.0) for each in plan.channels) / plan.offer
+    )
     return round((total.planned - total.dropped) / expected, 5) if expected else None
 
 
@@ -225,6 +227,8 @@ def _counts(plan: Plan, recording: Recording, tally: Tally, channel: str | None 
         if channel in (None, name)
     )
     planned = max(owed, tally.planned)
+    if not recording.started:  # no generator ever began: nothing was sent
+        tally = Tally(planned, dropped=planned)
     return {
         "planned": planned,
         "ok": tally.ok,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import read_json, write_atomic
+from loadtests.checks import Check
 from loadtests.health import WorkerEnd
 from loadtests.plan import Plan
 from loadtests.recording import Recording, read_recording
@@ -21,16 +22,24 @@ HEADERS = ("channel", "planned", "ok", "failed", "lost", "offered", "mean ms", "
 
 
 def write(
-    folder: Path, plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str, started: str
+    folder: Path,
+    plan: Plan,
+    recording: Recording,
+    ends: Sequence[WorkerEnd],
+    stopped: str,
+    started: str,
+    before: Sequence[Check] = (),
 ) -> Summary:
-    """Judge, and write `ends.json`, `verdict.json` and `report.html` into the run's folder."""
+    """Judge, and write `ends.json`, `verdict.json` and every report into the run's folder. `before`: what
+    the calibration found."""
     facts = {
         "started": started,
         "stopped": stopped,
         "ends": [{"worker": each.worker, "exit_code": each.exit_code, "note": each.note} for each in ends],
+        "before": [each.model_dump() for each in before],
     }
     write_atomic(folder / "ends.json", json.dumps(facts, indent=2) + "\n")
-    return _write(folder, plan, recording, ends, stopped, started)
+    return _write(folder, plan, recording, ends, stopped, started, before)
 
 
 def rewrite(folder: Path) -> Summary:
@@ -40,13 +49,14 @@ def rewrite(folder: Path) -> Summary:
         facts = read_json(folder / "ends.json")
         ends = [WorkerEnd(**each) for each in facts["ends"]]
         stopped, started = str(facts["stopped"]), str(facts["started"])
+        before = [Check.model_validate(each) for each in facts.get("before", [])]
     except (OSError, ValidationError, KeyError, TypeError) as error:
         raise StateError(
             f"the run's folder is not complete: {str(error).splitlines()[0]}",
             where=str(folder),
             remedy="a run whose parent was killed has no end; it is no evidence: run it again",
         ) from None
-    return _write(folder, plan, read_recording(folder, plan.workers), ends, stopped, started)
+    return _write(folder, plan, read_recording(folder, plan.workers), ends, stopped, started, before)
 
 
 def rows(summary: Summary) -> list[list[str]]:
@@ -65,9 +75,15 @@ def rows(summary: Summary) -> list[list[str]]:
 
 
 def _write(
-    folder: Path, plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str, started: str
+    folder: Path,
+    plan: Plan,
+    recording: Recording,
+    ends: Sequence[WorkerEnd],
+    stopped: str,
+    started: str,
+    before: Sequence[Check],
 ) -> Summary:
-    word, checks = judge(plan, recording, ends, stopped)
+    word, checks = judge(plan, recording, ends, stopped, before)
     summary = summarise(plan, recording, word, checks, started)
     write_atomic(folder / "report.html", render(plan, summary))
     # Last: a verdict that can be read has its page beside it.

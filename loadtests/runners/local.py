@@ -42,8 +42,7 @@ class LocalRun:
         self._follower = Follower(folder, plan.workers)
 
     def __enter__(self) -> LocalRun:
-        plan_file = self.folder / "run.json"
-        write_atomic(plan_file, self.plan.model_dump_json(indent=2, by_alias=True) + "\n")
+        plan_file = self._write_plan()
         for worker in range(self.plan.workers):
             self._processes.append(self._start(worker, plan_file))
         return self
@@ -79,17 +78,22 @@ class LocalRun:
 
     def watch(self) -> Iterator[Recording]:
         """The recording as it grows, a few times a second, until every worker has ended."""
-        limit = None
-        if self.plan.duration is not None:
-            limit = (self.began or 0.0) + self.plan.duration + self.plan.drain + _GRACE_SECONDS
         while any(process.poll() is None for process in self._processes):
             yield self._follower.read()
             time.sleep(_POLL_SECONDS)
-            if limit is not None and time.monotonic() > limit:
+            if self.plan.duration is not None and self.seconds() > self.plan.duration + self.plan.drain + (
+                _GRACE_SECONDS
+            ):
                 self._end_hanging()
             if any(process.poll() not in (None, 0) for process in self._processes):
                 # The rest would only load the target for a run that is no evidence any more.
                 self.stop("a worker died")
+
+    def extend(self, end: float) -> None:
+        """The window goes on to second `end`. Said before its end, or the workers will not hear it."""
+        write_atomic(self.folder / "until", f"{end:.6f}")
+        self.plan = self.plan.model_copy(update={"duration": end})
+        self._write_plan()
 
     def stop(self, why: str) -> None:
         """No more arrivals: workers drain and end by themselves. Only the first reason is kept."""
@@ -121,6 +125,11 @@ class LocalRun:
             if lines:
                 return lines[-1][:300]
         return ""
+
+    def _write_plan(self) -> Path:
+        file = self.folder / "run.json"
+        write_atomic(file, self.plan.model_dump_json(indent=2, by_alias=True) + "\n")
+        return file
 
     def _end_hanging(self) -> None:
         for worker, process in enumerate(self._processes):

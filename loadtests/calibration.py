@@ -1,0 +1,98 @@
+"""Can this generator do it at all: the same rate and more against a server that does nothing, before the run.
+
+What fails here would have been read as a slow target. Same workers, same recorder, same rules of health.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from loadtests.checks import Check
+from loadtests.guard import PROTECTED
+from loadtests.health import SCOPE, check_health
+from loadtests.null_server import null_server
+from loadtests.plan import ChannelPlan, Plan, bin_seconds
+from loadtests.profile import HttpStep, Limits, Stop
+from loadtests.recording import Recording
+from loadtests.runners.local import LocalRun
+from loadtests.verdict import check_offered
+
+# load must be borne with room to spare: what fails at 1.2 times the target is too near to it.
+MARGIN = 1.2
+_WARMUP_SECONDS = 1.0
+RULE = "calibration"
+
+
+def calibration_plan(plan: Plan, host: str) -> Plan:
+    """The run `plan` as requests to a null server: each an arrival of its own (dearer)."""
+    channels = tuple(
+        ChannelPlan(
+            name=each.name,
+            peak=each.peak,
+            offered=each.offered * MARGIN,
+            visits=each.offered * MARGIN * each.highest,
+            steps=1,
+            longest=1,
+            anonymous=1.0,
+            think=0.0,
+            journeys={},
+            http=(HttpStep(get="/"),),
+        )
+        for each in plan.channels
+    )
+    return plan.model_copy(
+        update={
+            "host": host,
+            "channels": channels,
+            "offer": plan.offer * MARGIN,
+            "duration": plan.calibration,
+            "extend": 0.0,
+            "warmup": _WARMUP_SECONDS,
+            "bin": bin_seconds(plan.calibration),
+            "limits": Limits(),
+            "tokens": None,
+            "stop": Stop(windows=0),
+        }
+    )
+
+
+def calibrate(
+    plan: Plan, folder: Path, show: Callable[[float, Recording], None], started: Callable[[LocalRun], None]
+) -> list[Check]:
+    """One check, kept or invalid. Its files stay in `folder`/calibration. `started`: handed the run, so that
+    a signal can stop it."""
+    inner = folder / "calibration"
+    inner.mkdir(parents=True, exist_ok=True)
+    for left in (*inner.glob("ready-*"), inner / "start"):
+        left.unlink(missing_ok=True)
+    with null_server() as host:
+        own = calibration_plan(plan, host)
+        with LocalRun(own, inner) as run:
+            started(run)
+            if run.wait_ready():
+                run.go()
+                for recording in run.watch():
+                    show(run.seconds(), recording)
+            recording, ends = run.result()
+            stopped = run.stopped
+    assert not stopped.startswith(PROTECTED)
+    every = [*check_health(own, recording, ends, stopped), *check_offered(own, recording)]
+    return [judged(own, every)]
+
+
+def judged(plan: Plan, checks: list[Check]) -> Check:
+    """All rules of the calibration as one."""
+    rate = sum(each.visits for each in plan.channels)
+    title = f"calibration: {rate:.4g} requests/s ({MARGIN:g} times the target) against a null server"
+    bad = [check.sentence for check in checks if check.state == "invalid"]
+    lag = next((check for check in checks if check.rule == "schedule lag"), None)
+    text = f"{title}: " + ("; ".join(bad[:3]) if bad else f"borne, {lag.sentence if lag else ''}")
+    return Check(
+        rule=RULE,
+        scope=SCOPE,
+        state="invalid" if bad else "kept",
+        measured=lag.measured if lag else None,
+        allowed=lag.allowed if lag else None,
+        sentence=text,
+    )
