@@ -65,7 +65,7 @@ class Prometheus:
         return series or NoData(expression)
 
     def _query(self, query: str, at: float | None) -> list[dict[str, Any]]:
-        data = {"query": query, "timeout": f"{self._timeout}s"}
+        data = {"query": query, "timeout": f"{math.ceil(self._timeout * 1000)}ms"}
         if at is not None:
             data["time"] = f"{at:.3f}"
         try:
