@@ -16,6 +16,12 @@ from huidu.foundation.outcome import Outcome
 _COMMANDS = {
     "bench": ("rollout.bench.command", "bench", "The judge's bench: how often it errs, how soon it finds"),
     "doctor": ("infra.commands", "doctor", "External programs: found where, or how to get them"),
+    "gate": (
+        "rollout.gate.command",
+        "gate",
+        "For CI: the verdict of a rollout or a load run, as exit code and JUnit",
+    ),
+    "journal": ("rollout.journal_command", "journal", "Verify or export a journal"),
     "load": ("loadtests.commands", "load", "Prove the system under load"),
     "report": ("runbooks.commands", "report", "One page about a go-live"),
     "rollout": ("rollout.commands", "rollout", "Shift traffic by customer, gated on evidence"),

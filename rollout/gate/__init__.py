@@ -1,0 +1,1 @@
+"""`huidu gate`: the verdict of something that is over, told the way pipelines read it."""

@@ -1,0 +1,97 @@
+"""Where the gate finds what it tells of: a rollout's journal or report, a load run's verdict. Reads only."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import StateError, UsageError
+from huidu.foundation.journal import Journal
+from huidu.foundation.workspace import Workspace, read_json
+from rollout.record import report
+
+Facts = Mapping[str, Any]
+
+
+def rollout_facts(which: str, workspace: Workspace, clock: Clock) -> Facts:
+    """The report of a rollout: `which` is its name, its folder, its journal, or a report.json.
+
+    A journal is believed only after its chain was verified; a report.json, which anybody can edit, only where
+    no journal lies beside it. Raises UsageError (nothing there), StateError (altered, damaged).
+    """
+    for folder in (workspace.rollouts / which, Path(which)):
+        if folder.is_dir():
+            return _of_folder(folder, clock)
+    path = Path(which)
+    if path.is_file():
+        return _of_folder(path.parent, clock) if path.suffix == ".sqlite" else _report(path, clock)
+    known = ", ".join(sorted(each.parent.name for each in workspace.rollouts.glob("*/journal.sqlite")))
+    raise UsageError(
+        f"there is no rollout {which!r}",
+        remedy=f"give a name, a folder or a report.json; known here: {known or 'none'}",
+    )
+
+
+def _of_folder(folder: Path, clock: Clock) -> Facts:
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return _report(folder / "report.json", clock)
+    with Journal.open(path, clock, writer=False) as journal:
+        journal.verify()
+        return report(folder.resolve().name, journal.events())
+
+
+def _report(path: Path, clock: Clock) -> Facts:
+    if (path.parent / "journal.sqlite").exists():
+        return _of_folder(path.parent, clock)
+    return _mapping(path)
+
+
+def load_facts(which: str, workspace: Workspace) -> tuple[str, Facts]:
+    """(name, verdict.json) of a load run: `which` is its name, `latest`, its folder, or the file.
+
+    Raises UsageError, StateError.
+    """
+    name = which
+    if which == "latest":
+        name = _latest(workspace)
+    for folder in (workspace.load / name, Path(name)):
+        if folder.is_dir():
+            return folder.resolve().name, _mapping(folder / "verdict.json")
+    path = Path(name)
+    if path.is_file():
+        return path.resolve().parent.name, _mapping(path)
+    known = ", ".join(sorted(each.parent.name for each in workspace.load.glob("*/verdict.json")))
+    raise UsageError(
+        f"there is no load run {which!r}",
+        remedy=f"give a name, `latest`, a folder or a verdict.json; known here: {known or 'none'}",
+    )
+
+
+def _latest(workspace: Workspace) -> str:
+    try:
+        return (workspace.load / "latest").read_text(encoding="utf-8").strip()
+    except OSError:
+        raise UsageError(
+            "no load run is the latest one here",
+            remedy="run `huidu load verify PROFILE`, or name a run",
+        ) from None
+
+
+def _mapping(path: Path) -> Facts:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise StateError("not what huidu writes: an object was expected", where=str(path))
+    return value
+
+
+def age(facts: Facts, now: float) -> float | None:
+    """Seconds since it ended (or, of a load run, started); None where it does not say."""
+    text = facts.get("ended") or facts.get("started")
+    try:
+        return now - datetime.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return None
