@@ -23,12 +23,16 @@ from rollout.controller.voice import closing
 from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
+from rollout.replay_command import replay
 from rollout.target import Target
 
 
 @click.group()
 def rollout() -> None:
     """Release by degrees: widen on proof, roll back on evidence."""
+
+
+rollout.add_command(replay)
 
 
 @rollout.command()

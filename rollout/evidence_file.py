@@ -10,7 +10,6 @@ and says so. The reader guesses nothing: whatever is not understood is an error 
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -36,16 +35,21 @@ _KEYS = {
     "excluded",
     "queries",
 }
+LARGEST = 1e15
+"""No count is larger: beyond it a float no longer tells two neighbouring numbers apart."""
+_YEAR_10000 = 253402300800.0
 _SECONDS = len("2026-11-21T10:00:05")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What it was judged with: hash of the plan's text, version of the judge, dispersion per gate."""
+    """What it was judged with: hash of the plan's text, version of the judge, dispersion per gate, and the
+    strata that were compared, those without any request too: how many there are is part of the bet."""
 
     plan: str = ""
     judge: str = ""
     dispersion: Mapping[str, float] = field(default_factory=dict)
+    strata: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,11 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A file that was understood; `records` in the order of the file."""
+    """A file that was understood; `records` in the order of the file, `lines` where each of them stands."""
 
     header: Header | None
     records: tuple[Interval | Mark, ...]
+    lines: tuple[int, ...] = ()
 
     @property
     def intervals(self) -> tuple[Interval, ...]:
@@ -157,7 +162,7 @@ def read_evidence(path: Path, gates: Collection[str] | None = None) -> Recording
     for number, line in enumerate(lines, start=1):
         if line.strip():
             reader.take(number, line, last=number == len(lines))
-    return Recording(reader.header, tuple(reader.records))
+    return Recording(reader.header, tuple(reader.records), tuple(reader.lines))
 
 
 class _Reader:
@@ -166,6 +171,7 @@ class _Reader:
     def __init__(self, path: Path, gates: Collection[str] | None) -> None:
         self.header: Header | None = None
         self.records: list[Interval | Mark] = []
+        self.lines: list[int] = []
         self._path = path
         self._gates = gates
         self._ends: dict[tuple[str, str], float] = {}
@@ -183,10 +189,12 @@ class _Reader:
             self._take_mark(raw)
         else:
             self._take_interval(raw)
+        if len(self.records) > len(self.lines):
+            self.lines.append(number)
 
     def _parse(self, line: bytes, last: bool) -> dict[str, Any]:
         try:
-            raw = json.loads(line, parse_constant=self._constant)
+            raw = json.loads(line, parse_constant=self._constant, object_pairs_hook=self._object)
         except (ValueError, UnicodeDecodeError):
             if last:
                 self._wrong(
@@ -197,19 +205,26 @@ class _Reader:
             self._wrong("not an object", "one JSON object a line")
         return raw
 
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            self._wrong("a key stands twice: " + ", ".join(key for key, _ in pairs), "each key once")
+        return found
+
     def _constant(self, name: str) -> NoReturn:
         self._wrong(f"{name} is not a count", "finite numbers")
 
     def _take_header(self, raw: Mapping[str, Any]) -> None:
         if self.header is not None or self.records:
             self._wrong("a header after the first line", "the header at the top, once")
-        content = self._keys(raw["header"], {"plan", "judge", "dispersion"}, "header")
+        content = self._keys(raw["header"], {"plan", "judge", "dispersion", "strata"}, "header")
         self._keys(raw, {"v", "header"}, "line")
         dispersion = self._keys(content.get("dispersion", {}), None, "dispersion")
         self.header = Header(
             str(content.get("plan", "")),
             str(content.get("judge", "")),
             {name: self._number(value, f"dispersion of {name}") for name, value in dispersion.items()},
+            self._texts(content, "strata"),
         )
 
     def _take_mark(self, raw: Mapping[str, Any]) -> None:
@@ -230,7 +245,9 @@ class _Reader:
         end = self._time(raw, "t")
         before = self._ends.get((gate, stratum))
         start = self._time(raw, "from") if "from" in raw else end if before is None else before
-        excluded = str(raw.get("excluded", ""))
+        excluded = raw.get("excluded", "")
+        if not isinstance(excluded, str):
+            self._wrong(f"excluded is {excluded!r}", "the reason, as text")
         # Only an interval that is excluded because a clock was set back may run backwards.
         if start > end or (not excluded and before is not None and (end <= before or start < before - 1e-6)):
             self._wrong(
@@ -253,7 +270,7 @@ class _Reader:
                 share=self._share(raw),
                 in_flight=self._number(raw.get("in_flight", 0), "in_flight"),
                 excluded=excluded,
-                queries=tuple(str(query) for query in raw.get("queries", ())),
+                queries=self._texts(raw, "queries"),
             )
         )
 
@@ -295,9 +312,15 @@ class _Reader:
             self._wrong(f"share {share:g}", "a part of one, 0 to 1")
         return share
 
+    def _texts(self, raw: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        found = raw.get(key, [])
+        if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+            self._wrong(f"{key} is {found!r}", "a list of texts")
+        return tuple(found)
+
     def _number(self, value: object, name: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self._wrong(f"{name} is {value!r}", "a number")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
+            self._wrong(f"{name} is {value!r:.40}", "a number")
         if value < 0:
             self._wrong(f"{name} is negative ({value:g})", "0 or more")
         return float(value)
@@ -305,7 +328,7 @@ class _Reader:
     def _time(self, raw: Mapping[str, Any], key: str) -> float:
         try:
             return parse_time(raw[key])
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             self._wrong(f"{key!r} is {raw.get(key)!r}", 'a time, "2026-11-21T10:00:05Z" or Unix seconds')
 
     def _keys(self, raw: object, allowed: set[str] | None, what: str) -> dict[str, Any]:
@@ -331,7 +354,7 @@ def format_time(t: float) -> str:
 
 def parse_time(value: object) -> float:
     """Unix seconds from an ISO time in UTC or from a number. Raises ValueError or TypeError."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _YEAR_10000:
         return float(value)
     if not isinstance(value, str):
         raise TypeError(value)
@@ -345,7 +368,8 @@ def parse_time(value: object) -> float:
 
 
 def _plain_header(header: Header) -> dict[str, Any]:
-    return {"plan": header.plan, "judge": header.judge, "dispersion": dict(header.dispersion)}
+    plain = {"plan": header.plan, "judge": header.judge, "dispersion": dict(header.dispersion)}
+    return {**plain, "strata": list(header.strata)} if header.strata else plain
 
 
 def _plain_interval(interval: Interval) -> dict[str, Any]:

@@ -1,0 +1,148 @@
+"""`huidu rollout replay`: thin; read, judge again, print."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from huidu.foundation.document import parse_duration
+from huidu.foundation.errors import UsageError
+from huidu.foundation.terminal import Terminal
+from rollout.evidence_file import Recording, format_time, read_evidence
+from rollout.plan_file import load_plan, plan_hash, plan_text
+from rollout.replay import Replayed, config_of, log_e_by_interval, sentence_of
+from rollout.replay import replay as judge_again
+from rollout.replay_peers import INTERVALS, NAMES, PeerName, PeerReplay, replay_as
+
+
+@click.command()
+@click.argument("evidence", type=click.Path(path_type=Path))
+@click.option("--plan", required=True, type=click.Path(path_type=Path), help="A file, or a plan that ships.")
+@click.option("--as", "peer", type=click.Choice(NAMES), help="What that tool would have done instead.")
+@click.option("--interval", help="With --as: the tool's interval, e.g. 1m (default: as it is documented).")
+@click.option("--json", "as_json", is_flag=True, help="Print every log E to standard output.")
+def replay(evidence: Path, plan: Path, peer: PeerName | None, interval: str | None, as_json: bool) -> None:
+    """Judge recorded EVIDENCE again by PLAN; exit 0 advance, 1 rollback, 3 hold, 4 not evidence."""
+    terminal = Terminal()
+    loaded = load_plan(plan)
+    recording = read_evidence(evidence, loaded.gates)
+    if recording.header and recording.header.plan not in ("", plan_hash(plan_text(plan))):
+        terminal.say("note: it was recorded under another plan (or another wording of it)", "yellow")
+    config = config_of(loaded, recording)
+    replayed = judge_again(config, recording, evidence)
+    if peer is not None:
+        asked = replay_as(peer, config, recording.intervals, _seconds(interval))
+        if as_json:
+            click.echo(json.dumps(peer_as_json(asked, replayed)))
+        else:
+            _tell_peer(terminal, peer, asked, replayed)
+        raise SystemExit(asked.outcome.code)
+    if as_json:
+        click.echo(json.dumps(as_plain(replayed)))
+    else:
+        _tell(terminal, replayed, recording)
+    raise SystemExit(replayed.outcome.code)
+
+
+def _seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        found = float(parse_duration(text))
+    except ValueError:
+        raise UsageError(f"--interval {text!r} is not a duration", remedy="e.g. 30s, 1m, 1h") from None
+    if not 0 < found < float("inf"):
+        raise UsageError(f"--interval {text!r} is not possible", remedy="e.g. 30s, 1m, 1h")
+    return found
+
+
+def as_plain(replayed: Replayed) -> dict[str, Any]:
+    """For pipelines. `log_e`: one value for each interval of the gate, `t` when it ended."""
+    last = replayed.looks[-1].verdict.gates
+    at_decision = replayed.decided.verdict.gates
+    gates = {}
+    for name, values in log_e_by_interval(replayed).items():
+        now = at_decision[name]
+        gates[name] = {
+            "log_e": [value for _, value in values],
+            "t": [format_time(t) for t, _ in values],
+            "bound": last[name].bound,
+            "decision": now.decision.value,
+            "harm_upper": now.harm_upper,
+            "canary": {"total": now.canary.total, "bad": now.canary.bad},
+            "baseline": {"total": now.baseline.total, "bad": now.baseline.bad},
+            "stratum": now.stratum,
+            "dispersion": now.dispersion,
+            "dispersion_from": now.dispersion_from,
+            "sentence": now.sentence,
+        }
+    return {
+        "verdict": replayed.verdict,
+        "decided": format_time(replayed.decided.t),
+        "blamed_gate": replayed.decided.verdict.blamed,
+        "share": replayed.decided.share,
+        "share_from": replayed.share_from,
+        "share_allowed": replayed.decided.verdict.share_allowed,
+        "sentence": sentence_of(replayed),
+        "gates": gates,
+    }
+
+
+def peer_as_json(asked: PeerReplay, replayed: Replayed) -> dict[str, Any]:
+    """The tool's way, and when this judge decided."""
+    decision = asked.decision
+    return {
+        "as": decision.peer,
+        "settings": asked.settings,
+        "verdict": decision.outcome.word,
+        "seconds": decision.at,
+        "why": decision.why,
+        "moments": [{"t": m.at, "weight": m.weight, "sentence": m.sentence} for m in decision.moments],
+        "huidu": {"verdict": replayed.verdict, "seconds": replayed.decided.t - asked.started},
+    }
+
+
+def _tell(terminal: Terminal, replayed: Replayed, recording: Recording) -> None:
+    rows = []
+    for name, values in log_e_by_interval(replayed).items():
+        gate = replayed.decided.verdict.gates[name]
+        rows.append(
+            (
+                name,
+                str(len(values)),
+                f"{gate.canary.bad:g} of {gate.canary.total:g}",
+                f"{gate.baseline.bad:g} of {gate.baseline.total:g}",
+                f"{gate.log_e:.3f}",
+                f"{gate.bound:.3f}",
+                f"{gate.dispersion:g} ({gate.dispersion_from})",
+            )
+        )
+    terminal.table(
+        ("gate", "intervals", "bad in the candidate", "bad in stable", "log E", "bound", "dispersion"), rows
+    )
+    out = sum(1 for interval in recording.intervals if interval.excluded)
+    if out:
+        terminal.say(f"{out} of {len(recording.intervals)} intervals were left out")
+    at = format_time(replayed.decided.t)
+    terminal.say(f"{replayed.verdict} at {at}: {sentence_of(replayed)}", "bold")
+    terminal.say(f"share {replayed.decided.share:.2%}, taken from {replayed.share_from}")
+
+
+def _tell_peer(terminal: Terminal, name: PeerName, asked: PeerReplay, replayed: Replayed) -> None:
+    decision = asked.decision
+    terminal.say(f"{decision.peer}, {asked.settings}")
+    rows = [
+        (f"{m.at:.0f} s", "-" if m.weight is None else f"{m.weight:g} %", m.sentence)
+        for m in decision.moments
+    ]
+    terminal.table(("after", "weight", "what it does"), rows)
+    terminal.say(f"{decision.outcome.word} after {decision.at:.0f} s: {decision.why}", "bold")
+    if decision.outcome.word == "running":
+        terminal.say(
+            f"documented interval: {INTERVALS[name]:g} s; --interval 30s shows what a shorter one does"
+        )
+    seconds = replayed.decided.t - asked.started
+    terminal.say(f"huidu: {replayed.verdict} after {seconds:.0f} s: {sentence_of(replayed)}")
