@@ -12,7 +12,8 @@ from loadtests.checks import Check
 from loadtests.guard import PROTECTED
 from loadtests.health import SCOPE, check_health
 from loadtests.null_server import null_server
-from loadtests.plan import ChannelPlan, Plan, bin_seconds
+from loadtests.plan import ChannelPlan, Plan
+from loadtests.planning import bin_seconds, with_channels
 from loadtests.profile import HttpStep, Limits, Stop
 from loadtests.recording import Recording
 from loadtests.runners.local import LocalRun
@@ -41,11 +42,10 @@ def calibration_plan(plan: Plan, host: str) -> Plan:
         )
         for each in plan.channels
     )
-    return plan.model_copy(
+    return with_channels(plan, channels, plan.offer * MARGIN).model_copy(
         update={
             "host": host,
-            "channels": channels,
-            "offer": plan.offer * MARGIN,
+            "kind": "verify",
             "duration": plan.calibration,
             "extend": 0.0,
             "warmup": _WARMUP_SECONDS,

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from huidu.foundation.document import parse_duration
+from huidu.foundation.document import parse_duration, parse_share
 from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
-from loadtests import runs
-from loadtests.report import reports
+from loadtests import campaigns, runs
+from loadtests import compare as comparing
+from loadtests.report import reports, sheets
 from loadtests.summary import Summary
 from loadtests.verdict import OUTCOMES
 
@@ -20,6 +21,7 @@ _WORKERS = click.option(
     "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
 )
 _MOST_REASONS = 8
+_OUT = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 
 
@@ -32,7 +34,7 @@ def load() -> None:
 @click.argument("profile")
 @_HOST
 @_WORKERS
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
+@_OUT
 @_JSON
 def verify(profile: str, host: str | None, workers: int, out: Path | None, as_json: bool) -> None:
     """Offer PROFILE's load (a file, or the name of one that ships) and judge it.
@@ -61,14 +63,133 @@ def report(run: str | None, as_json: bool) -> None:
 @click.option("--duration", help="Such as 10m; default: until stopped.")
 def offer(profile: str, host: str | None, workers: int, duration: str | None) -> None:
     """Offer PROFILE's load as background traffic, until Ctrl-C, SIGTERM or the duration ends. No verdict."""
+    seconds = _seconds(duration)
+    runs.offer(profile, host=host, workers=workers, duration=seconds, terminal=Terminal())
+    raise SystemExit(Outcome.GOOD.code)
+
+
+@load.command()
+@click.argument("profile")
+@_HOST
+@_WORKERS
+@_OUT
+@click.option("--start", type=float, default=1.0, show_default=True, help="The first load, times the peak.")
+@click.option("--most", type=float, default=100.0, show_default=True, help="Never offer more than this.")
+@_JSON
+def search(
+    profile: str,
+    host: str | None,
+    workers: int,
+    out: Path | None,
+    start: float,
+    most: float,
+    as_json: bool,
+) -> None:
+    """Find the largest load, as a multiple of PROFILE's peak, that still passes, and confirm it.
+
+    Exit code: 0 found, 1 not even a hundredth of the start passes, 4 a run was no evidence.
+    """
+    if not 0 < start <= most:
+        raise UsageError("--start must be above 0 and not above --most")
+    terminal = Terminal()
+    result, folder = campaigns.search(
+        profile, host=host, workers=workers, out=out, start=start, most=most, terminal=terminal
+    )
+    terminal.say(f"{result.word}: {result.sentence}", "bold")
+    terminal.table(sheets.SEARCH_HEADERS, sheets.search_rows(result.steps))
+    terminal.say(f"Report: {folder / 'search.html'}")
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+    raise SystemExit(result.outcome.code)
+
+
+@load.command()
+@click.argument("channel")
+@click.argument("profile", default="demo")
+@_HOST
+@_WORKERS
+@_OUT
+@click.option(
+    "--factor", type=click.FloatRange(1, 100), help="Times the channel's peak; default: the profile's."
+)
+@_JSON
+def surge(
+    channel: str,
+    profile: str,
+    host: str | None,
+    workers: int,
+    out: Path | None,
+    factor: float | None,
+    as_json: bool,
+) -> None:
+    """Let CHANNEL of PROFILE surge to four times its normal rate: its breaker, the others, the recovery.
+
+    Exit code: 0 PASS, 1 FAIL, 4 INVALID.
+    """
+    terminal = Terminal()
+    summary, folder = campaigns.surge(
+        channel, profile, host=host, workers=workers, out=out, factor=factor, terminal=terminal
+    )
+    _show(terminal, summary, folder, as_json)
+
+
+@load.command()
+@click.argument("profile")
+@_HOST
+@_WORKERS
+@_OUT
+@click.option("--duration", help="Such as 4h; default: the profile's.")
+@_JSON
+def soak(
+    profile: str, host: str | None, workers: int, out: Path | None, duration: str | None, as_json: bool
+) -> None:
+    """Offer PROFILE's load for hours: latency or the target's memory that grows is a FAIL.
+
+    Exit code: 0 PASS, 1 FAIL, 4 INVALID.
+    """
+    terminal = Terminal()
+    summary, folder = campaigns.soak(
+        profile, host=host, workers=workers, out=out, duration=_seconds(duration), terminal=terminal
+    )
+    _show(terminal, summary, folder, as_json)
+
+
+@load.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--margin", default="5%", show_default=True, help="How much worse B may be, of A.")
+@click.option(
+    "--failures-margin", default="0.1%", show_default=True, help="How many more of B's visits may fail."
+)
+@_JSON
+def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) -> None:
+    """Compare run B with run A (folders, or names under `load/`): differences with their intervals.
+
+    Exit code: 0 not worse beyond the margin, 1 worse, 3 it cannot be told, 4 one of them is no evidence.
+    """
+    try:
+        margins = [float(parse_share(each)) for each in (margin, failures_margin)]
+    except ValueError as error:
+        raise UsageError(f"--margin: {error}") from None
+    terminal = Terminal()
+    folders = [runs.find_run(each) for each in (a, b)]
+    result = campaigns.compare(folders[0], folders[1], margin=margins[0], failures_margin=margins[1])
+    terminal.say(f"{result.word}: {result.sentence}", "bold")
+    terminal.table(sheets.COMPARE_HEADERS, comparing.rows(result.differences))
+    terminal.say(f"Report: {folders[1] / 'compare.html'}")
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+    raise SystemExit(comparing.OUTCOMES[result.word].code)
+
+
+def _seconds(duration: str | None) -> float | None:
     try:
         seconds = None if duration is None else float(parse_duration(duration))
     except ValueError as error:
         raise UsageError(f"--duration {duration!r}: {error}") from None
     if seconds is not None and not 0 < seconds < float("inf"):
         raise UsageError(f"--duration {duration!r} is no time", remedy="expected such as 30s, 10m, 2h")
-    runs.offer(profile, host=host, workers=workers, duration=seconds, terminal=Terminal())
-    raise SystemExit(Outcome.GOOD.code)
+    return seconds
 
 
 def _show(terminal: Terminal, summary: Summary, folder: Path, as_json: bool) -> None:

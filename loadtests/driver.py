@@ -23,7 +23,7 @@ from loadtests.recorder import Pulse, Recorder
 from loadtests.schedule import arrivals, merged
 from loadtests.session import Session, SessionPool
 from loadtests.steal import StealMeter
-from loadtests.visit import Customer, StepFailed, Visit
+from loadtests.visit import DEGRADED, Customer, StepFailed, Visit
 
 PULSE_SECONDS = 1.0
 _BURST = 32
@@ -180,6 +180,8 @@ class Driver:
             nonlocal first
             seconds = done - (due if first else sent)
             first = False
+            if failure == DEGRADED:
+                self._recorder.degraded(arrival.place, channel.name, seconds)
             if failure is not None:
                 # Never answered as it must be: as slow as one that was not answered at all.
                 seconds = max(seconds, self._plan.timeout)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from huidu.foundation.document import Duration, Rate, Share, load_document
 from huidu.foundation.errors import ConfigError
+from loadtests.shape import Rate as RateOverTime
 
 # Implementation guides: response time, average and tail, below 2 s.
 RESPONSE_SECONDS = 2.0
@@ -149,21 +150,34 @@ class Limits(_Part):
         return tuple(found if self.average is None else [*found, self.average])
 
 
-class Channel(_Part):
-    """One channel: its busiest minute in requests per second, and the journeys of its visitors."""
+class Users(_Part):
+    """A peak in concurrent users, for contracts that state one: `peak` users at once, each visit lasting
+    `visit` with its pauses. By Little's law that is peak / visit arrivals a second."""
 
-    peak: Annotated[Rate, Field(gt=0, le=1_000_000)]
+    peak: Annotated[float, Field(gt=0)]
+    visit: Positive
+
+
+class Channel(_Part):
+    """One channel: its busiest minute in requests per second (or in concurrent users), and its visitors'
+    journeys."""
+
+    peak: Annotated[Rate, Field(gt=0, le=1_000_000)] | None = None
+    users: Users | None = None
     journey: HttpJourney | None = None
     journeys: dict[str, Annotated[float, Field(gt=0)]] | None = None
     anonymous: Share = 0.0
     think: Annotated[Duration, Field(ge=0)] = 0.0
     limits: Limits | None = None
     journey_limits: dict[str, Limits] = Field(default_factory=dict)
+    rate: RateOverTime | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Channel:
         if (self.journey is None) == (not self.journeys):
             raise ValueError("expected either `journey: {http: [...]}` or `journeys: {name: weight}`")
+        if (self.peak is None) == (self.users is None):
+            raise ValueError("expected either `peak` (requests) or `users: {peak, visit}`")
         for unknown in self.journey_limits.keys() - (self.journeys or {}).keys():
             raise ValueError(f"journey_limits: {unknown!r} is none of this channel's journeys")
         return self
@@ -199,6 +213,27 @@ class Stop(_Part):
     failures: Share | None = None
 
 
+class Surge(_Part):
+    """A surge of one channel to `factor` times its peak (implementation guides: +300 %, four times), and what
+    must hold: its breaker opens within `opens` where it cannot bear it, `degraded_p95` of degraded answers,
+    and it is itself again within `recovers` after the end."""
+
+    factor: Factor = 4.0
+    before: Positive = 10.0
+    lasts: Positive = 20.0
+    after: Positive = 20.0
+    opens: Positive = 10.0
+    degraded_p95: Positive = 1.0
+    recovers: Positive = 10.0
+
+
+class Soak(_Part):
+    """How much latency and the target's memory may grow over a soak, as parts of what they began with."""
+
+    latency: Share = 0.1
+    memory: Share = 0.1
+
+
 class Profile(_Part):
     """A load profile."""
 
@@ -216,6 +251,9 @@ class Profile(_Part):
     calibration: Annotated[Duration, Field(ge=0, le=60)] = 5.0
     extend: Annotated[Duration, Field(ge=0, le=7 * 86400)] = 0.0
     stop: Stop = Stop()
+    rate: RateOverTime | None = None
+    surge: Surge = Surge()
+    soak: Soak = Soak()
     seed: int = 1
 
     @model_validator(mode="after")

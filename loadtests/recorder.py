@@ -104,6 +104,13 @@ class Recorder:
             cell = self._lag[place] = Cell()
         cell.add(self._buckets.index(seconds), seconds)
 
+    def degraded(self, place: int, channel: str, seconds: float) -> None:
+        """An open breaker answered a step after `seconds`; the step failed, and is counted there as well."""
+        cell = self._degraded.get((place, channel))
+        if cell is None:
+            cell = self._degraded[(place, channel)] = Cell()
+        cell.add(self._buckets.index(seconds), seconds)
+
     def journey_failed(self, place: int, channel: str, journey: str, reason: str) -> None:
         """A visit failed outside of any step (a mistake in the journey itself)."""
         if place >= 0:
@@ -120,6 +127,7 @@ class Recorder:
                     for key, each in self._visits.items()
                 ],
                 "lag": [[place, *_cell(cell)] for place, cell in self._lag.items()],
+                "degraded": [[*key, *_cell(cell)] for key, cell in self._degraded.items()],
                 "failures": [[*key, number] for key, number in self._failures.items()],
                 "pulse": [pulse.t, pulse.seconds, pulse.cpu, pulse.steal, pulse.in_flight, pulse.busy],
             }
@@ -135,6 +143,7 @@ class Recorder:
         self._cells: dict[tuple[int, str, str, str], Cell] = {}
         self._visits: dict[tuple[int, str], Tally] = {}
         self._lag: dict[int, Cell] = {}
+        self._degraded: dict[tuple[int, str], Cell] = {}
         self._failures: Counter[tuple[str, str, str, str]] = Counter()
 
     def _reason(self, channel: str, journey: str, step: str, text: str) -> None:

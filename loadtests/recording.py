@@ -22,6 +22,7 @@ class Recording:
     cells: dict[Key, Cell] = field(default_factory=dict)
     visits: dict[tuple[int, str], Tally] = field(default_factory=dict)
     lag: dict[int, Cell] = field(default_factory=dict)
+    degraded: dict[tuple[int, str], Cell] = field(default_factory=dict)
     failures: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     pulses: dict[int, list[Pulse]] = field(default_factory=dict)
     owed: dict[int, Counter[str]] = field(default_factory=dict)
@@ -55,6 +56,8 @@ class Recording:
                 self.owed.setdefault(worker, Counter())[channel] += tally.planned
         for place, *rest in record["lag"]:
             self.lag.setdefault(place, Cell()).merge(_cell(rest))
+        for place, channel, *rest in record.get("degraded", ()):
+            self.degraded.setdefault((place, channel), Cell()).merge(_cell(rest))
         for channel, journey, step, reason, number in record["failures"]:
             self.failures[(channel, journey, step, reason)] += number
         self.pulses.setdefault(worker, []).append(Pulse(*record["pulse"]))

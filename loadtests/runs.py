@@ -21,7 +21,8 @@ from loadtests.calibration import calibrate
 from loadtests.checks import Check
 from loadtests.extension import extended
 from loadtests.guard import must_stop
-from loadtests.plan import Plan, make_plan
+from loadtests.plan import Plan
+from loadtests.planning import make_plan
 from loadtests.profile import load_profile
 from loadtests.progress import Progress
 from loadtests.recording import Recording
@@ -49,8 +50,7 @@ def verify(
     folder = new_folder(workspace, out, "verify")
     describe(terminal, plan)
     summary = verify_plan(plan, folder, terminal)
-    if out is None:
-        write_atomic(workspace.load / "latest", folder.name + "\n")
+    remember(workspace, folder, out)
     return summary, folder
 
 
@@ -105,6 +105,12 @@ def offer(
     terminal.say(
         f"Offered {total.planned} visits: {total.ok} ok, {total.failed} failed, {total.dropped} dropped."
     )
+
+
+def remember(workspace: Workspace, folder: Path, out: Path | None) -> None:
+    """`huidu load report` without a name means this run, unless its folder was chosen by hand."""
+    if out is None:
+        write_atomic(workspace.load / "latest", folder.name + "\n")
 
 
 def find_run(name: str | None) -> Path:
@@ -182,6 +188,11 @@ def new_folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
 
 def describe(terminal: Terminal, plan: Plan) -> None:
     for channel in plan.channels:
+        if channel.users is not None:
+            terminal.say(
+                f"  {channel.name}: {channel.users.peak:g} users at once, {channel.users.visit:g} s a visit:"
+                f" {channel.users.peak / channel.users.visit:.3g} visits/s (Little's law)"
+            )
         terminal.say(
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
             f" = {channel.visits:.3g} visits/s of {channel.steps:.3g} requests"

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import bisect
 import heapq
-import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
@@ -78,8 +77,14 @@ class Intensity:
         return Intensity(tuple((t, rate * factor) for t, rate in self.points))
 
     def _pieces(self, start: float, end: float) -> Iterator[tuple[float, float]]:
-        edges = [start, *(t for t, _ in self.points if start < t < end), end]
-        yield from itertools.pairwise(edges)
+        at = start
+        for place in range(bisect.bisect_right(self.points, (start, math.inf)), len(self.points)):
+            t = self.points[place][0]
+            if t >= end:
+                break
+            yield at, t
+            at = t
+        yield at, end
 
 
 def _solve(rate: float, slope: float, amount: float) -> float:

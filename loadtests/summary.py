@@ -109,6 +109,7 @@ class Summary(Latency):
     """The whole of verdict.json. `requests` and the latencies are of all channels together."""
 
     version: int = 1
+    kind: str
     verdict: Word
     reasons: list[str]
     checks: list[Check]
@@ -145,6 +146,7 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
     return Summary(
         **_latency(plan, window),
         **_counts(plan, recording, total),
+        kind=plan.kind,
         verdict=word,
         reasons=[check.sentence for check in checks if check.state in decided],
         checks=list(checks),

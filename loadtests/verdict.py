@@ -46,7 +46,12 @@ def judge(
         [check for check in limits if (check.scope == "all") is whole] for whole in (True, False)
     )
     every = [*health, *offered, *limits] if word == "INVALID" else [*together, *offered, *health, *each]
-    return word, sorted(every, key=lambda check: _RANK[word].index(check.state))
+    return word, in_order(word, every)
+
+
+def in_order(word: Word, checks: Sequence[Check]) -> list[Check]:
+    """Those that decided `word` first, otherwise as they stand."""
+    return sorted(checks, key=lambda check: _RANK[word].index(check.state))
 
 
 _RANK: dict[Word, tuple[str, ...]] = {

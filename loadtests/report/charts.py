@@ -152,6 +152,43 @@ def heat_map(title: str, columns: Sequence[tuple[float, Sequence[tuple[float, in
     return _figure(title, (), "".join(boxes) + _axes(frame, x_ticks, y_ticks, "ms"))
 
 
+def load_chart(
+    title: str,
+    points: Sequence[tuple[float, float, bool]],
+    knee: tuple[float, float] | None,
+    marks: Sequence[Mark] = (),
+) -> str:
+    """Milliseconds against requests per second, one dot a run: (load, latency, whether it passed)."""
+    if not points:
+        return ""
+    top = max(y for _, y, _ in points)
+    near = [mark for mark in marks if mark.y <= 4 * top]
+    y_ticks, x_ticks = nice_ticks(max([top, *(mark.y for mark in near)]) * 1.05), nice_ticks(points[-1][0])
+    frame = Frame(0.0, x_ticks[-1], 0.0, y_ticks[-1])
+    line = Line("p95", "achieved", [x for x, _, _ in points], [y for _, y, _ in points])
+    dots = "".join(
+        f'<circle class="dot {"kept" if passed else "broken"}" r="4"'
+        f' cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}">'
+        f"<title>{label(x)}/s: {label(y)} ms</title></circle>"
+        for x, y, passed in points
+    )
+    named = ""
+    if knee is not None:
+        x, y = frame.x(knee[0]), frame.y(knee[1])
+        named = (
+            f'<circle class="knee" cx="{x:.1f}" cy="{y:.1f}" r="9"/>'
+            f'<text class="knee-name" text-anchor="middle" x="{x:.1f}" y="{y - 14:.1f}">knee</text>'
+        )
+    axes = _axes(
+        frame,
+        [(value, f"{label(value)}/s") for value in x_ticks],
+        [(value, label(value)) for value in y_ticks],
+        "ms",
+    )
+    inside = axes + "".join(_mark(frame, mark) for mark in near) + _line(frame, line) + dots + named
+    return _figure(title, [line], inside)
+
+
 def _figure(title: str, lines: Sequence[Line], inside: str) -> str:
     legend = "".join(
         f'<span class="key {line.kind}">{escape(line.name)}</span>' for line in lines if len(lines) > 1

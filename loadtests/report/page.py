@@ -12,16 +12,22 @@ from loadtests.report.charts import Line, Mark, heat_map, percentile_chart, time
 from loadtests.summary import Bin, Latency, Summary
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
+_STYLE = Path(__file__).with_name("style.css")
 # More columns than this are narrower than a line.
 _MOST_COLUMNS = 120
 
 
 def render(plan: Plan, summary: Summary) -> str:
     """The page of one run."""
+    return fill(_TEMPLATE, plan=plan, run=summary, charts=_charts(plan, summary), steps=_steps(summary))
+
+
+def fill(template: Path, **values: object) -> str:
+    """A page from its template, the style inside: one file."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"ms": milliseconds, "percent": percent, "thousands": lambda value: f"{value:,}"}
-    template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
-    return template.render(plan=plan, run=summary, charts=_charts(plan, summary), steps=_steps(summary))
+    style = Markup(_STYLE.read_text(encoding="utf-8"))
+    return environment.from_string(template.read_text(encoding="utf-8")).render(style=style, **values)
 
 
 def milliseconds(value: float | None) -> str:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import read_json, write_atomic
+from loadtests import memory
 from loadtests.checks import Check
 from loadtests.health import WorkerEnd
 from loadtests.plan import Plan
 from loadtests.recording import Recording, read_recording
 from loadtests.report.page import render
+from loadtests.soak import judge_soak
 from loadtests.summary import ChannelSummary, Summary, summarise
-from loadtests.verdict import judge
+from loadtests.surge import judge_surge
+from loadtests.verdict import Word, judge
 
 HEADERS = ("channel", "planned", "ok", "failed", "lost", "offered", "mean ms", "p50 ms", "p95 ms", "p99 ms")
 
@@ -44,6 +48,26 @@ def write(
 
 def rewrite(folder: Path) -> Summary:
     """The same from what lies in the folder: run.json, ends.json, recording-*.jsonl. Raises StateError."""
+    plan, facts = _facts(folder)
+    recording = read_recording(folder, plan.workers)
+    return _write(folder, plan, recording, facts.ends, facts.stopped, facts.started, facts.before)
+
+
+def load(folder: Path) -> tuple[Plan, Recording, list[WorkerEnd], str]:
+    """Plan, recording, ends, and why it was stopped, of a run's folder. Raises StateError."""
+    plan, facts = _facts(folder)
+    return plan, read_recording(folder, plan.workers), facts.ends, facts.stopped
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    ends: list[WorkerEnd]
+    stopped: str
+    started: str
+    before: list[Check]
+
+
+def _facts(folder: Path) -> tuple[Plan, _Facts]:
     try:
         plan = Plan.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
         facts = read_json(folder / "ends.json")
@@ -56,7 +80,7 @@ def rewrite(folder: Path) -> Summary:
             where=str(folder),
             remedy="a run whose parent was killed has no end; it is no evidence: run it again",
         ) from None
-    return _write(folder, plan, read_recording(folder, plan.workers), ends, stopped, started, before)
+    return plan, _Facts(ends, stopped, started, before)
 
 
 def rows(summary: Summary) -> list[list[str]]:
@@ -83,12 +107,27 @@ def _write(
     started: str,
     before: Sequence[Check],
 ) -> Summary:
-    word, checks = judge(plan, recording, ends, stopped, before)
+    word, checks = _judge(folder, plan, recording, ends, stopped, before)
     summary = summarise(plan, recording, word, checks, started)
     write_atomic(folder / "report.html", render(plan, summary))
     # Last: a verdict that can be read has its page beside it.
     write_atomic(folder / "verdict.json", summary.model_dump_json(indent=1) + "\n")
     return summary
+
+
+def _judge(
+    folder: Path,
+    plan: Plan,
+    recording: Recording,
+    ends: Sequence[WorkerEnd],
+    stopped: str,
+    before: Sequence[Check],
+) -> tuple[Word, list[Check]]:
+    if plan.kind == "surge":
+        return judge_surge(plan, recording, ends, stopped, before)
+    if plan.kind == "soak":
+        return judge_soak(plan, recording, ends, stopped, before, memory.read(folder))
+    return judge(plan, recording, ends, stopped, before)
 
 
 def _ms(value: float | None) -> str:

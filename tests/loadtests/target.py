@@ -87,6 +87,14 @@ class Target:
         writer.write(whole(b'{"status":"maintenance"}'))
         return True
 
+    async def breaker(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        """Answers `number` requests a second; the rest are refused at once, in degraded mode."""
+        second = f"breaker at {int(time.monotonic())}"
+        self.served[second] += 1
+        refuse = self.served[second] > number
+        writer.write(whole(status="503 No", more="x-degraded: true\r\n") if refuse else whole())
+        return True
+
     async def redirect(self, writer: asyncio.StreamWriter, number: float) -> bool:
         writer.write(whole(b"", "302 Found", "Location: /login\r\n"))
         return True

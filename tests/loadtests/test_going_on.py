@@ -14,7 +14,8 @@ from loadtests.extension import extended
 from loadtests.guard import PROTECTED, must_stop
 from loadtests.health import WorkerEnd
 from loadtests.histogram import Cell
-from loadtests.plan import Plan, looks, make_plan
+from loadtests.plan import Plan
+from loadtests.planning import looks, make_plan
 from loadtests.profile import Profile
 from loadtests.recorder import Tally
 from loadtests.recording import Recording

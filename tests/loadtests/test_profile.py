@@ -13,7 +13,8 @@ from huidu.foundation.document import parse_document
 from huidu.foundation.errors import ConfigError, HuiduError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.model.stack import CohortRoute, Customers, Edge, Releases, Stack, Tokens
-from loadtests.plan import Plan, check_host, make_plan
+from loadtests.plan import Plan
+from loadtests.planning import check_host, make_plan
 from loadtests.profile import SHIPPED, Profile, load_profile
 
 SHORTEST = """

@@ -17,7 +17,8 @@ from loadtests import bounds
 from loadtests.bounds import Batch
 from loadtests.health import WorkerEnd
 from loadtests.histogram import Cell
-from loadtests.plan import Plan, make_plan
+from loadtests.plan import Plan
+from loadtests.planning import make_plan
 from loadtests.profile import Profile
 from loadtests.recorder import Pulse, Tally
 from loadtests.recording import Recording

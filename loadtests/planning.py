@@ -1,0 +1,211 @@
+"""From a profile to a plan: requests become visits, users become rates, its address is found."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from huidu.foundation.errors import ConfigError, UsageError
+from huidu.model.stack import Stack
+from loadtests.journeys.catalogue import CATALOGUE
+from loadtests.plan import BIN_SECONDS, FEWEST_BATCHES, ChannelPlan, Plan, Tokens
+from loadtests.profile import Channel, Profile, Stop
+from loadtests.shape import shape_of
+
+_MOST_IN_FLIGHT = 10_000
+
+
+def looks(duration: float, extend: float) -> int:
+    """How many times a run is judged at most: at its end, and after each extension, which doubles it."""
+    return 1 + (math.ceil(math.log2(1 + extend / duration) - 1e-9) if extend > 0 else 0)
+
+
+def check_host(host: str) -> str:
+    """`host` as scheme://name[:port], nothing behind it. Raises UsageError."""
+    text = host if "://" in host else f"http://{host}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"--host {host!r}: {error}", remedy="expected http://name:port") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"--host {host!r} is no address", remedy="expected http://name:port or https://name")
+    if parts.path.strip("/") or parts.query or parts.username:
+        raise UsageError(
+            f"--host {host!r} has more than scheme, name and port",
+            remedy="paths belong in the profile's journeys",
+        )
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{name}" + (f":{port}" if port is not None else "")
+
+
+def make_plan(
+    profile: Profile,
+    file: Path,
+    *,
+    host: str | None,
+    stack: Stack | None,
+    workers: int = 1,
+    duration: float | None = None,
+    endless: bool = False,
+) -> Plan:
+    """The run `profile` (read from `file`) means against `host`, or against `stack`.
+
+    `duration` overrides the profile's; `endless` has none. Raises ConfigError, UsageError.
+    """
+    if host is None and stack is None:
+        raise UsageError(
+            "there is nothing to offer load to",
+            remedy="give --host http://name:port, or run `huidu stack up` first",
+        )
+    channels = tuple(_channel(name, each, profile, file) for name, each in profile.channels.items())
+    known = any(CATALOGUE[name].known for each in channels for name in each.journeys) or any(
+        each.journeys and each.anonymous < 1 for each in channels
+    )
+    if known and stack is None:
+        raise ConfigError(
+            "its journeys need customers with tokens, and no stack stands here that has them",
+            file=file,
+            remedy="run `huidu stack up` first, or use `journey: {http: [...]}`",
+        )
+    window = None if endless else (duration or profile.duration)
+    return Plan(
+        profile=str(file),
+        host=check_host(host if host is not None else stack.edge.url if stack else ""),
+        channels=channels,
+        offer=profile.offer,
+        duration=window,
+        warmup=profile.warmup,
+        bin=bin_seconds(window),
+        timeout=profile.timeout,
+        arrivals=profile.arrivals,
+        limits=profile.limits,
+        health=profile.health,
+        population=profile.population,
+        calibration=0.0 if endless else profile.calibration,
+        extend=0.0 if window is None else profile.extend,
+        looks=1 if window is None else looks(window, profile.extend),
+        surge_asked=profile.surge,
+        soak=profile.soak,
+        stop=Stop(windows=0) if endless else profile.stop,
+        tokens=_tokens(stack) if known and stack else None,
+        seed=profile.seed,
+        workers=workers,
+        in_flight=_in_flight(channels, profile.timeout, workers),
+    )
+
+
+def scaled(plan: Plan, factor: float) -> Plan:
+    """The same profile offered at `factor` times its peak."""
+    channels = tuple(
+        each.model_copy(update={"offered": each.peak * factor, "visits": each.peak * factor / each.steps})
+        for each in plan.channels
+    )
+    return with_channels(plan, channels, factor)
+
+
+def with_channels(plan: Plan, channels: tuple[ChannelPlan, ...], offer: float) -> Plan:
+    """The run with other channels, and the room they need."""
+    room = _in_flight(channels, plan.timeout, plan.workers)
+    return plan.model_copy(update={"channels": channels, "offer": offer, "in_flight": room})
+
+
+def _in_flight(channels: tuple[ChannelPlan, ...], timeout: float, workers: int) -> int:
+    """Room for every visit that can be open when nothing answers at all, so that a hanging server shows as
+    failures, not as visits that were never sent."""
+    busiest = sum(each.visits * each.highest * each.longest for each in channels)
+    return min(_MOST_IN_FLIGHT, math.ceil(busiest * timeout / workers * 1.2) + 50)
+
+
+def bin_seconds(window: float | None) -> float:
+    """The width of the bins of a window."""
+    if window is None:
+        return BIN_SECONDS[0]
+    return next((each for each in BIN_SECONDS if each * FEWEST_BATCHES <= window), BIN_SECONDS[-1])
+
+
+def _tokens(stack: Stack) -> Tokens:
+    return Tokens(
+        key_file=stack.tokens.key_file,
+        issuer=stack.tokens.issuer,
+        audience=stack.tokens.audience,
+        count=stack.customers.count,
+        high=stack.customers.high,
+    )
+
+
+def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> ChannelPlan:
+    if channel.journey is not None:
+        number = len(channel.journey.http)
+        peak = _peak(channel, number)
+        offered = peak * profile.offer
+        return ChannelPlan(
+            name=name,
+            peak=peak,
+            users=channel.users,
+            offered=offered,
+            visits=offered / number,
+            steps=number,
+            longest=number,
+            anonymous=1.0,
+            think=channel.think,
+            journeys={},
+            http=channel.journey.http,
+            limits=channel.limits,
+            shape=shape_of(channel.rate or profile.rate, file),
+        )
+    weights = channel.journeys or {}
+    for unknown in [each for each in weights if each not in CATALOGUE]:
+        raise ConfigError(
+            f"channels.{name}.journeys: unknown journey {unknown!r}",
+            file=file,
+            line=_line(file, unknown),
+            expected=f"one of {', '.join(CATALOGUE)}",
+        )
+    open_to_all = {each: weight for each, weight in weights.items() if not CATALOGUE[each].known}
+    if channel.anonymous > 0 and not open_to_all:
+        raise ConfigError(
+            f"channels.{name}: anonymous visitors, but every journey needs a customer",
+            file=file,
+            line=_line(file, name),
+            expected="a journey anybody may make, or no `anonymous`",
+        )
+    steps = (1 - channel.anonymous) * _mean(weights) + channel.anonymous * _mean(open_to_all)
+    peak = _peak(channel, steps)
+    offered = peak * profile.offer
+    return ChannelPlan(
+        name=name,
+        peak=peak,
+        users=channel.users,
+        offered=offered,
+        visits=offered / steps,
+        steps=steps,
+        longest=max(CATALOGUE[each].steps for each in weights),
+        anonymous=channel.anonymous,
+        think=channel.think,
+        journeys=weights,
+        limits=channel.limits,
+        journey_limits=channel.journey_limits,
+        shape=shape_of(channel.rate or profile.rate, file),
+    )
+
+
+def _peak(channel: Channel, steps: float) -> float:
+    """Requests per second. Little's law: users at once = arrivals per second x length of a visit."""
+    if channel.users is not None:
+        return channel.users.peak / channel.users.visit * steps
+    assert channel.peak is not None  # the profile says one of the two
+    return channel.peak
+
+
+def _mean(weights: Mapping[str, float]) -> float:
+    total = sum(weights.values())
+    return sum(weight * CATALOGUE[name].steps for name, weight in weights.items()) / total if total else 0.0
+
+
+def _line(file: Path, word: str) -> int | None:
+    """The first line of the profile on which `word` stands as a key."""
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return next((number for number, line in enumerate(lines, 1) if f"{word}:" in line), None)
