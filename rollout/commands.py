@@ -24,6 +24,7 @@ from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows,
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
 from rollout.replay_command import replay
+from rollout.serve.command import serve
 from rollout.target import Target
 
 
@@ -134,6 +135,9 @@ def explain(name: str) -> None:
 def abort(name: str | None, why: str) -> None:
     """Give everybody back to stable: NAME, the only rollout under way, or whatever the proxy serves."""
     abort_rollout(Workspace.from_env(), name, why, SystemClock(), Terminal())
+
+
+rollout.add_command(serve)
 
 
 def _known(workspace: Workspace, name: str) -> RolloutState:

@@ -1,0 +1,1 @@
+"""The live page: journals (read, never written) -> story -> drawing, words (all pure) -> HTML, streamed."""

@@ -1,0 +1,116 @@
+"""What happens next, and when, as the page tells it: from plan, journaled state and the time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rollout.controller.fold import RolloutState
+from rollout.controller.reconcile import next_position
+from rollout.ladder import Ladder, share_of
+from rollout.plan import Plan
+from rollout.routers.router import WHOLE
+from rollout.serve.words import Text, minutes, percent, weights_text
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """`text`: the next thing; `others`: what else may come, with its time."""
+
+    text: Text
+    others: Sequence[Text] = ()
+
+
+def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead:
+    """Of a rollout that is not over."""
+    if state.resting:
+        return Ahead(
+            Text(
+                f"Nothing, until somebody runs it again: the share stays at {percent(state.share)}. "
+                "`huidu rollout run` with the same name goes on; `huidu rollout abort` goes back.",
+                f"在有人再次运行之前不会有变化：流量保持 {percent(state.share)}。"
+                "用同一名称执行 `huidu rollout run` 可继续，`huidu rollout abort` 可全部退回。",
+            )
+        )
+    if state.pending is not None:
+        problem = f" ({state.pending.problem})" if state.pending.problem else ""
+        return Ahead(
+            Text(
+                f"New weights are on their way to the proxies: {weights_text(state.pending.move.weights)}"
+                f"{problem}",
+                f"正在写入新的权重：{weights_text(state.pending.move.weights)}{problem}",
+            )
+        )
+    if state.closing is not None:
+        return Ahead(Text("The end is being written down.", "正在记录结果。"))
+    if state.hook == "intended":
+        return Ahead(Text(f"{state.release} is being made stable.", f"正在将 {state.release} 设为稳定版本。"))
+    if all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts):
+        return _last(plan, state, now)
+    return _wider(plan, ladder, state, now)
+
+
+def _last(plan: Plan, state: RolloutState, now: float) -> Ahead:
+    left = max(0.0, state.changed_at + plan.promotion.final_bake - now)
+    then = Text("the release is promoted", "发布完成")
+    if plan.deploy.promote is not None:
+        then = Text(f"{state.release} is made the stable release", f"{state.release} 转为稳定版本")
+    return Ahead(
+        Text(
+            f"Final bake, {minutes(left).en} left; then {then.en}.",
+            f"最终观察，还剩 {minutes(left).zh}；之后{then.zh}。",
+        ),
+        _limits(plan, state, now)[1:],
+    )
+
+
+def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead:
+    traffic = (state.judging or {}).get("traffic") or {}
+    if state.judging is None or sum(traffic.values()) <= 0:
+        first = weights_text(ladder.corners[0].weights)
+        return Ahead(
+            Text(
+                f"Waits for traffic and for every gate's counters; then the first customers: {first}",
+                f"等待流量和各闸门的指标；之后放入首批客户：{first}",
+            )
+        )
+    position = next_position(plan, ladder, state.position, traffic)
+    weights = ladder.point(position)
+    share = percent(share_of(weights, traffic))
+    if state.position == 0:
+        return Ahead(
+            Text(
+                f"Opens {weights_text(weights)} ({share} of all requests)",
+                f"即将放量至 {weights_text(weights)}（占全部请求 {share}）",
+            )
+        )
+    left = state.changed_at + plan.promotion.dwell - now
+    soonest = Text("", "")
+    if left > 0:
+        soonest = Text(f", not sooner than in {minutes(left).en}", f"，最早 {minutes(left).zh}后")
+    allowed = float(state.last.get("allowed") or 0.0)
+    return Ahead(
+        Text(
+            f"Widens to {weights_text(weights)} ({share} of all requests) as soon as the evidence bears it"
+            f"{soonest.en}. It bears {percent(allowed)} now.",
+            f"证据足够后放量至 {weights_text(weights)}（占全部请求 {share}）{soonest.zh}。"
+            f"目前证据可支持 {percent(allowed)}。",
+        ),
+        _limits(plan, state, now),
+    )
+
+
+def _limits(plan: Plan, state: RolloutState, now: float) -> tuple[Text, ...]:
+    bake = max(state.changed_at, state.watched_from) + plan.limits.longest_bake - now
+    blind = plan.limits.blind
+    return (
+        Text(
+            f"Nothing proved within {minutes(max(0.0, bake)).en}: held, for a person to decide.",
+            f"{minutes(max(0.0, bake)).zh}内仍无结论：保持不变，等待人工决定。",
+        ),
+        Text(
+            f"Evidence of harm at its bound: everybody back to stable at once. No evidence for "
+            f"{minutes(blind).en}: back to stable, nobody blamed.",
+            f"有害证据达到界限：立即全部退回稳定版本。连续 {minutes(blind).zh}没有证据：退回，不作定论。",
+        ),
+    )

@@ -1,0 +1,134 @@
+"""A rollout as the page tells it, grown event by event: what happened, and the curves. Pure.
+
+Looks at the evidence are kept as points (a few numbers each), so that a rollout of days stays small;
+everything else that a person would want to know of is a turn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from huidu.foundation.journal import Event
+from rollout.controller.fold import RolloutState, fold
+
+KEPT = 4000
+"""Points; when there are more, every second one of the older half goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One look, or one change of share. `levels`: log E per gate as a part of its bound."""
+
+    t: float
+    share: float
+    exposed: int | None
+    levels: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Something that happened. `kind`: a Purpose for a confirmed change of weights, else the event's kind, or
+    `blind` and `seeing` where evidence stopped and came back. `gate`: the blamed gate's numbers then."""
+
+    t: float
+    kind: str
+    share: float
+    stage: str
+    weights: Mapping[str, int]
+    sentence: str
+    blamed: str | None = None
+    gate: Mapping[str, Any] | None = None
+
+
+@dataclass
+class Story:
+    """`last_seq`, `last_t`: of the newest event. Times are Unix seconds."""
+
+    state: RolloutState = field(default_factory=RolloutState)
+    points: list[Point] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+    last_seq: int = 0
+    last_t: float = 0.0
+    _usable: bool = True
+
+    def tell(self, events: Iterable[Event]) -> None:
+        """Go on with `events`, which follow those that were told before."""
+        for event in events:
+            before = self.state
+            self.state = fold((event,), before)
+            self.last_seq, self.last_t = event.seq, event.t
+            self._turn(event, before)
+            if event.kind in ("started", "judged", "confirmed", "ended"):
+                self._point(event)
+
+    def _point(self, event: Event) -> None:
+        levels = {
+            name: gate["log_e"] / gate["bound"]
+            for name, gate in self.state.last.get("gates", {}).items()
+            if gate["bound"]
+        }
+        self.points.append(Point(event.t, self.state.share, self.state.last.get("exposed"), levels))
+        if len(self.points) > KEPT:
+            half = KEPT // 2
+            self.points[:half] = self.points[:half:2]
+
+    def _turn(self, event: Event, before: RolloutState) -> None:
+        data, kind, sentence = event.data, event.kind, str(event.data.get("sentence", ""))
+        blamed = data.get("blamed")
+        if kind == "judged":
+            self._sight(event)
+            return
+        if kind == "confirmed" and before.pending is not None:
+            move = before.pending.move
+            kind, sentence, blamed = move.purpose.value, move.sentence, move.blamed
+        elif kind == "failed":
+            sentence = str(data.get("problem", ""))
+            if self.turns and self.turns[-1].kind == "failed" and self.turns[-1].sentence == sentence:
+                return  # tried twice a second: told once
+        elif kind == "hook-failed":
+            sentence = str(data.get("problem", ""))
+        elif kind in _UNTOLD or (kind == "resumed" and event.seq <= _FIRST_EVENTS):
+            return
+        self._add(event.t, kind, sentence, blamed)
+
+    def _sight(self, event: Event) -> None:
+        usable = bool(event.data.get("usable"))
+        if usable != self._usable and self.state.position > 0:
+            kind = "seeing" if usable else "blind"
+            self._add(event.t, kind, "" if usable else str(event.data.get("sentence", "")), None)
+        self._usable = usable
+
+    def _add(self, t: float, kind: str, sentence: str, blamed: str | None) -> None:
+        state = self.state
+        gate = state.last.get("gates", {}).get(blamed) if blamed else None
+        self.turns.append(
+            Turn(t, kind, state.share, state.stage, dict(state.weights), sentence, blamed, gate)
+        )
+
+
+_UNTOLD = ("intended", "judging", "told", "confirmed")
+_FIRST_EVENTS = 2
+"""A controller journals `resumed` whenever it takes over, right after `started` too: no news then."""
+
+
+def outcome(state: RolloutState) -> str:
+    """promoted, rolled-back, held, retreated, paused, or running."""
+    return state.outcome or state.resting or "running"
+
+
+def thinned(points: list[Point], most: int) -> list[Point]:
+    """At most about `most` points: of each bunch the one with the highest evidence, and every step's ends."""
+    if len(points) <= most:
+        return points
+    size = -(-len(points) // most)
+    kept = []
+    for start in range(0, len(points), size):
+        bunch = points[start : start + size]
+        peak = max(bunch, key=lambda point: max(point.levels.values(), default=-1.0))
+        kept += [dataclasses.replace(peak, share=bunch[0].share) if bunch[0].share == peak.share else peak]
+        if bunch[-1].share != peak.share:
+            kept.append(bunch[-1])
+    return kept if kept[-1] is points[-1] else [*kept, points[-1]]

@@ -1,0 +1,213 @@
+"""What the templates print: one rollout, read at one moment. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huidu.foundation.errors import HuiduError
+from rollout.begin import journaled_plan
+from rollout.controller.fold import RolloutState
+from rollout.serve.ahead import Ahead, ahead
+from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
+from rollout.serve.readings import Reading
+from rollout.serve.story import Turn, outcome, thinned
+from rollout.serve.words import Text, gate_name, minutes
+
+QUIET = 30.0
+"""Seconds without a journaled event after which the page says so, where nobody knows who holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One gate at its last look; of a rollback at the look that decided. `level`: log E per bound."""
+
+    name: Text
+    colour: int
+    blamed: bool
+    log_e: float
+    bound: float
+    level: float
+    canary: Mapping[str, float]
+    baseline: Mapping[str, float]
+    harm_upper: float | None
+    sentence: str
+
+    @property
+    def e(self) -> str:
+        """E itself: the factor by which harm explains the counts better than no harm."""
+        return factor(self.log_e)
+
+    @property
+    def e_bound(self) -> str:
+        """The factor at which the release goes back."""
+        return factor(self.bound)
+
+    @property
+    def bar(self) -> float:
+        """Per cent of a bar that is full at the bound."""
+        return min(max(100 * self.level, 0.0), 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """A rollout in a list."""
+
+    name: str
+    problem: str
+    outcome: str
+    release: str
+    stable: str
+    plan: str
+    share: float
+    stage: str
+    started: float
+    seconds: float
+    exposed: int | None
+    last: Turn | None
+    closest: Row | None
+    watch: Text | None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A rollout on its own page. `watch`: who drives it, where that needs saying."""
+
+    glance: Glance
+    state: RolloutState
+    by: str
+    blamed: str | None
+    gates: Sequence[Row]
+    turns: Sequence[Turn]
+    share: Plot
+    evidence: Plot
+    exposed: Plot | None
+    next: Ahead | None
+    used: int
+    excluded: Sequence[tuple[str, int]]
+    requests: float
+
+
+def factor(log_value: float) -> str:
+    """exp of it, as a person reads it: 0.02, 24, 1.4e9."""
+    if log_value > math.log(1e6):
+        return f"10^{log_value / math.log(10):.0f}"
+    value = math.exp(log_value)
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
+def glance(reading: Reading, now: float) -> Glance:
+    """For lists."""
+    story, state = reading.story, reading.story.state
+    word = outcome(state)
+    end = state.ended_at or (story.last_t if word != "running" else now)
+    rows = gate_rows(state, _blamed(reading))
+    return Glance(
+        name=reading.name,
+        problem=reading.problem,
+        outcome=word,
+        release=state.release,
+        stable=str(state.started.get("stable_release", "")),
+        plan=str(state.started.get("plan_name", "")),
+        share=state.share,
+        stage=state.stage,
+        started=state.started_at,
+        seconds=max(0.0, end - state.started_at),
+        exposed=state.last.get("exposed"),
+        last=story.turns[-1] if story.turns else None,
+        closest=max(rows, key=lambda row: (row.blamed, row.level), default=None),
+        watch=watch(reading, now),
+    )
+
+
+def watch(reading: Reading, now: float) -> Text | None:
+    """Whether somebody drives a rollout that is neither over nor resting."""
+    state = reading.story.state
+    if not state.started or outcome(state) != "running":
+        return None
+    quiet = now - reading.story.last_t
+    since = minutes(max(0.0, quiet))
+    if reading.driven is False:
+        return Text(
+            f"No process drives this rollout (last sign of life {since.en} ago). The proxies keep serving "
+            "what they served; `huidu rollout run` with the same name goes on, "
+            "`huidu rollout abort` goes back.",
+            f"没有进程在驱动此次发布（最后一次记录在 {since.zh}前）。代理保持现有流量；"
+            "用同一名称执行 `huidu rollout run` 可继续，`huidu rollout abort` 可退回。",
+        )
+    if reading.driven is None and quiet > QUIET:
+        return Text(
+            f"Nothing was journaled for {since.en}: is its controller alive?",
+            f"已有 {since.zh}没有新的记录：控制进程是否仍在运行？",
+        )
+    return None
+
+
+def view(reading: Reading, now: float) -> View:
+    """For its page."""
+    story, state = reading.story, reading.story.state
+    blamed = _blamed(reading)
+    rows = gate_rows(state, blamed)
+    points = thinned(story.points, POINTS)
+    running = outcome(state) == "running"
+    frame = Frame(state.started_at, now if running else story.last_t)
+    names = [row.name.en for row in rows]
+    seen = exposed_plot(points, frame)
+    evidence = evidence_plot(points, names, blamed, frame)
+    return View(
+        glance=glance(reading, now),
+        state=state,
+        by=str(state.started.get("by", "")),
+        blamed=blamed,
+        gates=sorted(rows, key=lambda row: not row.blamed),
+        turns=story.turns[::-1],
+        share=share_plot(story.points, story.turns, frame),
+        evidence=evidence if seen else with_time(evidence, frame),
+        exposed=seen,
+        next=_next(state, now),
+        used=reading.evidence.used,
+        excluded=reading.evidence.excluded.most_common(),
+        requests=float(state.last.get("requests", 0)),
+    )
+
+
+def with_time(plot: Plot, frame: Frame) -> Plot:
+    """The lowest panel carries the time axis."""
+    return Plot(plot.shapes, frame.ticks(), plot.y, plot.summary, plot.rule, plot.marks, plot.hover)
+
+
+def gate_rows(state: RolloutState, blamed: str | None) -> list[Row]:
+    """One per gate of the last look, in the order of the journal."""
+    gates: Mapping[str, Any] = state.last.get("gates", {})
+    return [
+        Row(
+            name=gate_name(name),
+            colour=index % 6,
+            blamed=name == blamed,
+            log_e=gate["log_e"],
+            bound=gate["bound"],
+            level=gate["log_e"] / gate["bound"] if gate["bound"] else 0.0,
+            canary=gate["canary"],
+            baseline=gate["baseline"],
+            harm_upper=gate.get("harm_upper"),
+            sentence=str(gate.get("sentence", "")),
+        )
+        for index, (name, gate) in enumerate(gates.items())
+    ]
+
+
+def _blamed(reading: Reading) -> str | None:
+    return next((turn.blamed for turn in reversed(reading.story.turns) if turn.blamed), None)
+
+
+def _next(state: RolloutState, now: float) -> Ahead | None:
+    if state.outcome or not state.started:
+        return None
+    try:
+        plan, ladder, _ = journaled_plan(state)
+        return ahead(plan, ladder, state, now)
+    except (HuiduError, KeyError, ValueError):
+        # A plan of another version of huidu: what happened is told all the same.
+        return None
