@@ -20,7 +20,7 @@ from huidu.foundation.prometheus import Prometheus
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.collect import Collector
-from rollout.controller.edge import Edge
+from rollout.controller.edge import Edge, NoTesters, Testers
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.run import Controller
 from rollout.controller.voice import Steady
@@ -31,6 +31,7 @@ from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.record import report, report_text
+from rollout.synthetic import SyntheticTesters
 from rollout.target import Target
 
 PROMETHEUS_TIMEOUT = 3
@@ -95,7 +96,9 @@ def opened(
         target.cohorts,
         order.release,
         target.stable_release,
+        target.testers,
     )
+    testers = _testers(plan, target)
     if known is None:
         router.check()
         collector.check()
@@ -125,7 +128,9 @@ def opened(
             abort=lambda: asked_to_abort(folder),
             tell=tell,
             publish=lambda: publish(folder, order.name, journal),
+            testers=testers,
         )
+        stack.callback(testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
 
 
@@ -178,6 +183,13 @@ def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal)
     if known.started["plan_hash"] != plan_hash(text):
         terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
     return journaled_plan(known)[0]
+
+
+def _testers(plan: Plan, target: Target) -> Testers:
+    """Who sends the synthetic requests. Raises ConfigError where their secret cannot be read."""
+    if plan.synthetic is None or target.entry is None:
+        return NoTesters()
+    return SyntheticTesters(plan.synthetic, target.entry)
 
 
 def _check_new(order: Order, plan: Plan, target: Target) -> None:

@@ -19,9 +19,17 @@ from rollout.controller.edge import Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
 from rollout.counters import Memory, Pair, Quantity, difference, grow
-from rollout.plan import CohortArms, Metrics, Plan
+from rollout.plan import TESTERS, CohortArms, Metrics, Plan
 from rollout.selectors import Selector, joined, pick
-from rollout.sources import ARMS, ENVOY_IN_FLIGHT, ENVOY_REQUESTS, Source, metrics_of, source_of
+from rollout.sources import (
+    ARMS,
+    ENVOY_IN_FLIGHT,
+    ENVOY_REQUESTS,
+    Source,
+    metrics_of,
+    source_of,
+    testers_count,
+)
 
 LATELY = 60.0
 """Seconds of traffic that shares are computed from."""
@@ -54,6 +62,7 @@ class Collector:
         cohorts: Mapping[str, CohortArms],
         release: str,
         stable_release: str,
+        testers: CohortArms | None = None,
     ) -> None:
         self._prometheus = prometheus
         self._plan = plan
@@ -61,9 +70,13 @@ class Collector:
         self._release = release
         releases = {"canary": release, "baseline": stable_release}
 
+        everybody = {**cohorts, **({TESTERS: testers} if testers else {})}
+
         def everywhere(metrics: Metrics, gate: str = "", limit: float | None = None) -> dict[str, Source]:
             return {
-                name: source_of(gate, name, metrics, arms, releases, limit) for name, arms in cohorts.items()
+                name: source_of(gate, name, metrics, arms, releases, limit)
+                for name, arms in everybody.items()
+                if name != TESTERS or not gate or testers_count(plan.gates[gate])
             }
 
         envoy = plan.observation.traffic.preset is not None
@@ -122,10 +135,12 @@ class Collector:
         if answers.newest and now - answers.newest > max(STALE_LEAST, STALE_POLLS * poll):
             problems.append(f"the newest sample is {now - answers.newest:.0f} s old")
         requests = self._count_traffic(answers, now)
+        synthetic = requests.pop(TESTERS, 0.0)
         intervals = self._intervals(answers, state)
         if not problems and intervals:
             self._since = min(interval.start for interval in intervals)
-        return Look(intervals, self._traffic_lately(), requests, self._exposed(), tuple(problems))
+        customers = sum(requests.values())
+        return Look(intervals, self._traffic_lately(), customers, self._exposed(), tuple(problems), synthetic)
 
     # asking
 
@@ -240,10 +255,14 @@ class Collector:
     def _settled(self, interval: Interval, state: RolloutState) -> Interval:
         """Leave out what was gathered while a change of weights settled, or while the candidate warmed up."""
         observation = self._plan.observation
+        cold = self._plan.synthetic is None  # else the synthetic requests have warmed the candidate
+        if interval.stratum == TESTERS and interval.start < state.judging_at + observation.warm_up:
+            return dataclasses.replace(interval, excluded=f"{SETTLING}: the candidate warms up")
         for number, (_, confirmed) in enumerate(state.changes):
-            quiet = observation.settle if number else max(observation.settle, observation.warm_up)
+            first = cold and not number
+            quiet = max(observation.settle, observation.warm_up) if first else observation.settle
             if interval.end > confirmed and interval.start < confirmed + quiet:
-                why = "the candidate warms up" if number == 0 else "the new weights settle"
+                why = "the candidate warms up" if first else "the new weights settle"
                 return dataclasses.replace(interval, excluded=f"{SETTLING}: {why}")
         if any(before < interval.end and interval.start < after for before, after in state.changes):
             return dataclasses.replace(interval, excluded=f"{SETTLING}: weights change")
@@ -251,9 +270,9 @@ class Collector:
 
     # traffic
 
-    def _count_traffic(self, answers: _Answers, now: float) -> float:
-        """Take this look's requests into account; the candidate's number of them."""
-        candidate = 0.0
+    def _count_traffic(self, answers: _Answers, now: float) -> dict[str, float]:
+        """Take this look's requests into account; the candidate's number of them per cohort."""
+        candidate = dict.fromkeys(self._traffic, 0.0)
         for cohort, source in self._traffic.items():
             for arm in ARMS:
                 before = self._flow.get((cohort, arm), Memory())
@@ -262,7 +281,7 @@ class Collector:
                 )
                 n = grown.sums.get("total", 0.0) if grown else 0.0
                 self._lately.append((now, f"{cohort}|{arm}", n))
-                candidate += n if arm == "canary" else 0.0
+                candidate[cohort] += n if arm == "canary" else 0.0
         self._lately = [each for each in self._lately if each[0] > now - LATELY]
         return candidate
 

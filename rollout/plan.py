@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from huidu.foundation.document import Duration, Share
+from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig, Role
 from rollout.ladder import ALL, Ladder, Step
@@ -107,6 +107,44 @@ class Gate(_Part):
     metrics: Metrics = Metrics()
 
 
+class Journey(_Part):
+    """One HTTP request of the synthetic testers, and the status a good release answers it with."""
+
+    method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
+    path: str = Field(pattern="^/")
+    expect: int = Field(default=200, ge=100, le=599)
+    body: dict[str, Any] | None = None
+    headers: dict[str, str] = Field(default={})
+
+
+class Entry(_Part):
+    """Where testers come in, for a proxy of one's own: `url`, and for each arm the header that leads to it.
+
+    Its value is read from `secret_file`. `candidate`, `stable`: the clusters that count the testers alone.
+    """
+
+    url: str = Field(pattern="^https?://")
+    candidate_header: str
+    stable_header: str
+    secret_file: Path
+    candidate: str
+    stable: str
+
+
+class Synthetic(_Part):
+    """Stage 0: before any customer, synthetic requests to both arms, `rate` a second to each.
+
+    They are compared like any cohort. The first share opens when they bear it; nothing proved for `longest`
+    is held. `timeout`: of one request. They end when the first customers come.
+    """
+
+    rate: Rate = Field(default=5.0, gt=0, le=100)
+    longest: Duration = Field(default=600.0, gt=0)
+    timeout: Duration = Field(default=5.0, gt=0)
+    journeys: tuple[Journey, ...] = Field(min_length=1)
+    entry: Entry | None = None
+
+
 class Promotion(_Part):
     """What must be proved before more customers meet the candidate.
 
@@ -171,12 +209,17 @@ class Plan(_Part):
     route: Annotated[Route, BeforeValidator(_route)] = Route()
     stages: tuple[StagePlan, ...] = ()
     gates: dict[str, Gate] = Field(min_length=1)
+    synthetic: Synthetic | None = None
     promotion: Promotion = Promotion()
     rollback: Rollback = Rollback()
     limits: Limits = Limits()
     observation: Observation = Observation()
     deploy: Deploy = Deploy()
     notify: tuple[str, ...] = ()
+
+
+TESTERS = "testers"
+"""The stratum of the synthetic requests."""
 
 
 def ladder_of(plan: Plan, cohorts: tuple[str, ...]) -> Ladder:
@@ -195,7 +238,7 @@ def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...]
     """The judge's side of the plan; `shares`: of all requests, those the stages will ask for."""
     return JudgeConfig(
         gates=tuple(gate_spec(name, gate, plan) for name, gate in plan.gates.items()),
-        strata=cohorts or ("",),
+        strata=(*cohorts, TESTERS) if plan.synthetic else cohorts or ("",),
         alpha=plan.rollback.alpha,
         beta=plan.promotion.beta,
         max_share=plan.promotion.widest_judged,

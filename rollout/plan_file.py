@@ -13,7 +13,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from huidu.foundation.document import parse_document
 from huidu.foundation.errors import ConfigError
 from rollout.ladder import ALL
-from rollout.plan import Plan, gate_spec
+from rollout.plan import TESTERS, Plan, gate_spec
 
 PLANS = Path(__file__).with_name("plans")
 
@@ -138,8 +138,12 @@ _EXAMPLES: Mapping[str, str] = {
 
 def _route_problems(plan: Plan) -> list[_Problem]:
     route = plan.route
+    if TESTERS in route.cohorts and plan.synthetic:
+        return [(("route", "cohorts", TESTERS), f"{TESTERS!r} are the synthetic requests: name it otherwise")]
     if route.router == "stack":
-        return [
+        entry = plan.synthetic is not None and plan.synthetic.entry is not None
+        stated: list[_Problem] = [(("synthetic", "entry"), "`entry` comes from the stack")] if entry else []
+        return stated + [
             (("route", field), f"`{field}` comes from the stack: leave it out, or write router: envoy")
             for field in ("proxies", "route_config", "cohorts")
             if getattr(route, field)
@@ -149,6 +153,8 @@ def _route_problems(plan: Plan) -> list[_Problem]:
         for field in ("proxies", "route_config", "cohorts")
         if not getattr(route, field)
     ]
+    if plan.synthetic is not None and plan.synthetic.entry is None:
+        problems.append((("synthetic",), "router envoy needs `entry`: {url: ..., candidate_header: ...}"))
     if plan.observation.prometheus == "stack":
         problems.append(
             (

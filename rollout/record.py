@@ -36,8 +36,9 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "seconds_from_first_bad_request": None
         if first is None or confirmed_zero is None
         else round(confirmed_zero - first, 3),
-        "exposed_customers": state.last.get("exposed"),
+        "exposed_customers": state.last.get("exposed") if _widened(events) else 0,
         "requests_canary": int(state.last.get("requests", 0)),
+        "requests_synthetic": int(state.last.get("synthetic", 0)),
         "stages": _stages(events),
         "timeline": _timeline(events, state.started_at),
     }
@@ -55,6 +56,11 @@ def _iso(t: float) -> str | None:
 
 def _last_confirmed(events: list[Event]) -> float | None:
     return next((event.t for event in reversed(events) if event.kind == "confirmed"), None)
+
+
+def _widened(events: list[Event]) -> bool:
+    """Whether any customer can have met the candidate."""
+    return any(e.kind == "intended" and e.data["purpose"] == Purpose.WIDEN.value for e in events)
 
 
 def _stages(events: list[Event]) -> list[Json]:

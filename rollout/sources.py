@@ -44,6 +44,13 @@ def metrics_of(gate: Gate) -> Metrics:
     return ENVOY_REQUESTS
 
 
+def testers_count(gate: Gate) -> bool:
+    """Whether synthetic requests have counters of their own at `gate`: those of the proxy's clusters."""
+    metrics = metrics_of(gate)
+    texts = (*metrics.total, *metrics.bad, *metrics.good, metrics.buckets, *metrics.lost)
+    return all("{cluster}" in text for text in texts if text)
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One gate and cohort: the selectors of each quantity in both arms."""

@@ -9,7 +9,7 @@ from typing import Any, Self
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError
 from huidu.model.stack import Stack
-from rollout.plan import CohortArms, Plan
+from rollout.plan import TESTERS, CohortArms, Entry, Plan
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 
@@ -25,6 +25,7 @@ class Target:
     confirm_within: float
     stable_release: str = "stable"
     candidate: str | None = None
+    entry: Entry | None = None
 
     @classmethod
     def of(cls, plan: Plan, stack_file: Path) -> Self:
@@ -44,6 +45,7 @@ class Target:
                 dict(route.cohorts),
                 address,
                 route.confirm_within,
+                entry=plan.synthetic.entry if plan.synthetic else None,
             )
         return cls(
             (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
@@ -53,6 +55,7 @@ class Target:
             route.confirm_within,
             stack.releases.stable,
             stack.releases.candidate,
+            _entry(stack) if plan.synthetic else None,
         )
 
     def to_data(self) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class Target:
             "prometheus": self.prometheus,
             "confirm_within": self.confirm_within,
             "stable_release": self.stable_release,
+            "entry": self.entry.model_dump(mode="json") if self.entry else None,
         }
 
     @classmethod
@@ -76,9 +80,33 @@ class Target:
             data["prometheus"],
             data["confirm_within"],
             data["stable_release"],
+            entry=Entry(**data["entry"]) if data.get("entry") else None,
         )
+
+    @property
+    def testers(self) -> CohortArms | None:
+        """The arms as the synthetic requests meet them."""
+        entry = self.entry
+        return CohortArms(route=TESTERS, stable=entry.stable, candidate=entry.candidate) if entry else None
 
     def router(self, clock: Clock) -> EnvoyRouter:
         """The router over all proxies."""
         arms = {name: Arms(each.route, each.stable, each.candidate) for name, each in self.cohorts.items()}
         return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
+
+
+def _entry(stack: Stack) -> Entry:
+    edge = stack.edge
+    if not edge.testers_stable_header:
+        raise ConfigError(
+            "the stack does not say how synthetic requests reach the stable arm",
+            remedy="it was provisioned by an older huidu: run `huidu stack up`, or leave `synthetic` out",
+        )
+    return Entry(
+        url=edge.url,
+        candidate_header=edge.testers_header,
+        stable_header=edge.testers_stable_header,
+        secret_file=edge.testers_secret_file,
+        candidate=edge.testers_candidate,
+        stable=edge.testers_stable,
+    )

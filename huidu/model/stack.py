@@ -25,6 +25,10 @@ class Edge(_Part):
     route_config: str
     testers_header: str
     testers_secret_file: Path
+    # Synthetic requests go to either arm by a header of their own, and are counted in clusters of their own.
+    testers_stable_header: str = ""
+    testers_stable: str = ""
+    testers_candidate: str = ""
 
 
 class CohortRoute(_Part):

@@ -21,7 +21,7 @@ class Look:
 
     `intervals`: new evidence, disjoint from all before. `traffic`: requests per cohort, lately. `requests`:
     the candidate's since the last look. `exposed`: customers the candidate has served (None: unknown).
-    `problems`: why this is no evidence.
+    `problems`: why this is no evidence. `synthetic`: as `requests`, the testers' of stage 0.
     """
 
     intervals: tuple[Interval, ...] = ()
@@ -29,6 +29,7 @@ class Look:
     requests: float = 0.0
     exposed: int | None = None
     problems: tuple[str, ...] = ()
+    synthetic: float = 0.0
 
 
 class Eyes(Protocol):
@@ -48,6 +49,44 @@ class EvidenceLog(Protocol):
 
     def mark(self, t: float, share: float) -> None:
         """The share was changed. Raises StateError."""
+
+
+class Testers(Protocol):
+    """Synthetic requests to both arms. None of these calls waits for a request."""
+
+    def start(self) -> None:
+        """Begin, or go on; may be called at every look."""
+
+    def stop(self) -> None:
+        """No further request; may be called twice."""
+
+    def problem(self) -> str:
+        """Why they say nothing about the candidate: the edge is silent, or stable does not answer as said."""
+
+    def complaint(self) -> str:
+        """What the candidate answers otherwise than expected while stable answers as expected."""
+
+    def unasked(self) -> str:
+        """Which journey was not yet answered often enough by either arm; "" when all were."""
+
+
+class NoTesters:
+    """For plans without a stage 0."""
+
+    def start(self) -> None:
+        return None
+
+    def stop(self) -> None:
+        return None
+
+    def problem(self) -> str:
+        return ""
+
+    def complaint(self) -> str:
+        return ""
+
+    def unasked(self) -> str:
+        return ""
 
 
 class NoEvidence:
@@ -81,3 +120,4 @@ class Edge:
     abort: Callable[[], str] = lambda: ""
     tell: Callable[[str, str, str], None] = lambda event, title, body: None
     publish: Callable[[], None] = lambda: None
+    testers: Testers = field(default_factory=NoTesters)

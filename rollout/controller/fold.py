@@ -79,6 +79,7 @@ class RolloutState:
     started: Mapping[str, Any] = field(default_factory=dict)
     started_at: float = 0.0
     judging: Mapping[str, Any] | None = None
+    judging_at: float = 0.0
     weights: Mapping[str, int] = field(default_factory=dict)
     position: float = 0.0
     share: float = 0.0
@@ -108,6 +109,11 @@ class RolloutState:
     @property
     def release(self) -> str:
         return str(self.started.get("release", ""))
+
+    @property
+    def untouched(self) -> bool:
+        """Whether no customer can have met the candidate: no weights were ever given to it."""
+        return not self.changes and self.pending is None
 
     @property
     def salt(self) -> str:
@@ -143,7 +149,7 @@ def _resumed(state: RolloutState, event: Event) -> RolloutState:
 
 
 def _judging(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, judging=event.data)
+    return dataclasses.replace(state, judging=event.data, judging_at=event.t)
 
 
 def _intended(state: RolloutState, event: Event) -> RolloutState:

@@ -13,11 +13,14 @@ from typing import TypeAlias
 
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.controller.stage_zero import at_stage_zero, tested_for, unearned
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE
 
+SYNTHETIC = "synthetic"
+"""The gate that is blamed where the candidate answers synthetic requests with an unexpected status."""
 WIDEST_TOLERANCE = 0.9
 """Traffic wanders: a share of nine tenths of the last judged one counts as having reached it."""
 
@@ -28,12 +31,16 @@ class Sight:
 
     `verdict`: None before the first evidence. `traffic`: requests per cohort, lately. `problems`: why there
     is no evidence just now (Prometheus silent, series missing, nobody came); `abort`: a person's reason.
+    `complaint`: what the candidate answers to synthetic requests otherwise than stable; `unasked`: which of
+    them were not answered often enough yet.
     """
 
     verdict: Verdict | None = None
     traffic: Mapping[str, float] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     abort: str = ""
+    complaint: str = ""
+    unasked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +116,19 @@ def _urgent(  # noqa: PLR0911 - one return a rule
         return _back(Purpose.ABORT, ladder, f"aborted by a person: {sight.abort}")
     verdict = sight.verdict
     exposed = state.position > 0 or state.pending is not None
-    if verdict is not None and exposed:
+    testing = at_stage_zero(plan, state)
+    if testing and sight.complaint:
+        return _back(
+            Purpose.ROLLBACK, ladder, f"rolled back before any customer met it: {sight.complaint}", SYNTHETIC
+        )
+    if verdict is not None and (exposed or testing):
         if verdict.decision is Decision.ROLLBACK:
             return _back(Purpose.ROLLBACK, ladder, verdict.sentence, verdict.blamed)
         if verdict.decision is Decision.HOLD and verdict.blamed is not None:
             # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
             return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
-    blind_for = now - max(state.evidence_at, state.watched_from)
+    opened = state.changes[0][1] if state.changes else 0.0
+    blind_for = now - max(state.evidence_at, state.watched_from, opened)
     if exposed and blind_for > plan.limits.blind:
         why = "; ".join(sight.problems) or "no usable evidence"
         return _back(
@@ -175,7 +188,7 @@ def _widen(  # noqa: PLR0911 - one return a rule
     problems = sight.problems or (() if sum(sight.traffic.values()) > 0 else ("no requests are seen",))
     if problems:
         why = "not evidence: " + "; ".join(problems)
-        if state.position == 0 and now - state.watched_from > plan.limits.blind:
+        if state.position == 0 and now - max(state.watched_from, state.evidence_at) > plan.limits.blind:
             return Rest(f"{why}; nobody was sent to {state.release}", not_evidence=True)
         return Wait(why)
     position = next_position(plan, ladder, state.position, sight.traffic)
@@ -183,6 +196,12 @@ def _widen(  # noqa: PLR0911 - one return a rule
     share = share_of(weights, sight.traffic)
     stage = ladder.stage_name(position) if position >= 1 else ladder.corners[0].name
     move = Move(Purpose.WIDEN, weights, position, share, stage, "")
+    if at_stage_zero(plan, state):
+        missing = unearned(plan, config, state, sight.verdict, share, now) or sight.unasked
+        if missing and plan.synthetic and tested_for(state, now) > plan.synthetic.longest:
+            return Rest(f"held at stage 0, nobody was sent to {state.release}: {missing}")
+        if missing:
+            return Wait(f"stage 0, synthetic requests: {missing}")
     if state.position == 0:
         return _because(move, f"opens {describe(weights)} ({share:.1%} of all requests)")
     corner = ladder.corners[int(state.position) - 1]

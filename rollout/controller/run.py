@@ -20,6 +20,7 @@ from rollout.controller.fold import Move, Purpose, fold
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.judgement import Judgement, first_bad
 from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
+from rollout.controller.stage_zero import at_stage_zero
 from rollout.controller.takeover import reconciled
 from rollout.controller.voice import line
 from rollout.judge import JudgeConfig
@@ -49,6 +50,12 @@ class Controller:
 
     def drive(self, adopt: bool = False) -> Outcome:
         """Until the end. Raises HuiduError for what must be mended before it can go on."""
+        try:
+            return self._drive(adopt)
+        finally:
+            self._edge.testers.stop()
+
+    def _drive(self, adopt: bool) -> Outcome:
         self._take_over(adopt)
         while True:
             began = self._edge.clock.monotonic()
@@ -116,8 +123,7 @@ class Controller:
             Look() if self.state.closing or self._closing_pending() else self._edge.eyes.look(self.state, now)
         )
         self._judge(look, now)
-        problems = (*look.problems, *((self._deaf,) if self._deaf else ()))
-        sight = Sight(self._verdict, look.traffic, problems, abort)
+        sight = self._sight(look, abort)
         while True:
             config = self._judgement.config if self._judgement else self._config(())
             now = self._edge.clock.now()
@@ -138,6 +144,18 @@ class Controller:
                 self._edge.clock.sleep(RETRY)
                 if self._edge.stop():
                     return Wait("stopped")
+
+    def _sight(self, look: Look, abort: str) -> Sight:
+        """What is seen. While stage 0 lasts its synthetic requests go on; they say something too."""
+        problems = [*look.problems, *((self._deaf,) if self._deaf else ())]
+        testers, complaint, unasked = self._edge.testers, "", ""
+        if at_stage_zero(self._plan, self.state) and self._judgement is not None:
+            testers.start()
+            problems += [problem] if (problem := testers.problem()) else []
+            complaint, unasked = testers.complaint(), testers.unasked()
+        else:
+            testers.stop()
+        return Sight(self._verdict, look.traffic, tuple(problems), abort, complaint, unasked)
 
     def _closing_pending(self) -> bool:
         return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
@@ -184,7 +202,8 @@ class Controller:
             "blamed": verdict.blamed if verdict else None,
             "allowed": verdict.share_allowed if verdict else 0.0,
             "requests": self.state.last.get("requests", 0.0) + look.requests,
-            "exposed": look.exposed if look.exposed is not None else self.state.last.get("exposed"),
+            "synthetic": self.state.last.get("synthetic", 0.0) + look.synthetic,
+            "exposed": 0 if self.state.untouched else self._exposed(look),
             "usable": self._usable(look),
             "evidence_lines": lines,
             "evidence_end": max(ends, default=self.state.evidence_end),
@@ -195,9 +214,16 @@ class Controller:
             },
         }
 
+    def _exposed(self, look: Look) -> int | None:
+        return look.exposed if look.exposed is not None else self.state.last.get("exposed")
+
     def _usable(self, look: Look) -> bool:
         """Whether this poll brought evidence. Where everybody is on the candidate nothing can be compared."""
-        if look.problems or self._deaf or look.requests <= 0 or self._verdict is None:
+        if look.problems or self._deaf or self._verdict is None:
+            return False
+        if at_stage_zero(self._plan, self.state):
+            return look.synthetic > 0
+        if look.requests <= 0:
             return False
         everybody = all(weight == WHOLE for weight in self.state.weights.values())
         return everybody or self._verdict.decision is not Decision.NOT_EVIDENCE
@@ -214,6 +240,7 @@ class Controller:
 
     def _move(self, move: Move) -> bool:
         """Journal, write, read back, journal. Whether it is confirmed."""
+        self._edge.testers.stop()
         pending = self.state.pending
         if pending is None or pending.move != move:
             split = self._split(move.weights)

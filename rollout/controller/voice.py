@@ -61,6 +61,8 @@ def closing(
     requests = facts.get("requests_canary") or 0
     exposed = facts.get("exposed_customers")
     touched = f"{requests} requests" + (f" of {exposed} customers" if exposed is not None else "")
+    if synthetic := facts.get("requests_synthetic"):
+        touched += f", and {synthetic} synthetic ones"
     lines.append(f"  the candidate answered {touched}")
     if (bad := facts.get("seconds_from_first_bad_request")) is not None and outcome == "rolled-back":
         lines.append(f"  back to stable {bad:.0f} s after its first bad request")

@@ -26,7 +26,7 @@ from rollout.controller.edge import Edge, Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.run import Controller
 from rollout.ladder import Ladder
-from rollout.plan import CohortArms, Plan, ladder_of
+from rollout.plan import CohortArms, Plan, judge_config, ladder_of
 from rollout.plan_file import parse_plan, plan_hash
 from rollout.routers.memory import MemoryRouter
 from rollout.routers.router import WHOLE
@@ -55,6 +55,11 @@ class World:
     candidate_errors: float = 0.0
     stable_errors: float = 0.0
     silent: Callable[[float], bool] = lambda now: False
+    testing: bool = False
+    tester_rate: float = 5.0
+    said: str = ""
+    wrong: str = ""
+    open: str = ""
     owed: dict[tuple[str, str, str], float] = field(default_factory=dict)
     last: float | None = None
 
@@ -65,7 +70,15 @@ class World:
         begun, self.last = self.last, now
         if begun is None or now <= begun:
             return Look(traffic=dict(self.rate))
-        intervals, requests = [], 0.0
+        intervals, requests, synthetic = [], 0.0, 0.0
+        if "testers" in self.strata:
+            n = self.tester_rate * (now - begun) if self.testing else 0.0
+            arms = (
+                self._counts("testers", arm, n, rate)
+                for arm, rate in (("c", self.candidate_errors), ("b", self.stable_errors))
+            )
+            intervals.append(Interval("errors", "testers", begun, now, *arms, state.share))
+            synthetic = n
         for cohort, rate in self.rate.items():
             weight = self.router.served.weights[cohort] / WHOLE
             seconds = now - begun
@@ -76,7 +89,26 @@ class World:
             intervals.append(
                 Interval("errors", cohort, begun, now, canary, baseline, state.share, excluded=excluded)
             )
-        return Look(tuple(intervals), dict(self.rate), requests, exposed=int(requests))
+        return Look(tuple(intervals), dict(self.rate), requests, exposed=int(requests), synthetic=synthetic)
+
+    # the testers
+
+    strata: tuple[str, ...] = ()
+
+    def start(self) -> None:
+        self.testing = True
+
+    def stop(self) -> None:
+        self.testing = False
+
+    def problem(self) -> str:
+        return self.said
+
+    def complaint(self) -> str:
+        return self.wrong
+
+    def unasked(self) -> str:
+        return self.open
 
     def _counts(self, cohort: str, arm: str, total: float, rate: float) -> Counts:
         """Whole numbers that add up: what is left over comes later."""
@@ -143,6 +175,7 @@ class Stage:
             clock=self.clock,
             voice=self.lines,
             folder=self.folder,
+            testers=self.world,
         )
 
     def controller(self, **changed: object) -> Controller:
@@ -178,7 +211,8 @@ def make_stage(folder: Path, text: str = PLAN) -> Stage:
     journal = Journal.open(folder / "journal.sqlite", clock)
     start(journal, text)
     router = MemoryRouter(COHORTS)
-    return Stage(plan, ladder_of(plan, COHORTS), clock, journal, router, World(router), folder)
+    strata = judge_config(plan, COHORTS).strata
+    return Stage(plan, ladder_of(plan, COHORTS), clock, journal, router, World(router, strata=strata), folder)
 
 
 def start(journal: Journal, text: str) -> None:
@@ -212,12 +246,18 @@ class _Arm(http.server.BaseHTTPRequestHandler):
     server: _ArmServer
 
     def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
         self.server.answered += 1
+        tester = any(name.lower().startswith("x-test-") for name in self.headers)
+        self.server.testers += tester
+        self.server.customers += not tester
         failing = self.server.answered * self.server.failing % 1 + self.server.failing >= 1
-        self.send_response(500 if failing else 200)
+        self.send_response(500 if failing else 404 if self.path == self.server.lacking else 200)
         self.send_header("x-arm", self.server.arm)
         self.send_header("content-length", "0")
         self.end_headers()
+
+    do_POST = do_GET
 
     def log_message(self, *arguments: object) -> None:
         return None
@@ -231,6 +271,8 @@ class _ArmServer(http.server.ThreadingHTTPServer):
         self.arm = arm
         self.answered = 0
         self.failing = 0.0
+        self.lacking = ""
+        self.testers = self.customers = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -255,8 +297,11 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def route_document(weights: dict[str, int] | None = None) -> dict[str, Any]:
-    """A route file as a user would write it: two cohorts, salted, everybody on stable."""
+def route_document(weights: dict[str, int] | None = None, testers: str = "") -> dict[str, Any]:
+    """A route file as a user would write it: two cohorts, salted, everybody on stable.
+
+    `testers`: the secret by which synthetic requests reach either arm.
+    """
     weights = weights or {"high": 0, "rest": 0}
 
     def route(cohort: str, match: dict[str, Any]) -> dict[str, Any]:
@@ -276,12 +321,19 @@ def route_document(weights: dict[str, int] | None = None) -> dict[str, Any]:
         }
 
     high = {"headers": [{"name": "x-tier", "string_match": {"exact": "high"}}]}
+
+    def to_arm(arm: str) -> dict[str, Any]:
+        header = {"name": f"x-test-{arm}", "string_match": {"exact": testers}}
+        match = {"prefix": "/", "headers": [header]}
+        return {"name": f"testers-{arm}", "match": match, "route": {"cluster": f"{arm}-testers"}}
+
+    tested = [to_arm(arm) for arm in ("candidate", "stable")] if testers else []
     resource = {
         "@type": "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
         "name": "arms",
         "validate_clusters": True,
         "virtual_hosts": [
-            {"name": "all", "domains": ["*"], "routes": [route("high", high), route("rest", {})]}
+            {"name": "all", "domains": ["*"], "routes": [*tested, route("high", high), route("rest", {})]}
         ],
     }
     return {"version_info": "0", "resources": [resource]}
@@ -318,7 +370,9 @@ def _bootstrap(folder: Path, port: int, admin: int, ports: dict[str, int]) -> di
         "address": address(port),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }
-    clusters = [cluster(f"{arm}-{cohort}", ports[arm]) for arm in ports for cohort in EDGE_COHORTS]
+    clusters = [
+        cluster(f"{arm}-{cohort}", ports[arm]) for arm in ports for cohort in (*EDGE_COHORTS, "testers")
+    ]
     return {
         "node": {"id": "edge", "cluster": "edge"},
         "admin": {"address": address(admin)},

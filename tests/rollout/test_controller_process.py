@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.rollout.conftest import route_document
+
 pytestmark = pytest.mark.server
 
 PLAN = """
@@ -41,6 +43,20 @@ limits: {{blind: {blind}, longest_bake: 2m}}
 observation: {{prometheus: "{prometheus}", poll: 0.5s, settle: 1s, warm_up: 1s}}
 deploy: {{promote: {{run: [touch, "{folder}/promoted"]}}}}
 """
+SECRET = "only-testers-know"
+STAGE_ZERO = """
+synthetic:
+  rate: 20/s
+  longest: 40s
+  journeys: [{{path: /shop/products}}, {{method: POST, path: /web/leads, body: {{name: nobody}}}}]
+  entry:
+    url: "{url}"
+    candidate_header: x-test-candidate
+    stable_header: x-test-stable
+    secret_file: "{folder}/secret"
+    candidate: candidate-testers
+    stable: stable-testers
+"""
 
 
 @dataclass
@@ -51,10 +67,14 @@ class Site:
     prometheus: Prometheus
     folder: Path
 
-    def plan(self, blind: str = "30s") -> Path:
+    def plan(self, blind: str = "30s", stage_zero: bool = False) -> Path:
         path = self.folder / "plan.yaml"
         values = {"file": self.edge.route_file, "admin": self.edge.admin, "folder": self.folder}
         path.write_text(PLAN.format(**values, prometheus=self.prometheus.url, blind=blind))
+        if stage_zero:
+            (self.folder / "secret").write_text(SECRET + "\n")
+            with path.open("a") as file:
+                file.write(STAGE_ZERO.format(url=self.edge.url, folder=self.folder))
         return path
 
     def start(self, *more: str) -> subprocess.Popen[str]:
@@ -73,6 +93,7 @@ class Site:
         return {
             route["name"]: route["route"]["weighted_clusters"]["clusters"][0].get("weight", 0)
             for route in routes
+            if "weighted_clusters" in route["route"]
         }
 
     def until(self, condition: Callable[[], bool], within: float = 60.0) -> None:
@@ -137,7 +158,7 @@ class Prometheus:
 
 @pytest.fixture
 def site(start_edge: Any, program: Callable[[str], Path], tmp_path: Path, free_port: Any) -> Iterator[Site]:
-    edge = start_edge()
+    edge = start_edge(document=route_document(testers=SECRET))
     stop = threading.Event()
     traffic = threading.Thread(target=_traffic, args=(edge.url, stop), daemon=True)
     traffic.start()
@@ -199,6 +220,38 @@ def test_a_failing_release_is_rolled_back(site):
     assert facts["seconds_from_first_bad_request"] < 30
     code, out, _ = site.run("explain", "v2")
     assert code == 0 and "in the candidate against" in out
+
+
+def test_a_release_that_fails_everything_never_meets_a_customer(site):
+    site.edge.arms["candidate"].failing = 1.0
+    code, out, err = site.run("run", str(site.plan(stage_zero=True)), "--release", "v2", "--json")
+    assert code == 1, err
+    facts = json.loads(out)
+    assert facts["blamed_gate"] == "errors" and facts["exposed_customers"] == 0 and facts["stages"] == []
+    assert facts["requests_canary"] == 0 < facts["requests_synthetic"]
+    assert site.edge.arms["candidate"].customers == 0, "nobody but testers was sent to the candidate"
+    answered = site.edge.arms["candidate"].answered
+    time.sleep(1)
+    assert site.edge.arms["candidate"].answered == answered, "the synthetic requests end with the controller"
+
+
+def test_a_good_release_earns_its_first_share_by_synthetic_requests(site):
+    code, out, err = site.run("run", str(site.plan(stage_zero=True)), "--release", "v2", "--json")
+    assert code == 0, err
+    facts = json.loads(out)
+    assert facts["requests_synthetic"] > 15 and facts["requests_canary"] > 0
+    assert site.edge.arms["stable"].testers > 15, "stable is tested beside it"
+    for written in (site.folder / "home").rglob("*"):
+        assert not written.is_file() or SECRET.encode() not in written.read_bytes(), "the secret stays secret"
+
+
+def test_a_release_that_lacks_a_page_is_found_by_its_status(site):
+    site.edge.arms["candidate"].lacking = "/web/leads"
+    code, out, err = site.run("run", str(site.plan(stage_zero=True)), "--release", "v2", "--json")
+    assert code == 1, err
+    facts = json.loads(out)
+    assert facts["blamed_gate"] == "synthetic" and "404 to POST /web/leads" in facts["sentence"]
+    assert facts["exposed_customers"] == 0
 
 
 def test_prometheus_stopped_and_back_again_holds_and_goes_on(site):

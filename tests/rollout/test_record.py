@@ -26,6 +26,7 @@ KEYS = {
     "seconds_from_first_bad_request",
     "exposed_customers",
     "requests_canary",
+    "requests_synthetic",
     "stages",
     "timeline",
 }

@@ -56,6 +56,9 @@ class LocalTarget:
                 route_config=edge.ROUTE_CONFIG,
                 testers_header=edge.TESTERS_HEADER,
                 testers_secret_file=stack.secrets.path(TESTERS),
+                testers_stable_header=edge.TESTERS_STABLE_HEADER,
+                testers_stable=edge.cluster("stable", "testers"),
+                testers_candidate=edge.cluster("candidate", "testers"),
             ),
             cohorts={
                 cohort: CohortRoute(
