@@ -46,6 +46,10 @@ SET_BACK = 1.0
 """Seconds by which a target's newest sample must lie before the last one to call it a clock set back."""
 
 
+ALL_FAIL = 5.0
+"""With so many requests and more failures, all of them failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """The last scrape of one target that was counted (Unix seconds), and the value of every series in it."""
@@ -138,7 +142,7 @@ def difference(
     excluded = next((grown.excluded for grown in arms if grown.excluded), "")
     if not excluded and any(start < change < end for change in changes):
         excluded = "spans a change of weights"
-    evidence = _evidence(arms, "bucket" in canary)
+    evidence = [_bounded(arm) for arm in _evidence(arms, "bucket" in canary)]
     if not excluded and any(isinstance(arm, Counts) and arm.bad > arm.total for arm in evidence):
         return before, None, "more failures than requests so far: requests are still to be counted"
     if before.end is not None and before.end < end:
@@ -307,6 +311,15 @@ def _growth(last: float, values: Iterable[float]) -> float:
         total += value - last if value >= last else value
         last = value
     return total
+
+
+def _bounded(arm: Counts | Histogram) -> Counts | Histogram:
+    """A request is counted when it begins, its failure when it ends: of one that was open at the last scrape
+    only the failure is seen. Where everything fails that would never be made up for, however long one waits.
+    """
+    if isinstance(arm, Counts) and arm.bad > arm.total >= ALL_FAIL:
+        return Counts(arm.total, arm.total)
+    return arm
 
 
 def _evidence(arms: Sequence[Growth], histogram: bool) -> list[Counts | Histogram]:

@@ -258,3 +258,23 @@ def test_whenever_one_looks_the_sum_is_what_was_served(
     intervals = [interval for interval in follow(*polls) if interval]
     assert sum(interval.canary.total for interval in intervals) == served
     assert all(earlier.end == later.start for earlier, later in itertools.pairwise(intervals))
+
+
+def test_where_everything_fails_the_one_still_open_at_the_last_scrape_holds_nothing_up() -> None:
+    # Counted when they begin: 0, 10, 20, 30; failures when they end: one of the tenth second ends in the next.
+    total = {1: 0.0, 2: 10.0, 3: 20.0, 4: 30.0}
+    bad = {1: 0.0, 2: 9.0, 3: 20.0, 4: 30.0}
+    polls = [(reading(upto(total, t), upto(bad, t)), reading(upto(STABLE, t))) for t in (1, 2, 3, 4)]
+    intervals = follow(*polls)
+    assert [interval and interval.canary for interval in intervals] == [
+        None,
+        Counts(10, 9),
+        Counts(10, 10),
+        Counts(10, 10),
+    ]
+
+
+def test_a_failure_whose_request_was_counted_before_waits_for_more_requests() -> None:
+    total, bad = {1: 0.0, 2: 1.0, 3: 1.0, 4: 4.0}, {1: 0.0, 2: 0.0, 3: 1.0, 4: 1.0}
+    polls = [(reading(upto(total, t), upto(bad, t)), reading(upto(STABLE, t))) for t in (1, 2, 3, 4)]
+    assert [i and i.canary for i in follow(*polls)] == [None, Counts(1, 0), None, Counts(3, 1)]
