@@ -23,6 +23,7 @@ from rollout.controller.voice import closing
 from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
+from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
 from rollout.serve.command import serve
 from rollout.target import Target
@@ -34,6 +35,7 @@ def rollout() -> None:
 
 
 rollout.add_command(replay)
+rollout.add_command(rehearse)
 
 
 @rollout.command()

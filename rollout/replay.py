@@ -64,12 +64,13 @@ def config_of(plan: Plan, recording: Recording) -> JudgeConfig:
 
     Where the plan states no dispersion, the one that the recording's header says it was judged with counts.
     """
-    seen = tuple(dict.fromkeys(interval.stratum for interval in recording.intervals))
+    seen = tuple(dict.fromkeys(interval.stratum for interval in recording.intervals)) or ("",)
     header = recording.header
-    known = (header.strata if header else ()) or tuple(plan.route.cohorts)
-    strata = known if known and set(seen) <= set(known) else seen
+    cohorts = tuple(plan.route.cohorts)
+    known = (header.strata if header else ()) or (judge_config(plan, cohorts).strata if cohorts else ())
+    strata = known if set(seen) <= set(known) else seen
     shares = tuple(record.share for record in recording.records if isinstance(record, Mark))
-    config = judge_config(plan, strata, shares)
+    config = judge_config(plan, (), shares)
     stated = header.dispersion if header else {}
     gates = tuple(
         dataclasses.replace(spec, dispersion=max(1.0, stated[spec.name]), dispersion_measured=True)
@@ -77,7 +78,7 @@ def config_of(plan: Plan, recording: Recording) -> JudgeConfig:
         else spec
         for spec in config.gates
     )
-    return dataclasses.replace(config, gates=gates)
+    return dataclasses.replace(config, gates=gates, strata=strata)
 
 
 def replay(config: JudgeConfig, recording: Recording, path: Path | str = "evidence") -> Replayed:

@@ -69,7 +69,7 @@ def run(
     with ExitStack() as stack:
         answers: Iterable[dict[str, Floats]] = map(_work, work)
         if workers > 1:
-            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
+            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent)
             answers = stack.enter_context(pool).map(_work, work)
         for done, ((index, _, _), answer) in enumerate(zip(tasks, answers, strict=True), start=1):
             gathered.setdefault(index, []).append(answer)
@@ -83,7 +83,7 @@ def run(
     ]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """In a worker: end when the bench does, also when it is killed. A pool alone would leave it waiting."""
     parent = parent_process()
     assert parent is not None

@@ -1,0 +1,280 @@
+"""Can this gate ever decide, with this traffic and within the longest bake? And if not, what would help?
+
+Asked with the counts that are *expected*, no chance in them: half of all rollouts are faster, half slower.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from rollout.judge import (
+    Arms,
+    BatchEvidence,
+    GateEvidence,
+    GateSpec,
+    JudgeConfig,
+    State,
+    numbers,
+    observe,
+    start,
+)
+from rollout.judge.arrays import Floats
+from rollout.judge.decide import bound
+from rollout.plan import Plan
+from rollout.rehearse.draw import Defect, Source, expected, sources
+from rollout.rehearse.flow import ERRORS, Flow, course
+from rollout.routers.router import WHOLE
+
+REACH = 64.0
+"""How many longest bakes are looked ahead."""
+POINTS = 48
+FINER = 8
+WIDER = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+MANY_ERRORS, MANY_SLOW = 10.0, 3.0
+"""The reference defects: ten times stable's errors (at least three times the floor), three times as many
+slow ones as the limit tolerates. A gate that cannot find those protects nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """One gate. Seconds at the share named; infinite where REACH longest bakes are not enough.
+
+    `finds`: until the reference `defect` is rolled back, at the widest judged share; `first`: the same at the
+    first share. `proves`: the slowest step of a good release, and the share it was to open (None: the gate
+    does not govern promotion). `known`: nothing about its traffic is assumed. `helps`: what would.
+    """
+
+    gate: str
+    role: str
+    defect: str
+    finds: float | None
+    first: float | None
+    proves: float | None
+    step: float | None
+    longest_bake: float
+    known: bool
+    helps: tuple[str, ...] = ()
+
+    @property
+    def cannot(self) -> tuple[str, ...]:
+        """What it cannot do within the longest bake."""
+        parts = []
+        if self.proves is not None and self.proves > self.longest_bake:
+            parts.append(f"prove a good release ready for {self.step:.1%}")
+        if self.role != "watch" and self.finds is not None and self.finds > self.longest_bake:
+            parts.append(f"find {self.defect}")
+        return tuple(parts)
+
+    @property
+    def stops(self) -> bool:
+        """Whether the plan is useless with it: no promotion, or a protection that is known to be none."""
+        slow = self.proves is not None and self.proves > self.longest_bake
+        return bool(self.cannot) and (slow or self.known)
+
+    @property
+    def sentence(self) -> str:
+        """For a person."""
+        if not self.cannot:
+            return f"{self.gate}: decides in time"
+        needs = max(value for value in (self.proves, self.finds) if value is not None)
+        takes = "it never can" if math.isinf(needs) else f"it takes about {words(needs)}"
+        helps = f"; what would help: {', or '.join(self.helps)}" if self.helps else ""
+        where = "" if self.known else " (its traffic is assumed)"
+        return (
+            f"{self.gate} cannot {' nor '.join(self.cannot)} within the longest bake of "
+            f"{words(self.longest_bake)}: {takes}{where}{helps}"
+        )
+
+
+def outlooks(plan: Plan, flow: Flow) -> list[Outlook]:
+    """Every gate that can be rehearsed."""
+    config, ladder, positions = course(plan, flow)
+    parts = np.array(list(flow.cohorts.values()))
+    points = [ladder.point(position) for position in positions]
+    weights = [np.array([point[name] / WHOLE for name in flow.cohorts]) for point in points]
+    config = dataclasses.replace(config, strata=tuple(flow.cohorts))
+    found = []
+    for source in sources(plan, config.gates, flow):
+        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate)))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """Cohorts' parts of the traffic, their weights at each step, requests per second."""
+
+    parts: Floats
+    weights: list[Floats]
+    rate: float
+
+    def share(self, step: int) -> float:
+        return float((self.parts * self.weights[step]).sum())
+
+
+def _outlook(plan: Plan, flow: Flow, config: JudgeConfig, source: Source, steps: _Steps) -> Outlook:
+    spec, bake = source.spec, plan.limits.longest_bake
+    widest = max(
+        (k for k in range(len(steps.weights)) if steps.share(k) <= config.max_share + 1e-9),
+        key=steps.share,
+        default=0,
+    )
+    defect, said = _reference(source)
+    finds = first = None
+    if spec.role != "watch" and defect is not None:
+        finds = _until_found(config, source, steps, widest, defect, bake)
+        first = _until_found(config, source, steps, 0, defect, bake)
+    proves, step = None, None
+    if spec.governs == "harm":
+        slowest = [
+            (_until_proved(config, source, steps, k, bake, spec.harm), steps.share(k + 1))
+            for k in range(len(steps.weights) - 1)
+            if steps.share(k) <= config.max_share + 1e-9
+        ]
+        proves, step = max(slowest, key=lambda each: each[0], default=(None, None))
+    outlook = Outlook(
+        spec.name, spec.role, said, finds, first, proves, step, bake, flow.gates[spec.name].known
+    )
+    if not outlook.cannot:
+        return outlook
+    return dataclasses.replace(outlook, helps=tuple(_helps(config, source, steps, outlook, widest)))
+
+
+def _reference(source: Source) -> tuple[Source | None, str]:
+    """The gate's own counts with the defect in them, and the defect in words."""
+    spec = source.spec
+    if spec.kind in ERRORS:
+        floor = max(spec.floor or 0.0, spec.level)
+        margin = 2.0 * spec.margin if spec.kind == "absolute-margin" else 0.0
+        rate = min(1.0, max(MANY_ERRORS * source.base, MANY_SLOW * floor, source.base + margin))
+        both = " in both arms" if spec.kind == "service" else ""
+        return dataclasses.replace(source, above=np.array([rate])), f"{rate:.2%} of errors{both}"
+    if spec.kind == "conversion":
+        lost = np.array([1.0 - 0.8 * (1.0 - source.base)])
+        return dataclasses.replace(source, above=lost), "a fifth less conversion"
+    rate = min(1.0, MANY_SLOW * spec.tolerated_share)
+    above = np.where(np.array(source.edges) <= spec.seconds, np.maximum(source.above, rate), source.above)
+    return dataclasses.replace(source, above=above), f"{rate:.0%} beyond {spec.seconds:g} s"
+
+
+def _until_found(
+    config: JudgeConfig, good: Source, steps: _Steps, step: int, bad: Source | None, bake: float
+) -> float:
+    assert bad is not None
+    limit = bound(config, good.spec)
+
+    def arms(seconds: float) -> Arms:
+        n = steps.rate * steps.parts * seconds
+        w = steps.weights[step]
+        counts = expected(good, (n * w)[None], (n * (1 - w))[None], Defect())
+        x_c = counts.n_c[..., None] * bad.above
+        x_b = counts.n_b[..., None] * bad.above if good.spec.kind == "service" else counts.x_b
+        return Arms(counts.n_c, x_c, counts.n_b, x_b)
+
+    return _first_time(config, good, steps, arms, bake, lambda log_e, _: log_e >= limit)
+
+
+def _until_proved(
+    config: JudgeConfig, source: Source, steps: _Steps, step: int, bake: float, harm: float
+) -> float:
+    # Beyond the last judged share an excess of the whole budget must be refuted; everybody may meet it then.
+    share = steps.share(step + 1)
+    wanted = harm / share if share <= config.max_share + 1e-9 else harm
+
+    def arms(seconds: float) -> Arms:
+        n = steps.rate * steps.parts * seconds
+        w = steps.weights[step]
+        return expected(source, (n * w)[None], (n * (1 - w))[None], Defect())
+
+    return _first_time(config, source, steps, arms, bake, lambda _, upper: upper <= wanted * (1 + 1e-9))
+
+
+def _first_time(
+    config: JudgeConfig,
+    source: Source,
+    steps: _Steps,
+    arms: Callable[[float], Arms],
+    bake: float,
+    reached: Callable[[float, float], bool],
+) -> float:
+    """The first moment at which `reached(log E, U)`, on a grid of times up to REACH longest bakes."""
+    state = start(config)
+    n = steps.rate * steps.parts * 60.0
+    past = expected(source, (n * 0.0)[None], n[None], Defect())
+    name, before = source.spec.name, 0.0
+    # A minute of stable alone: its rate is foreseen from before the release.
+    state = observe(config, state, BatchEvidence({name: GateEvidence(-60.0, 0.0, past, source.edges)}))
+
+    def after(earlier: State, begin: float, end: float) -> tuple[State, bool]:
+        evidence = GateEvidence(begin, end, arms(end - begin), source.edges)
+        later = observe(config, earlier, BatchEvidence({name: evidence}))
+        gate = numbers(config, later).gates[name]
+        upper = 1.0 if gate.harm_upper is None else float(gate.harm_upper[0])
+        return later, reached(float(gate.log_e[0]), upper)
+
+    for t in np.geomspace(bake / 400.0, bake * REACH, POINTS):
+        following, there = after(state, before, float(t))
+        if there:
+            for finer in np.geomspace(max(before, t / 100.0), t, FINER)[1:]:
+                if after(state, before, float(finer))[1]:
+                    return float(finer)
+            return float(t)
+        state, before = following, float(t)
+    return math.inf
+
+
+def _helps(config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook, widest: int) -> list[str]:
+    spec, bake = source.spec, outlook.longest_bake
+    slow = outlook.proves is not None and outlook.proves > bake
+    needs = max(value for value in (outlook.proves, outlook.finds) if value is not None)
+    helps = []
+    if math.isfinite(needs):
+        helps.append(f"a longest bake of {words(needs)}")
+        helps.append(f"{needs / bake:.1f} times the traffic")
+    if slow and math.isfinite(needs):
+        first = steps.share(0)
+        if outlook.step is not None and len(steps.weights) > 1 and outlook.step <= steps.share(1) + 1e-9:
+            wider = min(config.max_share, first * needs / bake)
+            helps.append(f"a first share of {wider:.1%} instead of {first:.1%}")
+    elif outlook.finds is not None and math.isfinite(needs) and steps.share(widest) < config.max_share * 0.9:
+        helps.append(
+            f"a share of {min(config.max_share, steps.share(widest) * needs / bake):.0%} to judge at"
+        )
+    if spec.dispersion is None and spec.c > 1 and math.isfinite(needs):
+        helps.append(f"a measured dispersion ({words(needs / spec.c)} if it is 1; {spec.c:g} is assumed)")
+    if slow:
+        factor = _wider(config, source, steps, bake)
+        if factor is not None:
+            helps.append(f"a harm budget of {factor * spec.harm:.2%} instead of {spec.harm:.2%}")
+    return helps
+
+
+def _wider(config: JudgeConfig, source: Source, steps: _Steps, bake: float) -> float | None:
+    """The smallest factor of the harm budget with which every step is proved in time."""
+    for factor in WIDER:
+        if source.spec.harm * factor >= 1.0:
+            return None
+        spec: GateSpec = dataclasses.replace(source.spec, harm_budget=source.spec.harm * factor)
+        gates = tuple(spec if each.name == spec.name else each for each in config.gates)
+        wider = dataclasses.replace(config, gates=gates)
+        moved = dataclasses.replace(source, spec=spec)
+        if all(
+            _until_proved(wider, moved, steps, k, bake, spec.harm) <= bake
+            for k in range(len(steps.weights) - 1)
+            if steps.share(k) <= config.max_share + 1e-9
+        ):
+            return factor
+    return None
+
+
+def words(seconds: float) -> str:
+    """A duration for a person."""
+    if math.isinf(seconds):
+        return "never"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

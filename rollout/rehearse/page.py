@@ -1,0 +1,118 @@
+"""The rehearsal as one page that opens offline. Pure: numbers in, HTML out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment
+
+from rollout.page_style import STYLE, Tick, log_scale
+from rollout.rehearse.decide import Outlook, words
+from rollout.rehearse.run import GOOD, Rehearsal, Rehearsed
+from rollout.rehearse.say import conclusions
+
+_PAGE = Path(__file__).with_name("page.html.j2")
+
+
+def page(rehearsal: Rehearsal) -> str:
+    """The page."""
+    low, high = _span(rehearsal)
+    bake = rehearsal.gates[0].longest_bake if rehearsal.gates else 1800.0
+    gate_low, gate_high = min(10.0, bake / 10.0), bake * 64.0
+    undecided = rehearsal.undecided
+    headline = (
+        f"Not ready: {', '.join(gate.gate for gate in undecided)} cannot decide with this traffic."
+        if undecided
+        else "Every gate that counts can decide with this traffic."
+    )
+    # Only plan and traffic names come from outside, and they are escaped.
+    template = Environment(autoescape=True).from_string(_PAGE.read_text(encoding="utf-8"))
+    return template.render(
+        r=rehearsal,
+        style=STYLE,
+        headline=headline,
+        lines=conclusions(rehearsal),
+        outcomes=[_outcome(each) for each in rehearsal.releases],
+        times=[_time(each, low, high) for each in rehearsal.releases],
+        ticks=_ticks(low, high),
+        gates=[row for gate in rehearsal.gates for row in _gate(gate, gate_low, gate_high)],
+        gate_ticks=_ticks(gate_low, gate_high),
+        bake=log_scale(gate_low, gate_high, bake),
+    )
+
+
+def _span(rehearsal: Rehearsal) -> tuple[float, float]:
+    times = [time for each in rehearsal.releases for time in each.ends]
+    low, high = min(times, default=10.0), max(times, default=1800.0)
+    return max(1.0, low / 1.5), max(high * 1.5, low * 4)
+
+
+_MARKS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 86400)
+
+
+def _ticks(low: float, high: float) -> list[Tick]:
+    inside = [mark for mark in _MARKS if low <= mark <= high]
+    return [Tick(log_scale(low, high, mark), _short(mark)) for mark in inside]
+
+
+def _short(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:g} s"
+    if seconds < 3600:
+        return f"{seconds / 60:g} min"
+    return f"{seconds / 3600:g} h" if seconds < 86400 else f"{seconds / 86400:g} d"
+
+
+def _outcome(each: Rehearsed) -> dict[str, Any]:
+    x, bars, parts = 0.0, [], []
+    for part, colour, word in (
+        (each.promoted, "good", "promoted"),
+        (each.rolled_back, "bad", "rolled back"),
+        (each.held + each.service, "wait", "held"),
+    ):
+        if part > 0:
+            bars.append((round(100 * x, 2), round(100 * part, 2), colour))
+            parts.append(f"{100 * part:.3g} % {word}")
+        x += part
+    return {"name": each.name, "bars": bars, "label": ", ".join(parts)}
+
+
+def _time(each: Rehearsed, low: float, high: float) -> dict[str, Any]:
+    good = each.name == GOOD
+    label, line, median = "not in half of the rollouts", None, None
+    if each.ends:
+        start = log_scale(low, high, each.ends[0])
+        end = log_scale(low, high, each.ends[-1]) if len(each.ends) == 9 else 100.0
+        line = (start, max(0.2, round(end - start, 2)))
+    if each.median is not None:
+        median = log_scale(low, high, each.median)
+        late = words(each.ninetieth) if each.ninetieth is not None else "later, or never"
+        label = f"{words(each.median)}, 90 %: {late}"
+    return {
+        "name": each.name,
+        "line": line,
+        "median": median,
+        "label": label,
+        "colour": "good" if good else "bad",
+    }
+
+
+def _gate(gate: Outlook, low: float, high: float) -> list[dict[str, Any]]:
+    rows = []
+    for what, seconds in (
+        (f"{gate.gate}: finds {gate.defect}", gate.finds),
+        (f"{gate.gate}: proves a good release", gate.proves),
+    ):
+        if seconds is not None:
+            within = seconds <= gate.longest_bake
+            rows.append(
+                {
+                    "name": what,
+                    "width": 100.0 if math.isinf(seconds) else log_scale(low, high, seconds),
+                    "colour": "good" if within else "bad" if gate.stops else "wait",
+                    "label": words(seconds) + ("" if within else ", longer than the longest bake"),
+                }
+            )
+    return rows

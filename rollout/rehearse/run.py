@@ -1,0 +1,238 @@
+"""The family of releases a plan is rehearsed with, over all cores. Deterministic by seed."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from rollout.bench.run import end_with_parent, upper_limit
+from rollout.plan import Plan
+from rollout.rehearse.decide import Outlook, outlooks
+from rollout.rehearse.draw import Defect
+from rollout.rehearse.flow import ERRORS, Flow, course, plain
+from rollout.rehearse.simulate import HELD, PROMOTED, ROLLED_BACK, SERVICE, Runs, simulate
+
+GOOD, BUDGET = "good", "excess exactly the harm budget"
+RUNS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One kind of release; its harm is counted at the gate `shown` as `what`."""
+
+    name: str
+    defect: Defect
+    shown: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """What became of `runs` releases of one kind. Parts of all runs; seconds from the start of the rollout;
+    `median`, `ninetieth`: until the rollback (until the promotion for a good release), None where fewer than
+    half (nine tenths) of the runs did. `exposed` customers, `failed` and `added` events until then."""
+
+    name: str
+    what: str
+    runs: int
+    promoted: float
+    rolled_back: float
+    rolled_back_upper: float
+    service: float
+    held: float
+    median: float | None
+    ninetieth: float | None
+    exposed: float
+    exposed_ninetieth: float
+    requests: float
+    failed: float
+    failed_ninetieth: float
+    added: float
+    blamed: str | None
+    ends: tuple[float, ...]
+    """Deciles of the moment that `median` speaks of; infinite ones left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """Everything: traffic, shares, releases, gates."""
+
+    plan: str
+    alpha: float
+    beta: float
+    flow: Flow
+    shares: tuple[float, ...]
+    releases: tuple[Rehearsed, ...]
+    gates: tuple[Outlook, ...]
+    not_rehearsed: tuple[str, ...]
+    seed: int
+
+    @property
+    def undecided(self) -> tuple[Outlook, ...]:
+        """Gates that make the plan useless with this traffic."""
+        return tuple(gate for gate in self.gates if gate.stops)
+
+    def release(self, name: str) -> Rehearsed:
+        """The releases of that kind."""
+        return next(each for each in self.releases if each.name == name)
+
+
+def family(plan: Plan, flow: Flow) -> list[Release]:
+    """Which releases can be told from a good one by the gates of this plan."""
+    kinds = {name: gate.kind for name, gate in plan.gates.items()}
+    errors = next((name for name, kind in kinds.items() if kind in ERRORS and kind != "service"), None)
+    errors = errors or next((name for name, kind in kinds.items() if kind == "service"), None)
+    latency = next((name for name, kind in kinds.items() if kind == "latency"), None)
+    conversion = next((name for name, kind in kinds.items() if kind == "conversion"), None)
+    shown = errors or latency or conversion or next(iter(kinds))
+    found = [Release(GOOD, Defect(), shown, "failed requests")]
+    if errors is not None:
+        base = flow.gates[errors].base
+        found += [
+            Release(f"errors x{factor}", Defect(factor=factor), errors, "failed requests")
+            for factor in (2, 5, 10)
+            if 0 < base * factor < 1
+        ]
+        found.append(Release("fails everything", Defect(excess=1.0), errors, "failed requests"))
+    if latency is not None:
+        found.append(Release("latency +50 %", Defect(slower=1.5), latency, "slow requests"))
+    if conversion is not None:
+        found.append(
+            Release("conversion -20 %", Defect(converts=0.8), conversion, "sessions without conversion")
+        )
+    if errors is not None:
+        budget = plan.promotion.harm_budget if plan.gates[errors].harm_budget is None else None
+        excess = budget if budget is not None else float(plan.gates[errors].harm_budget or 0.0)
+        found.append(Release(BUDGET, Defect(excess=excess), errors, "failed requests"))
+    return found
+
+
+def rehearse(
+    plan: Plan,
+    flow: Flow,
+    *,
+    runs: int = RUNS,
+    seed: int = 1,
+    workers: int | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Rehearsal:
+    """Simulate every kind of release, and look whether each gate can decide."""
+    releases = family(plan, flow)
+    work = [(plan, flow, each, runs, (seed, crc32(each.name.encode()))) for each in releases]
+    workers = min(workers or os.cpu_count() or 1, len(work))
+    done: dict[str, Runs] = {}
+    if workers > 1:
+        # The slow ones first, so that no core waits long for the last.
+        order = sorted(range(len(work)), key=lambda k: "everything" in releases[k].name)
+        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
+            answers = {k: pool.submit(_work, work[k]) for k in order}
+            gates = outlooks(plan, flow)
+            for number, k in enumerate(order, start=1):
+                done[releases[k].name] = answers[k].result()
+                if progress is not None:
+                    progress(releases[k].name, number, len(work))
+    else:
+        gates = outlooks(plan, flow)
+        done = {each.name: _work(task) for each, task in zip(releases, work, strict=True)}
+    config, _, positions = course(plan, flow)
+    del positions
+    gauges = tuple(spec.name for spec in config.gates if spec.kind == "gauge")
+    names = [spec.name for spec in config.gates if spec.kind != "gauge"]
+    return Rehearsal(
+        plan.name,
+        config.alpha,
+        config.beta,
+        flow,
+        config.shares,
+        tuple(_summary(each, done[each.name], names) for each in releases),
+        tuple(gates),
+        gauges,
+        seed,
+    )
+
+
+def _work(task: tuple[Plan, Flow, Release, int, tuple[int, int]]) -> Runs:
+    plan, flow, release, runs, entropy = task
+    return simulate(plan, flow, release.defect, release.shown, runs, np.random.SeedSequence(entropy))
+
+
+def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
+    count = runs.end.size
+    aim = PROMOTED if release.name == GOOD else ROLLED_BACK
+    when = np.sort(np.where(runs.outcome == aim, runs.end, np.inf))
+
+    def quantile(part: float) -> float | None:
+        value = float(when[min(count - 1, math.ceil(part * count) - 1)])
+        return value if math.isfinite(value) else None
+
+    back = int((runs.outcome == ROLLED_BACK).sum())
+    blamed = runs.blamed[runs.blamed >= 0].astype(int)
+    deciles = [quantile(part / 10) for part in range(1, 10)]
+    return Rehearsed(
+        release.name,
+        release.what,
+        count,
+        float((runs.outcome == PROMOTED).mean()),
+        back / count,
+        upper_limit(back, count),
+        float((runs.outcome == SERVICE).mean()),
+        float((runs.outcome == HELD).mean()),
+        quantile(0.5),
+        quantile(0.9),
+        float(np.median(runs.exposed)),
+        float(np.quantile(runs.exposed, 0.9)),
+        float(np.median(runs.requests)),
+        float(np.median(runs.failed)),
+        float(np.quantile(runs.failed, 0.9)),
+        float(runs.added.mean()),
+        gates[int(np.bincount(blamed).argmax())] if blamed.size else None,
+        tuple(each for each in deciles if each is not None),
+    )
+
+
+def as_json(rehearsal: Rehearsal) -> dict[str, Any]:
+    """Plain data; what never happens is null."""
+    good = rehearsal.release(GOOD)
+    worst = [each for each in rehearsal.releases if each.name == BUDGET]
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    gates = []
+    for gate in rehearsal.gates:
+        raw = asdict(gate)
+        raw |= {key: finite(raw[key]) for key in ("finds", "first", "proves")}
+        raw["decides"] = not gate.cannot
+        raw["cannot"] = list(gate.cannot)
+        raw["sentence"] = gate.sentence
+        gates.append(raw)
+    return {
+        "version": 1,
+        "plan": rehearsal.plan,
+        "seed": rehearsal.seed,
+        "traffic": plain(rehearsal.flow),
+        "shares": list(rehearsal.shares),
+        "false_rollback": {
+            "measured": good.rolled_back,
+            "upper_95": good.rolled_back_upper,
+            "promised": rehearsal.alpha,
+        },
+        "false_promotion": {
+            "measured": worst[0].promoted if worst else None,
+            "promised": rehearsal.beta,
+            "release": BUDGET,
+        },
+        "full_promotion": {"median": good.median, "ninetieth": good.ninetieth, "part": good.promoted},
+        "releases": [asdict(each) for each in rehearsal.releases],
+        "gates": gates,
+        "not_rehearsed": list(rehearsal.not_rehearsed),
+        "undecided": [gate.gate for gate in rehearsal.undecided],
+    }
