@@ -18,7 +18,7 @@ from loadtests.health import check_health
 from loadtests.plan import Plan
 from loadtests.planning import scaled
 from loadtests.report import reports, sheets
-from loadtests.runs import describe, new_folder, prepare, remember, verify_plan
+from loadtests.runs import Asked, describe, new_folder, prepare, remember, verify_plan
 from loadtests.search import Ended, Found, Step, Word, knee, next_step
 from loadtests.summary import Summary
 from loadtests.surge import surge_plan
@@ -43,19 +43,10 @@ class SearchResult(BaseModel):
         return {"FOUND": Outcome.GOOD, "NONE": Outcome.BAD}.get(self.word, Outcome.NOT_EVIDENCE)
 
 
-def search(
-    profile: str,
-    *,
-    host: str | None,
-    workers: int,
-    out: Path | None,
-    start: float,
-    most: float,
-    terminal: Terminal,
-) -> tuple[SearchResult, Path]:
+def search(asked_for: Asked, start: float, most: float, terminal: Terminal) -> tuple[SearchResult, Path]:
     """The largest load that passes, with the run of every step in the folder. Raises as `runs.verify`."""
-    workspace, plan = prepare(profile, host, workers)
-    folder = new_folder(workspace, out, "search")
+    workspace, plan = prepare(asked_for)
+    folder = new_folder(workspace, asked_for.out, "search")
     steps: list[Step] = []
     while not isinstance(asked := next_step(steps, start, most), Found | Ended):
         number = len(steps) + 1
@@ -121,54 +112,37 @@ def _write_search(folder: Path, plan: Plan, result: SearchResult) -> None:
     write_atomic(folder / "search.json", result.model_dump_json(indent=1) + "\n")
 
 
-def surge(
-    channel: str,
-    profile: str,
-    *,
-    host: str | None,
-    workers: int,
-    out: Path | None,
-    factor: float | None,
-    terminal: Terminal,
-) -> tuple[Summary, Path]:
+def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) -> tuple[Summary, Path]:
     """A surge of `channel`, judged. Raises UsageError where the profile has no such channel."""
-    workspace, plan = prepare(profile, host, workers)
+    workspace, plan = prepare(asked)
     names = [each.name for each in plan.channels]
     if channel not in names:
         raise UsageError(f"the profile has no channel {channel!r}", remedy=f"one of {', '.join(names)}")
     if factor is not None:
-        asked = plan.surge_asked.model_copy(update={"factor": factor})
-        plan = plan.model_copy(update={"surge_asked": asked})
+        own = plan.surge_asked.model_copy(update={"factor": factor})
+        plan = plan.model_copy(update={"surge_asked": own})
     plan = surge_plan(plan, channel)
-    folder = new_folder(workspace, out, "surge")
+    folder = new_folder(workspace, asked.out, "surge")
     describe(terminal, plan)
     summary = verify_plan(plan, folder, terminal)
-    remember(workspace, folder, out)
+    remember(workspace, folder, asked.out)
     return summary, folder
 
 
-def soak(
-    profile: str,
-    *,
-    host: str | None,
-    workers: int,
-    out: Path | None,
-    duration: float | None,
-    terminal: Terminal,
-) -> tuple[Summary, Path]:
+def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summary, Path]:
     """A long run, judged with its trends."""
-    workspace, plan = prepare(profile, host, workers, duration=duration)
+    workspace, plan = prepare(asked, duration=duration)
     plan = plan.model_copy(update={"kind": "soak"})
-    folder = new_folder(workspace, out, "soak")
+    folder = new_folder(workspace, asked.out, "soak")
     describe(terminal, plan)
     began = time.time()
     summary = verify_plan(plan, folder, terminal)
-    stack = Stack.read(workspace.stack_file) if host is None else None
+    stack = Stack.read(workspace.stack_file) if asked.host is None else None
     ended = time.time()
     terminal.say(f"  {memory.keep(folder, stack.prometheus if stack else None, ended - began, ended)}")
     if stack is not None:
         summary = reports.rewrite(folder)
-    remember(workspace, folder, out)
+    remember(workspace, folder, asked.out)
     return summary, folder
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +16,7 @@ from huidu.foundation.terminal import Terminal
 from loadtests import campaigns, runs
 from loadtests import compare as comparing
 from loadtests.report import reports, sheets
+from loadtests.runs import Asked
 from loadtests.summary import Summary
 from loadtests.verdict import OUTCOMES
 
@@ -22,7 +26,32 @@ _WORKERS = click.option(
 )
 _MOST_REASONS = 8
 _OUT = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
+_JOURNEYS = click.option(
+    "--journeys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python file with journeys of your own.",
+)
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
+
+
+Command = Callable[..., None]
+
+
+def _asks(command: Command, **profile: Any) -> Command:
+    """What every command that offers load is asked: the profile, and where, with what, into what folder."""
+
+    @functools.wraps(command)
+    def call(
+        profile: str, host: str | None, workers: int, out: Path | None, journeys: Path | None, **rest: Any
+    ) -> None:
+        command(asked=Asked(profile, host, workers, out, journeys), **rest)
+
+    for option in (_JOURNEYS, _OUT, _WORKERS, _HOST, click.argument("profile", **profile)):
+        call = option(call)
+    return call
+
+
+_asks_demo = functools.partial(_asks, default="demo")
 
 
 @click.group()
@@ -31,18 +60,15 @@ def load() -> None:
 
 
 @load.command()
-@click.argument("profile")
-@_HOST
-@_WORKERS
-@_OUT
+@_asks
 @_JSON
-def verify(profile: str, host: str | None, workers: int, out: Path | None, as_json: bool) -> None:
+def verify(asked: Asked, as_json: bool) -> None:
     """Offer PROFILE's load (a file, or the name of one that ships) and judge it.
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID, 2 the profile or the address is wrong.
     """
     terminal = Terminal()
-    summary, folder = runs.verify(profile, host=host, workers=workers, out=out, terminal=terminal)
+    summary, folder = runs.verify(asked, terminal)
     _show(terminal, summary, folder, as_json)
 
 
@@ -57,34 +83,20 @@ def report(run: str | None, as_json: bool) -> None:
 
 
 @load.command()
-@click.argument("profile")
-@_HOST
-@_WORKERS
+@_asks
 @click.option("--duration", help="Such as 10m; default: until stopped.")
-def offer(profile: str, host: str | None, workers: int, duration: str | None) -> None:
+def offer(asked: Asked, duration: str | None) -> None:
     """Offer PROFILE's load as background traffic, until Ctrl-C, SIGTERM or the duration ends. No verdict."""
-    seconds = _seconds(duration)
-    runs.offer(profile, host=host, workers=workers, duration=seconds, terminal=Terminal())
+    runs.offer(asked, _seconds(duration), Terminal())
     raise SystemExit(Outcome.GOOD.code)
 
 
 @load.command()
-@click.argument("profile")
-@_HOST
-@_WORKERS
-@_OUT
+@_asks
 @click.option("--start", type=float, default=1.0, show_default=True, help="The first load, times the peak.")
 @click.option("--most", type=float, default=100.0, show_default=True, help="Never offer more than this.")
 @_JSON
-def search(
-    profile: str,
-    host: str | None,
-    workers: int,
-    out: Path | None,
-    start: float,
-    most: float,
-    as_json: bool,
-) -> None:
+def search(asked: Asked, start: float, most: float, as_json: bool) -> None:
     """Find the largest load, as a multiple of PROFILE's peak, that still passes, and confirm it.
 
     Exit code: 0 found, 1 not even a hundredth of the start passes, 4 a run was no evidence.
@@ -92,9 +104,7 @@ def search(
     if not 0 < start <= most:
         raise UsageError("--start must be above 0 and not above --most")
     terminal = Terminal()
-    result, folder = campaigns.search(
-        profile, host=host, workers=workers, out=out, start=start, most=most, terminal=terminal
-    )
+    result, folder = campaigns.search(asked, start, most, terminal)
     terminal.say(f"{result.word}: {result.sentence}", "bold")
     terminal.table(sheets.SEARCH_HEADERS, sheets.search_rows(result.steps))
     terminal.say(f"Report: {folder / 'search.html'}")
@@ -105,52 +115,32 @@ def search(
 
 @load.command()
 @click.argument("channel")
-@click.argument("profile", default="demo")
-@_HOST
-@_WORKERS
-@_OUT
+@_asks_demo
 @click.option(
     "--factor", type=click.FloatRange(1, 100), help="Times the channel's peak; default: the profile's."
 )
 @_JSON
-def surge(
-    channel: str,
-    profile: str,
-    host: str | None,
-    workers: int,
-    out: Path | None,
-    factor: float | None,
-    as_json: bool,
-) -> None:
+def surge(asked: Asked, channel: str, factor: float | None, as_json: bool) -> None:
     """Let CHANNEL of PROFILE surge to four times its normal rate: its breaker, the others, the recovery.
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID.
     """
     terminal = Terminal()
-    summary, folder = campaigns.surge(
-        channel, profile, host=host, workers=workers, out=out, factor=factor, terminal=terminal
-    )
+    summary, folder = campaigns.surge(asked, channel, factor, terminal)
     _show(terminal, summary, folder, as_json)
 
 
 @load.command()
-@click.argument("profile")
-@_HOST
-@_WORKERS
-@_OUT
+@_asks
 @click.option("--duration", help="Such as 4h; default: the profile's.")
 @_JSON
-def soak(
-    profile: str, host: str | None, workers: int, out: Path | None, duration: str | None, as_json: bool
-) -> None:
+def soak(asked: Asked, duration: str | None, as_json: bool) -> None:
     """Offer PROFILE's load for hours: latency or the target's memory that grows is a FAIL.
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID.
     """
     terminal = Terminal()
-    summary, folder = campaigns.soak(
-        profile, host=host, workers=workers, out=out, duration=_seconds(duration), terminal=terminal
-    )
+    summary, folder = campaigns.soak(asked, _seconds(duration), terminal)
     _show(terminal, summary, folder, as_json)
 
 

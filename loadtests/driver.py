@@ -16,7 +16,8 @@ from pathlib import Path
 import gevent  # type: ignore[import-untyped]
 
 from loadtests.customers import Customers
-from loadtests.journeys.catalogue import CATALOGUE
+from loadtests.filling import Script, own_rows, read_rows
+from loadtests.journeys.catalogue import catalogue
 from loadtests.journeys.http import http
 from loadtests.plan import ChannelPlan, Plan
 from loadtests.recorder import Pulse, Recorder
@@ -46,9 +47,15 @@ class Driver:
         self._plan = plan
         self._worker = worker
         self._recorder = Recorder(file, worker, os.getpid(), plan.buckets(), plan.bin)
-        self._pool = SessionPool(plan.host, plan.timeout, plan.in_flight)
+        self._pool = SessionPool(plan.host, plan.timeout, plan.in_flight, plan.connections)
         self._customers = Customers(plan.tokens, plan.population) if plan.tokens else None
         self._channels = {each.name: each for each in plan.channels}
+        self._catalogue = catalogue(plan.journeys_file)
+        self._scripts = {
+            each.name: Script(each.http, plan.headers, os.environ) for each in plan.channels if each.http
+        }
+        rows = read_rows(plan.data.csv) if plan.data else []
+        self._rows = own_rows(rows, worker, plan.workers)
         # Reproducible, not secret.
         self._rng = random.Random(f"{plan.seed}/{worker}/visits")
         self._open: dict[gevent.Greenlet, _Arrival] = {}
@@ -168,7 +175,7 @@ class Driver:
         if channel.http:
             return None, "http"
         known = self._rng.random() >= channel.anonymous
-        names = [name for name in channel.journeys if known or not CATALOGUE[name].known]
+        names = [name for name in channel.journeys if known or not self._catalogue[name].known]
         journey = self._rng.choices(names, [channel.journeys[name] for name in names])[0]
         return (self._customers.draw(self._rng) if known and self._customers else None), journey
 
@@ -201,9 +208,10 @@ class Driver:
         known = True
         try:
             if channel.http:
-                http(visit, channel.http)
+                script = self._scripts[channel.name]
+                http(visit, script.requests(next(self._rows) if script.wants_data else {}))
             else:
-                CATALOGUE[arrival.journey].run(visit)
+                self._catalogue[arrival.journey].run(visit)
         except StepFailed as error:
             failure = str(error)
         except gevent.GreenletExit:

@@ -1,6 +1,6 @@
 """What Locust runs. Started by `huidu load`, it drives the plan named in HUIDU_LOAD_PLAN; started by hand
-(`locust -f loadtests/locustfile.py --host http://...`) it runs the shop window of the reference CRM as plain
-Locust users do, with Locust's own page: good for looking, not for proving."""
+(`locust -f loadtests/locustfile.py --host http://...`) it runs the journeys of the reference CRM's four
+channels as plain Locust users do, with Locust's own page: good for looking, not for proving."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 from pathlib import Path
 
 import gevent  # type: ignore[import-untyped]
-from locust import FastHttpUser, User, between, task
+from locust import User, task
 
 from loadtests.driver import Driver
 from loadtests.plan import Plan
@@ -34,17 +34,7 @@ if PLAN is not None:
             gevent.sleep(60)
 
 else:
-
-    class ShopWindow(FastHttpUser):
-        """Looks at the products, as anybody may."""
-
-        wait_time = between(1, 3)
-        network_timeout = connection_timeout = 10.0
-
-        @task
-        def products(self) -> None:
-            """See the products."""
-            self.client.get("/shop/products")
+    from loadtests.plain import Call, Shop, Web, Wechat  # noqa: F401 (Locust finds them here)
 
 
 def _offer(plan_file: Path, worker: int) -> None:

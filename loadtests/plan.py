@@ -16,6 +16,8 @@ from loadtests.bounds import ALPHA
 from loadtests.histogram import Buckets, buckets_with
 from loadtests.profile import (
     RESPONSE_SECONDS,
+    Connections,
+    Data,
     Health,
     HttpStep,
     Limits,
@@ -105,6 +107,10 @@ class Plan(_Part):
     surge: SurgePlan | None = None
     surge_asked: Surge = Surge()
     soak: Soak = Soak()
+    headers: dict[str, str] = {}
+    data: Data | None = None
+    connections: Connections = Connections()
+    journeys_file: Path | None = None
     seed: int
     workers: int
     in_flight: int

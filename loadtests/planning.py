@@ -9,9 +9,10 @@ from urllib.parse import urlsplit
 
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.model.stack import Stack
-from loadtests.journeys.catalogue import CATALOGUE
+from loadtests.filling import check_filling, placeholders, read_rows
+from loadtests.journeys.catalogue import Journey, catalogue
 from loadtests.plan import BIN_SECONDS, FEWEST_BATCHES, ChannelPlan, Plan, Tokens
-from loadtests.profile import Channel, Profile, Stop
+from loadtests.profile import Channel, Connections, Data, Profile, Stop
 from loadtests.shape import shape_of
 
 _MOST_IN_FLIGHT = 10_000
@@ -50,20 +51,25 @@ def make_plan(
     workers: int = 1,
     duration: float | None = None,
     endless: bool = False,
+    journeys: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Plan:
     """The run `profile` (read from `file`) means against `host`, or against `stack`.
 
-    `duration` overrides the profile's; `endless` has none. Raises ConfigError, UsageError.
+    `duration` overrides the profile's; `endless` has none; `journeys`: a Python file with more of them;
+    `environment`: what placeholders are looked up in. Raises ConfigError, UsageError.
     """
     if host is None and stack is None:
         raise UsageError(
             "there is nothing to offer load to",
             remedy="give --host http://name:port, or run `huidu stack up` first",
         )
-    channels = tuple(_channel(name, each, profile, file) for name, each in profile.channels.items())
-    known = any(CATALOGUE[name].known for each in channels for name in each.journeys) or any(
-        each.journeys and each.anonymous < 1 for each in channels
-    )
+    every = catalogue(journeys)
+    channels = tuple(_channel(name, each, profile, file, every) for name, each in profile.channels.items())
+    known = any(every[name].known for each in channels for name in each.journeys)
+    if stack is None and not known:
+        channels = tuple(each.model_copy(update={"anonymous": 1.0}) for each in channels)
+    known = known or any(each.journeys and each.anonymous < 1 for each in channels)
     if known and stack is None:
         raise ConfigError(
             "its journeys need customers with tokens, and no stack stands here that has them",
@@ -71,7 +77,7 @@ def make_plan(
             remedy="run `huidu stack up` first, or use `journey: {http: [...]}`",
         )
     window = None if endless else (duration or profile.duration)
-    return Plan(
+    plan = Plan(
         profile=str(file),
         host=check_host(host if host is not None else stack.edge.url if stack else ""),
         channels=channels,
@@ -94,7 +100,47 @@ def make_plan(
         seed=profile.seed,
         workers=workers,
         in_flight=_in_flight(channels, profile.timeout, workers),
+        headers=profile.headers,
+        data=_data(profile, file),
+        connections=_connections(profile, file),
+        journeys_file=None if journeys is None else journeys.resolve(),
     )
+    _check_filling(plan, file, environment or {})
+    return plan
+
+
+def _data(profile: Profile, file: Path) -> Data | None:
+    if profile.data is None:
+        return None
+    return profile.data.model_copy(update={"csv": (file.parent / profile.data.csv).resolve()})
+
+
+def _connections(profile: Profile, file: Path) -> Connections:
+    ca = profile.connections.ca
+    if ca is None:
+        return profile.connections
+    ca = (file.parent / ca).resolve()
+    if not ca.is_file():
+        raise ConfigError("there is no such file of certificates", file=ca)
+    return profile.connections.model_copy(update={"ca": ca})
+
+
+def _check_filling(plan: Plan, file: Path, environment: Mapping[str, str]) -> None:
+    """Placeholders, and rows enough where none may come twice. Raises ConfigError."""
+    rows = read_rows(plan.data.csv) if plan.data is not None else []
+    visits = 0.0
+    for channel in plan.channels:
+        names = placeholders(channel.http, plan.headers)
+        check_filling(names, rows[0] if rows else None, environment, file)
+        if any(name.startswith("data.") for name in names):
+            end = (plan.duration or math.inf) + plan.extend
+            visits += plan.intensity(channel).between(-plan.warmup, end) + 2 * plan.workers
+    if plan.data is not None and plan.data.once and visits > len(rows):
+        raise ConfigError(
+            f"has {len(rows)} rows, and about {visits:.0f} visits need one each",
+            file=plan.data.csv,
+            remedy="more rows, a shorter run, or without `once`",
+        )
 
 
 def scaled(plan: Plan, factor: float) -> Plan:
@@ -136,7 +182,9 @@ def _tokens(stack: Stack) -> Tokens:
     )
 
 
-def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> ChannelPlan:
+def _channel(
+    name: str, channel: Channel, profile: Profile, file: Path, catalogue: Mapping[str, Journey]
+) -> ChannelPlan:
     if channel.journey is not None:
         number = len(channel.journey.http)
         peak = _peak(channel, number)
@@ -157,14 +205,14 @@ def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> Chann
             shape=shape_of(channel.rate or profile.rate, file),
         )
     weights = channel.journeys or {}
-    for unknown in [each for each in weights if each not in CATALOGUE]:
+    for unknown in [each for each in weights if each not in catalogue]:
         raise ConfigError(
             f"channels.{name}.journeys: unknown journey {unknown!r}",
             file=file,
             line=_line(file, unknown),
-            expected=f"one of {', '.join(CATALOGUE)}",
+            expected=f"one of {', '.join(catalogue)}",
         )
-    open_to_all = {each: weight for each, weight in weights.items() if not CATALOGUE[each].known}
+    open_to_all = {each: weight for each, weight in weights.items() if not catalogue[each].known}
     if channel.anonymous > 0 and not open_to_all:
         raise ConfigError(
             f"channels.{name}: anonymous visitors, but every journey needs a customer",
@@ -172,7 +220,9 @@ def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> Chann
             line=_line(file, name),
             expected="a journey anybody may make, or no `anonymous`",
         )
-    steps = (1 - channel.anonymous) * _mean(weights) + channel.anonymous * _mean(open_to_all)
+    steps = (1 - channel.anonymous) * _mean(weights, catalogue) + channel.anonymous * _mean(
+        open_to_all, catalogue
+    )
     peak = _peak(channel, steps)
     offered = peak * profile.offer
     return ChannelPlan(
@@ -182,7 +232,7 @@ def _channel(name: str, channel: Channel, profile: Profile, file: Path) -> Chann
         offered=offered,
         visits=offered / steps,
         steps=steps,
-        longest=max(CATALOGUE[each].steps for each in weights),
+        longest=max(catalogue[each].steps for each in weights),
         anonymous=channel.anonymous,
         think=channel.think,
         journeys=weights,
@@ -200,9 +250,9 @@ def _peak(channel: Channel, steps: float) -> float:
     return channel.peak
 
 
-def _mean(weights: Mapping[str, float]) -> float:
+def _mean(weights: Mapping[str, float], catalogue: Mapping[str, Journey]) -> float:
     total = sum(weights.values())
-    return sum(weight * CATALOGUE[name].steps for name, weight in weights.items()) / total if total else 0.0
+    return sum(weight * catalogue[name].steps for name, weight in weights.items()) / total if total else 0.0
 
 
 def _line(file: Path, word: str) -> int | None:

@@ -234,6 +234,22 @@ class Soak(_Part):
     memory: Share = 0.1
 
 
+class Data(_Part):
+    """Test data: the rows of a CSV file (relative to the profile), `${data.column}` in a request. Each worker
+    has rows of its own and goes through them again and again; `once`: never the same row twice."""
+
+    csv: Path
+    once: bool = False
+
+
+class Connections(_Part):
+    """How visitors connect: `keep-alive` lends a connection to one visit after the other, `visit` connects
+    anew for each visit, `request` for each request. `ca`: a file of certificates to trust."""
+
+    reuse: Literal["keep-alive", "visit", "request"] = "keep-alive"
+    ca: Path | None = None
+
+
 class Profile(_Part):
     """A load profile."""
 
@@ -254,6 +270,9 @@ class Profile(_Part):
     rate: RateOverTime | None = None
     surge: Surge = Surge()
     soak: Soak = Soak()
+    headers: dict[str, str] = Field(default_factory=dict)
+    data: Data | None = None
+    connections: Connections = Connections()
     seed: int = 1
 
     @model_validator(mode="after")

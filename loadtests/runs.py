@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -38,19 +40,29 @@ _ASK_SECONDS = 1.5
 _AGAIN_SECONDS = 0.5
 
 
-def verify(
-    profile: str, *, host: str | None, workers: int, out: Path | None, terminal: Terminal
-) -> tuple[Summary, Path]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks for: `profile` a file or a name; `host` None: the stack of this workspace; `out`:
+    the run's folder, None: one under `load/`; `journeys`: a Python file with more of them."""
+
+    profile: str
+    host: str | None = None
+    workers: int = 1
+    out: Path | None = None
+    journeys: Path | None = None
+
+
+def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
     """Offer the load, judge it, write `verdict.json` and `report.html`. Returns the summary and its folder.
 
     Whatever ends the run early (a signal, a dead worker), there is a verdict: INVALID.
     Raises ConfigError and UsageError before anything is sent, Unreachable where nobody answers at all.
     """
-    workspace, plan = prepare(profile, host, workers)
-    folder = new_folder(workspace, out, "verify")
+    workspace, plan = prepare(asked)
+    folder = new_folder(workspace, asked.out, "verify")
     describe(terminal, plan)
     summary = verify_plan(plan, folder, terminal)
-    remember(workspace, folder, out)
+    remember(workspace, folder, asked.out)
     return summary, folder
 
 
@@ -82,14 +94,12 @@ def _calibrate(plan: Plan, folder: Path, terminal: Terminal) -> list[Check]:
         )
 
 
-def offer(
-    profile: str, *, host: str | None, workers: int, duration: float | None, terminal: Terminal
-) -> None:
+def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     """Offer the load until stopped or `duration` seconds are over; leaves no process and no verdict.
 
     Raises as `verify`, and HuiduError where a worker dies by itself.
     """
-    workspace, plan = prepare(profile, host, workers, duration=duration, endless=duration is None)
+    workspace, plan = prepare(asked, duration=duration, endless=duration is None)
     folder = new_folder(workspace, None, "offer")
     describe(terminal, plan)
     with LocalRun(plan, folder) as run, _stopping(run):
@@ -127,14 +137,21 @@ def find_run(name: str | None) -> Path:
     raise ConfigError("there is no such run", file=name, expected="a folder that holds run.json")
 
 
-def prepare(
-    profile: str, host: str | None, workers: int, *, duration: float | None = None, endless: bool = False
-) -> tuple[Workspace, Plan]:
-    file, loaded = load_profile(profile)
+def prepare(asked: Asked, *, duration: float | None = None, endless: bool = False) -> tuple[Workspace, Plan]:
+    """Where to write, and what to offer. Raises ConfigError, UsageError, StateError, Unreachable."""
+    file, loaded = load_profile(asked.profile)
     workspace = Workspace.from_env()
     stack = Stack.read(workspace.stack_file) if workspace.stack_file.is_file() else None
     plan = make_plan(
-        loaded, file, host=host, stack=stack, workers=workers, duration=duration, endless=endless
+        loaded,
+        file,
+        host=asked.host,
+        stack=stack,
+        workers=asked.workers,
+        duration=duration,
+        endless=endless,
+        journeys=asked.journeys,
+        environment=os.environ,
     )
     if plan.tokens is not None and not plan.tokens.key_file.is_file():
         raise StateError(

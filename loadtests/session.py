@@ -19,6 +19,7 @@ import gevent.socket  # type: ignore[import-untyped]
 import gevent.ssl  # type: ignore[import-untyped]
 from geventhttpclient.response import HTTPParseError, HTTPResponse
 
+from loadtests.profile import Connections
 from loadtests.visit import Reply, StepFailed
 
 _BLOCK = 65536
@@ -29,14 +30,18 @@ class _TimeIsUp(BaseException):
 
 
 class Session:
-    """One visitor's connection, kept alive between requests. `timeout`: seconds for a whole exchange."""
+    """One visitor's connection, kept alive between requests. `timeout`: seconds for a whole exchange;
+    `once`: connect anew for each request."""
 
-    def __init__(self, host: str, timeout: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, timeout: float, tls: ssl.SSLContext | None, once: bool = False) -> None:
         parts = urlsplit(host)
         self._address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
         self._head = f"Host: {parts.netloc}\r\nUser-Agent: huidu-load\r\nAccept: */*\r\n"
         self._timeout = timeout
         self._tls = tls
+        self._once = once
+        if once:
+            self._head += "Connection: close\r\n"
         self._socket: gevent.socket.socket | None = None
 
     def __call__(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
@@ -78,7 +83,7 @@ class Session:
             response.feed(block)
             if not block and not (response.message_complete and response.get_code() >= 200):
                 raise ConnectionResetError(errno.ECONNRESET, "hung up without an answer")
-        if response.should_close():
+        if self._once or response.should_close():
             self.close()
         return _reply(response)
 
@@ -123,24 +128,34 @@ def _reason(error: OSError) -> str:
 class SessionPool:
     """Idle sessions, the last returned first; never more than `most` in use."""
 
-    def __init__(self, host: str, timeout: float, most: int) -> None:
+    def __init__(self, host: str, timeout: float, most: int, connections: Connections) -> None:
         self._host, self._timeout, self._most = host, timeout, most
+        self._reuse = connections.reuse
         self._idle: list[Session] = []
         self._used = 0
         # Certificates are verified: a proof over a connection anybody could answer proves nothing.
-        self._tls = gevent.ssl.create_default_context() if host.startswith("https:") else None
+        self._tls = self._context(connections) if host.startswith("https:") else None
 
     def borrow(self) -> Session | None:
         """A session, or None where `most` are in use."""
         if self._used >= self._most:
             return None
         self._used += 1
-        return self._idle.pop() if self._idle else Session(self._host, self._timeout, self._tls)
+        return self._idle.pop() if self._idle else self._new()
 
     def give_back(self, session: Session) -> None:
         """The visit is over."""
         self._used -= 1
+        if self._reuse != "keep-alive":
+            session.close()
         self._idle.append(session)
+
+    def _new(self) -> Session:
+        return Session(self._host, self._timeout, self._tls, once=self._reuse == "request")
+
+    def _context(self, connections: Connections) -> ssl.SSLContext:
+        context: ssl.SSLContext = gevent.ssl.create_default_context(cafile=connections.ca)
+        return context
 
     def close(self) -> None:
         """Hang up everywhere."""

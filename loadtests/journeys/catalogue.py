@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from huidu.foundation.errors import ConfigError
 from loadtests.journeys import call, shop, web, wechat
 from loadtests.visit import Visit
 
@@ -30,3 +34,29 @@ CATALOGUE: Mapping[str, Journey] = {
     "call-log": Journey(call.call, 2),
     "call-ticket": Journey(call.ticket, 1),
 }
+
+
+def catalogue(file: Path | None) -> Mapping[str, Journey]:
+    """The journeys that ship, and those of a user's Python file: its `JOURNEYS`, names to `Journey`.
+
+    Raises ConfigError where the file cannot be run, or holds no such thing.
+    """
+    if file is None:
+        return CATALOGUE
+    spec = importlib.util.spec_from_file_location(f"huidu_journeys_{file.stem}", file)
+    if not file.is_file() or spec is None or spec.loader is None:
+        raise ConfigError("there is no such Python file of journeys", file=file)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a user's file raises is a mistake in it
+        raise ConfigError(f"cannot be run: {type(error).__name__}: {error}", file=file) from None
+    found = getattr(module, "JOURNEYS", None)
+    if not isinstance(found, Mapping) or not all(isinstance(each, Journey) for each in found.values()):
+        raise ConfigError(
+            "holds no journeys",
+            file=file,
+            expected='JOURNEYS = {"name": Journey(function of a Visit, steps=1, known=False)}',
+        )
+    return {**CATALOGUE, **found}

@@ -16,6 +16,8 @@ from loadtests.checks import Check
 from loadtests.health import WorkerEnd
 from loadtests.plan import Plan
 from loadtests.recording import Recording, read_recording
+from loadtests.report.junit import junit
+from loadtests.report.markdown import markdown
 from loadtests.report.page import render
 from loadtests.soak import judge_soak
 from loadtests.summary import ChannelSummary, Summary, summarise
@@ -110,6 +112,8 @@ def _write(
     word, checks = _judge(folder, plan, recording, ends, stopped, before)
     summary = summarise(plan, recording, word, checks, started)
     write_atomic(folder / "report.html", render(plan, summary))
+    write_atomic(folder / "junit.xml", junit(summary))
+    write_atomic(folder / "summary.md", markdown(summary, HEADERS, rows(summary)))
     # Last: a verdict that can be read has its page beside it.
     write_atomic(folder / "verdict.json", summary.model_dump_json(indent=1) + "\n")
     return summary
