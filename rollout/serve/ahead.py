@@ -33,12 +33,12 @@ def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead:
             )
         )
     if state.pending is not None:
+        coming = weights_text(state.pending.move.weights, ladder.cohorts)
         problem = f" ({state.pending.problem})" if state.pending.problem else ""
         return Ahead(
             Text(
-                f"New weights are on their way to the proxies: {weights_text(state.pending.move.weights)}"
-                f"{problem}",
-                f"正在写入新的权重：{weights_text(state.pending.move.weights)}{problem}",
+                f"New weights are on their way to the proxies: {coming.en}{problem}",
+                f"正在写入新的权重：{coming.zh}{problem}",
             )
         )
     if state.closing is not None:
@@ -67,21 +67,22 @@ def _last(plan: Plan, state: RolloutState, now: float) -> Ahead:
 def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead:
     traffic = (state.judging or {}).get("traffic") or {}
     if state.judging is None or sum(traffic.values()) <= 0:
-        first = weights_text(ladder.corners[0].weights)
+        first = weights_text(ladder.corners[0].weights, ladder.cohorts)
         return Ahead(
             Text(
-                f"Waits for traffic and for every gate's counters; then the first customers: {first}",
-                f"等待流量和各闸门的指标；之后放入首批客户：{first}",
+                f"Waits for traffic and for every gate's counters; then the first customers: {first.en}",
+                f"等待流量和各闸门的指标；之后放入首批客户：{first.zh}",
             )
         )
     position = next_position(plan, ladder, state.position, traffic)
     weights = ladder.point(position)
+    wider = weights_text(weights, ladder.cohorts)
     share = percent(share_of(weights, traffic))
     if state.position == 0:
         return Ahead(
             Text(
-                f"Opens {weights_text(weights)} ({share} of all requests)",
-                f"即将放量至 {weights_text(weights)}（占全部请求 {share}）",
+                f"Opens {wider.en} ({share} of all requests)",
+                f"即将放量至 {wider.zh}（占全部请求 {share}）",
             )
         )
     left = state.changed_at + plan.promotion.dwell - now
@@ -91,9 +92,9 @@ def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead
     allowed = float(state.last.get("allowed") or 0.0)
     return Ahead(
         Text(
-            f"Widens to {weights_text(weights)} ({share} of all requests) as soon as the evidence bears it"
+            f"Widens to {wider.en} ({share} of all requests) as soon as the evidence bears it"
             f"{soonest.en}. It bears {percent(allowed)} now.",
-            f"证据足够后放量至 {weights_text(weights)}（占全部请求 {share}）{soonest.zh}。"
+            f"证据足够后放量至 {wider.zh}（占全部请求 {share}）{soonest.zh}。"
             f"目前证据可支持 {percent(allowed)}。",
         ),
         _limits(plan, state, now),

@@ -217,6 +217,7 @@ def _templates() -> Environment:
         percent=words.percent,
         number=words.count,
         span=span,
+        code=words.with_code,
         moment=words.moment,
         clock=words.clock_time,
         gate=words.gate_name,

@@ -66,6 +66,7 @@ def _listening(port: int) -> Iterator[socket.socket]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, port))
+            listener.listen(128)  # before the address is printed: whoever reads it may ask at once
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be listened on: {error.strerror}",

@@ -14,6 +14,8 @@ from typing import Any
 from huidu.foundation.journal import Event
 from rollout.controller.fold import RolloutState, fold
 
+BLIND_AFTER = 15.0
+"""Seconds without usable evidence that are worth telling; one look without is nothing."""
 KEPT = 4000
 """Points; when there are more, every second one of the older half goes."""
 
@@ -52,7 +54,7 @@ class Story:
     turns: list[Turn] = field(default_factory=list)
     last_seq: int = 0
     last_t: float = 0.0
-    _usable: bool = True
+    _blind: bool = False
 
     def tell(self, events: Iterable[Event]) -> None:
         """Go on with `events`, which follow those that were told before."""
@@ -95,17 +97,24 @@ class Story:
         self._add(event.t, kind, sentence, blamed)
 
     def _sight(self, event: Event) -> None:
-        usable = bool(event.data.get("usable"))
-        if usable != self._usable and self.state.position > 0:
-            kind = "seeing" if usable else "blind"
-            self._add(event.t, kind, "" if usable else str(event.data.get("sentence", "")), None)
-        self._usable = usable
+        state = self.state
+        without = event.t - max(state.evidence_at, state.watched_from, state.changed_at)
+        if self._blind and event.data.get("usable"):
+            self._blind = False
+            self._add(event.t, "seeing", "", None)
+        elif not self._blind and without > BLIND_AFTER and state.position > 0:
+            self._blind = True
+            self._add(event.t, "blind", str(event.data.get("sentence", "")), None)
 
     def _add(self, t: float, kind: str, sentence: str, blamed: str | None) -> None:
         state = self.state
         gate = state.last.get("gates", {}).get(blamed) if blamed else None
+        if kind == "ended" and self.turns and self.turns[-1].sentence == sentence:
+            sentence = ""  # it was said a moment ago
+        order = state.started.get("cohorts", ())
+        weights = {name: state.weights[name] for name in order if name in state.weights}
         self.turns.append(
-            Turn(t, kind, state.share, state.stage, dict(state.weights), sentence, blamed, gate)
+            Turn(t, kind, state.share, state.stage, weights or state.weights, sentence, blamed, gate)
         )
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from huidu.foundation.errors import HuiduError
-from rollout.begin import journaled_plan
 from rollout.controller.fold import RolloutState
+from rollout.plan import ladder_of
+from rollout.plan_file import parse_plan
 from rollout.serve.ahead import Ahead, ahead
 from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
 from rollout.serve.readings import Reading
@@ -46,6 +47,11 @@ class Row:
         return factor(self.bound)
 
     @property
+    def percent(self) -> str:
+        """Of the bound; "–" where nothing speaks for harm."""
+        return f"{100 * self.level:.0f} %" if self.level > 0.005 else "–"
+
+    @property
     def bar(self) -> float:
         """Per cent of a bar that is full at the bound."""
         return min(max(100 * self.level, 0.0), 100.0)
@@ -58,6 +64,7 @@ class Glance:
     name: str
     problem: str
     outcome: str
+    chip: str
     release: str
     stable: str
     plan: str
@@ -80,6 +87,7 @@ class View:
     by: str
     blamed: str | None
     gates: Sequence[Row]
+    weights: Sequence[tuple[str, int]]
     turns: Sequence[Turn]
     share: Plot
     evidence: Plot
@@ -104,21 +112,24 @@ def glance(reading: Reading, now: float) -> Glance:
     word = outcome(state)
     end = state.ended_at or (story.last_t if word != "running" else now)
     rows = gate_rows(state, _blamed(reading))
+    alone = watch(reading, now)
     return Glance(
         name=reading.name,
         problem=reading.problem,
         outcome=word,
+        chip="unattended" if alone else word,
         release=state.release,
         stable=str(state.started.get("stable_release", "")),
         plan=str(state.started.get("plan_name", "")),
-        share=state.share,
-        stage=state.stage,
+        # The candidate's arm is empty again after a promotion: the release itself serves everybody.
+        share=1.0 if word == "promoted" else state.share,
+        stage="everybody" if word == "promoted" else state.stage,
         started=state.started_at,
         seconds=max(0.0, end - state.started_at),
         exposed=state.last.get("exposed"),
         last=story.turns[-1] if story.turns else None,
         closest=max(rows, key=lambda row: (row.blamed, row.level), default=None),
-        watch=watch(reading, now),
+        watch=alone,
     )
 
 
@@ -162,6 +173,7 @@ def view(reading: Reading, now: float) -> View:
         by=str(state.started.get("by", "")),
         blamed=blamed,
         gates=sorted(rows, key=lambda row: not row.blamed),
+        weights=[(name, state.weights.get(name, 0)) for name in state.started.get("cohorts", state.weights)],
         turns=story.turns[::-1],
         share=share_plot(story.points, story.turns, frame),
         evidence=evidence if seen else with_time(evidence, frame),
@@ -206,8 +218,8 @@ def _next(state: RolloutState, now: float) -> Ahead | None:
     if state.outcome or not state.started:
         return None
     try:
-        plan, ladder, _ = journaled_plan(state)
-        return ahead(plan, ladder, state, now)
+        plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
+        return ahead(plan, ladder_of(plan, tuple(state.started["cohorts"])), state, now)
     except (HuiduError, KeyError, ValueError):
         # A plan of another version of huidu: what happened is told all the same.
         return None

@@ -7,8 +7,11 @@ original stands beside them.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
+
+from markupsafe import Markup, escape
 
 from rollout.serve.story import Turn
 
@@ -25,6 +28,7 @@ class Text(NamedTuple):
 
 
 OUTCOMES = {
+    "unattended": Text("running, unattended", "进行中，无人驱动"),
     "running": Text("running", "进行中"),
     "promoted": Text("promoted", "已全量发布"),
     "rolled-back": Text("rolled back", "已回滚"),
@@ -131,14 +135,23 @@ def minutes(seconds: float) -> Text:
     return Text(f"{secs} s", f"{secs} 秒")
 
 
-def weights_text(weights: Mapping[str, int]) -> str:
-    """Basis points of the candidate per cohort: "high 5 %, standard 0 %"."""
-    return ", ".join(f"{cohort} {weight / 100:g} %" for cohort, weight in weights.items())
+def weights_text(weights: Mapping[str, int], order: Sequence[str] = ()) -> Text:
+    """Basis points of the candidate per cohort, in the plan's order: "high 5 %, standard 0 %"."""
+    names = [*(name for name in order if name in weights), *(name for name in weights if name not in order)]
+    return Text(
+        ", ".join(f"{name} {weights[name] / 100:g} %" for name in names),
+        "、".join(f"{cohort_name(name).zh} {weights[name] / 100:g} %" for name in names),
+    )
 
 
 def count(value: float) -> str:
     """1,234."""
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
+
+
+def with_code(text: str) -> Markup:
+    """`x` of a sentence as code; everything else escaped."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def moment(t: float) -> str:
@@ -163,9 +176,8 @@ def gate_numbers_zh(name: str, gate: Mapping[str, Any]) -> str:
 
 def turn_zh(turn: Turn) -> str:
     """What happened, from its numbers."""
-    weights = "、".join(f"{cohort_name(name).zh} {basis / 100:g} %" for name, basis in turn.weights.items())
     if turn.kind == "widen":
-        return f"放量至 {weights}（占全部请求 {percent(turn.share)}）"
+        return f"放量至 {weights_text(turn.weights).zh}（占全部请求 {percent(turn.share)}）"
     if turn.kind in ("rollback", "service"):
         why = gate_numbers_zh(turn.blamed, turn.gate) if turn.blamed and turn.gate else ""
         head = (

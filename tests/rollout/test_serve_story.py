@@ -1,0 +1,197 @@
+"""What the page tells: from journals alone, whatever state they are in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+
+import pytest
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.journal import Journal
+from rollout.serve.ahead import ahead
+from rollout.serve.readings import Evidence, Readings, held
+from rollout.serve.story import KEPT, Point, Story, outcome, thinned
+from rollout.serve.view import factor, view, watch
+from rollout.serve.words import minutes, percent, turn_zh, with_code
+
+
+def told(stage):
+    story = Story()
+    story.tell(stage.journal.events())
+    return story
+
+
+def kinds(story):
+    return [turn.kind for turn in story.turns]
+
+
+def test_a_promotion_as_turns(stage):
+    stage.controller().drive()
+    story = told(stage)
+    assert outcome(story.state) == "promoted"
+    assert kinds(story)[0] == "started" and kinds(story)[-1] == "ended"
+    widened = [turn.share for turn in story.turns if turn.kind == "widen"]
+    assert widened == sorted(widened) and widened[-1] == pytest.approx(1.0)
+    assert "resumed" not in kinds(story)
+
+
+def test_a_rollback_names_its_gate_with_the_counts_that_decided(stage):
+    stage.world.candidate_errors = 0.3
+    stage.controller().drive()
+    turn = next(turn for turn in told(stage).turns if turn.kind == "rollback")
+    assert turn.blamed == "errors" and turn.gate["canary"]["bad"] > 0
+    assert "错误率" in turn_zh(turn) and f"{turn.gate['canary']['bad']:,.0f} 次异常" in turn_zh(turn)
+
+
+def test_told_in_pieces_it_is_the_same_story(stage):
+    stage.controller().drive()
+    events = list(stage.journal.events())
+    pieces = Story()
+    for start in range(0, len(events), 7):
+        pieces.tell(events[start : start + 7])
+    assert pieces == told(stage)
+
+
+def test_blindness_is_told_once_and_its_end(stage):
+    def silent(now):
+        return 1_700_000_015 < now < 1_700_000_045
+
+    stage.world.silent = silent
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_060).drive()
+    assert [kind for kind in kinds(told(stage)) if kind in ("blind", "seeing")] == ["blind", "seeing"]
+
+
+def test_someone_else_taking_over_is_told(stage):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_020).drive()
+    assert kinds(told(stage)).count("resumed") == 1 and kinds(told(stage)).count("paused") == 2
+
+
+def test_the_next_step_is_the_one_the_controller_then_takes(stage):
+    """Level by level: what the page announced as the next weights is what the journal shows next."""
+    announced, events = [], list()
+    stage.controller().drive()
+    events = list(stage.journal.events())
+    story, checked = Story(), 0
+    for event in events:
+        if event.kind == "intended" and announced and event.data["purpose"] == "widen":
+            words = ", ".join(
+                f"{name} {event.data['weights'][name] / 100:g} %" for name in stage.ladder.cohorts
+            )
+            assert words in announced[-1]
+            checked += 1
+        story.tell([event])
+        if story.state.pending is None and not story.state.outcome and event.kind == "judged":
+            announced.append(ahead(stage.plan, stage.ladder, story.state, event.t).text.en)
+    assert checked >= 2
+
+
+def test_a_paused_rollout_says_that_nothing_happens_by_itself(stage):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    text = ahead(stage.plan, stage.ladder, told(stage).state, stage.clock.now()).text
+    assert "Nothing, until somebody runs it again" in text.en and "再次运行" in text.zh
+
+
+def test_a_rollout_of_days_stays_small_and_keeps_its_peaks():
+    points = [Point(float(t), 0.1, None, {"errors": 0.9 if t == 5000 else 0.1}) for t in range(10_000)]
+    few = thinned(points, 300)
+    assert len(few) <= 310 and few[-1] == points[-1]
+    assert max(point.levels["errors"] for point in few) == 0.9
+    assert KEPT < 10_000
+
+
+@pytest.fixture
+def rollouts(tmp_path, stage):
+    """A workspace's folder with the journal of a rollout that was paused."""
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    stage.journal.close()
+    folder = tmp_path / "rollouts"
+    (folder / "v2").mkdir(parents=True)
+    shutil.copy(stage.folder / "journal.sqlite", folder / "v2")
+    return folder
+
+
+class Ticking(SystemClock):
+    """Far enough apart that every look is a fresh one."""
+
+    def __init__(self):
+        self.t = 0.0
+
+    def monotonic(self):
+        self.t += 10
+        return self.t
+
+
+def test_what_is_appended_is_seen_at_the_next_look(rollouts):
+    readings = Readings(rollouts, Ticking())
+    assert outcome(readings.named("v2").story.state) == "paused"
+    before = readings.revision()
+    assert readings.revision() == before
+    with Journal.open(rollouts / "v2" / "journal.sqlite", SystemClock()) as journal:
+        journal.append("resumed")
+    assert outcome(readings.named("v2").story.state) == "running"
+    assert readings.revision() > before
+
+
+def test_a_damaged_journal_is_told_and_hides_no_other(rollouts):
+    (rollouts / "bad").mkdir()
+    (rollouts / "bad" / "journal.sqlite").write_bytes(b"not a database, " * 100)
+    readings = Readings(rollouts, Ticking())
+    assert {each.name: bool(each.problem) for each in readings.all()} == {"bad": True, "v2": False}
+
+
+def test_an_event_that_is_not_understood_is_told(rollouts):
+    with sqlite3.connect(rollouts / "v2" / "journal.sqlite") as database:
+        database.execute("UPDATE event SET data = '{}' WHERE kind = 'judged'")
+    readings = Readings(rollouts, Ticking())
+    assert "not understood" in readings.named("v2").problem
+
+
+def test_names_are_looked_up_and_never_paths(rollouts):
+    readings = Readings(rollouts, Ticking())
+    assert readings.named("../rollouts/v2") is None and readings.named("") is None
+
+
+def test_a_controller_that_died_is_noticed_by_its_lock(rollouts):
+    path = rollouts / "v2" / "journal.sqlite"
+    with Journal.open(path, SystemClock()) as journal:
+        journal.append("resumed")
+        if held(path.with_name("journal.sqlite.lock")) is None:
+            pytest.skip("this system has no /proc/locks")
+        reading = Readings(rollouts, Ticking()).named("v2")
+        assert reading.driven is True and watch(reading, reading.story.last_t) is None
+    reading = Readings(rollouts, Ticking()).named("v2")
+    assert reading.driven is False
+    assert "No process drives this rollout" in watch(reading, reading.story.last_t).en
+    assert view(reading, reading.story.last_t).glance.chip == "unattended"
+
+
+def test_evidence_is_counted_with_the_reasons_for_what_was_left_out(tmp_path):
+    file = tmp_path / "evidence.jsonl"
+    lines = [{"v": 1, "header": {}}, {"gate": "errors"}, {"gate": "errors", "excluded": "settling"}]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"gate": "errors", "exc')
+    evidence = Evidence()
+    evidence.follow(file)
+    assert (evidence.used, dict(evidence.excluded)) == (1, {"settling": 1})
+    with file.open("a") as more:
+        more.write('luded": "stale"}\n')
+    evidence.follow(file)
+    assert (evidence.used, dict(evidence.excluded)) == (1, {"settling": 1, "stale": 1})
+    file.write_text('{"gate": "errors"}\n')  # cut off by a controller that resumed
+    evidence.follow(file)
+    assert (evidence.used, dict(evidence.excluded)) == (1, {})
+
+
+def test_numbers_as_a_person_reads_them():
+    assert [percent(value) for value in (0, 0.0002, 0.0202, 0.5, 1)] == [
+        "0 %",
+        "0.02 %",
+        "2.0 %",
+        "50 %",
+        "100 %",
+    ]
+    assert minutes(45).en == "45 s" and minutes(200).zh == "3 分 20 秒" and minutes(7500).en == "2 h 5 min"
+    assert [factor(value) for value in (-20, 0, 5.7, 40)] == ["< 0.001", "1", "299", "10^17"]
+    assert with_code("a `b` <c>") == "a <code>b</code> &lt;c&gt;"
