@@ -130,6 +130,9 @@ def _wrapper() -> tuple[str, ...]:
             "--clear-groups",
             f"--inh-caps={caps}",
             f"--ambient-caps={caps}",
+            # initdb looks for its neighbours with access(2), which takes capabilities away from everybody
+            # but root: below a folder that only root enters it would find nothing.
+            "--securebits=+no_setuid_fixup",
             "--",
         ),
     ):
