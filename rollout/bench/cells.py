@@ -47,6 +47,9 @@ class Cell:
 class RampCell:
     """One kind of release on the ramp: error rate of the candidate, from the share `from_share` upwards.
 
+    `stages`: instead of the ramp these shares one after the other, each left only when the whole budget is
+    proved at it alone, as plans with fixed stages do.
+
     `minutes`: the median that was simulated for this design before it was built; the bar is a fifth of it,
     and two polls.
     """
@@ -60,6 +63,7 @@ class RampCell:
     base: float = 0.0005
     runs: int = 1000
     quick: int = 100
+    stages: tuple[float, ...] = ()
 
     @property
     def grows(self) -> bool:
@@ -142,6 +146,16 @@ RAMPED: tuple[RampCell, ...] = (
     RampCell("good, 50 rps", 50, 0.0005, 22, True),
     RampCell("good, 200 rps", 200, 0.0005, 5.9, True),
     RampCell("good, 2000 rps", 2000, 0.0005, 1.1, True),
+    RampCell(
+        "good, 200 rps, fixed stages",
+        200,
+        0.0005,
+        61,
+        True,
+        runs=500,
+        quick=50,
+        stages=(0.01, 0.05, 0.25, 0.5),
+    ),
     RampCell("errors x10 (0.5 %), 200 rps", 200, 0.005, 4.0, False),
     RampCell("errors 5 %, 200 rps", 200, 0.05, 0.25, False),
     RampCell("fails everything, 200 rps", 200, 1.0, 5 / 60, False),

@@ -52,13 +52,21 @@ def ramp(cell: RampCell, runs: int, seed: np.random.SeedSequence) -> dict[str, F
         promoted |= through
         end = np.where(through, t, end)
         worst = np.where(through, np.maximum(worst, (rate - cell.base) / GATE.harm), worst)
-        target = np.where(
-            ready & ~through, next_shares(share, now.share_allowed, FIRST, config.max_share), share
-        )
+        wider = next_shares(share, now.share_allowed, FIRST, config.max_share)
+        if cell.stages:
+            wider = np.where(now.promoted | (share == 0), _next_stage(cell.stages, share, wider), share)
+        target = np.where(ready & ~through, wider, share)
         moved = target > share
         share, stepped = target, np.where(moved, t, stepped)
         state, k = mark_step(state, moved), k + 1
     return {"end": end, "promoted": promoted * 1.0, "harm": harm, "exposed": exposed, "worst": worst}
+
+
+def _next_stage(stages: tuple[float, ...], share: Floats, opened: Floats) -> Floats:
+    """The stage after `share`; stage 0 opens the first one as the ramp does (`opened`)."""
+    edges = np.array([*stages, stages[-1]])
+    after = edges[np.searchsorted(edges[:-1], share * (1 + 1e-9))]
+    return np.where(share == 0, np.where(opened > 0, stages[0], 0.0), after)
 
 
 def _poll(

@@ -200,6 +200,9 @@ def _ramped(cell: RampCell, found: dict[str, Floats]) -> Result:
     bar = f"{what}, median <= {_minutes(cell.minutes * (1 + SLOWER) + 2 * POLL / 60)}"
     if not cell.grows:
         bar += f", promise broken in <= {BETA:.0%}"
+    if cell.stages:
+        # What the ramp is measured against; it has no bar of its own.
+        return Result(cell.name, "ramp", runs, "", measured, None, (), numbers)
     return Result(cell.name, "ramp", runs, bar, measured, in_time and right and kept, (), numbers)
 
 
