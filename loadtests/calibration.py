@@ -78,14 +78,17 @@ def calibrate(
             stopped = run.stopped
     assert not stopped.startswith(PROTECTED)
     every = [*check_health(own, recording, ends, stopped), *check_offered(own, recording)]
-    return [judged(own, every)]
+    return [judged(own, every, recording)]
 
 
-def judged(plan: Plan, checks: list[Check]) -> Check:
+def judged(plan: Plan, checks: list[Check], recording: Recording) -> Check:
     """All rules of the calibration as one."""
     rate = sum(each.visits for each in plan.channels)
     title = f"calibration: {rate:.4g} requests/s ({MARGIN:g} times the target) against a null server"
     bad = [check.sentence for check in checks if check.state == "invalid"]
+    tally = recording.tally()
+    if tally.ok < tally.planned:
+        bad.append(f"only {tally.ok} of {tally.planned} requests were answered")
     lag = next((check for check in checks if check.rule == "schedule lag"), None)
     text = f"{title}: " + ("; ".join(bad[:3]) if bad else f"borne, {lag.sentence if lag else ''}")
     return Check(

@@ -13,6 +13,7 @@ from huidu.foundation.document import parse_duration, parse_share
 from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
+from loadtests import bench as benching
 from loadtests import campaigns, runs
 from loadtests import compare as comparing
 from loadtests.report import reports, sheets
@@ -106,7 +107,7 @@ def search(asked: Asked, start: float, most: float, as_json: bool) -> None:
     terminal = Terminal()
     result, folder = campaigns.search(asked, start, most, terminal)
     terminal.say(f"{result.word}: {result.sentence}", "bold")
-    terminal.table(sheets.SEARCH_HEADERS, sheets.search_rows(result.steps))
+    terminal.table(sheets.SEARCH_HEADERS[:-1], [row[:-1] for row in sheets.search_rows(result.steps)])
     terminal.say(f"Report: {folder / 'search.html'}")
     if as_json:
         click.echo(result.model_dump_json(indent=2))
@@ -170,6 +171,27 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
     if as_json:
         click.echo(result.model_dump_json(indent=2))
     raise SystemExit(comparing.OUTCOMES[result.word].code)
+
+
+@load.command()
+@click.option(
+    "--seconds", type=click.FloatRange(5, 120), default=5.0, show_default=True, help="Of each turn."
+)
+@click.option("--rounds", type=click.IntRange(1, 20), default=2, show_default=True, help="Turns of each.")
+@_JSON
+def bench(seconds: float, rounds: int, as_json: bool) -> None:
+    """Measure what a request costs this generator and stock Locust, turn about, against a null server."""
+    terminal = Terminal()
+    result = benching.bench(seconds, rounds, terminal)
+    terminal.say(
+        f"huidu {result.ours_per_cpu_second:,.0f}, stock FastHttpUser {result.stock_per_cpu_second:,.0f}"
+        f" requests per CPU-second: ratio {result.ratio:.2f};"
+        f" the parent used {result.parent_cpu:.1%} of a core",
+        "bold",
+    )
+    if as_json:
+        click.echo(result.model_dump_json(indent=2))
+    raise SystemExit(Outcome.GOOD.code)
 
 
 def _seconds(duration: str | None) -> float | None:

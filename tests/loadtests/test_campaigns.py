@@ -320,3 +320,16 @@ def test_the_commands_on_a_real_service(huidu: Any, serve: Callable[..., str], t
     assert (tmp_path / "search" / "run-03" / "compare.html").is_file()
     code, found, stderr = run("compare", str(tmp_path / "search" / "run-01"), names[0])
     assert (code, found["word"]) == (4, "INVALID") and "different loads" in stderr
+
+
+@pytest.mark.server
+def test_the_bench_measures_both_generators_in_one_run(huidu: Any, tmp_path: Path) -> None:
+    process = huidu("load", "bench", "--rounds", "1", "--json", home=tmp_path)
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    found = json.loads(stdout)
+    assert {each["generator"] for each in found["costs"]} == {"stock", "huidu"}
+    assert all(each["requests"] > 100 and each["cpu"] > 0.01 for each in found["costs"])
+    # At least as cheap as stock Locust is what is asked; one short turn on a shared machine is told apart from half.
+    assert found["ratio"] > 0.5
+    assert found["parent_cpu"] < 0.05
