@@ -21,9 +21,9 @@ class Ahead:
     others: Sequence[Text] = ()
 
 
-def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead:
-    """Of a rollout that is not over."""
-    if state.resting:
+def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float, attended: bool = True) -> Ahead:
+    """Of a rollout that is not over. `attended`: whether a process drives it, as far as one knows."""
+    if state.resting or not attended:
         return Ahead(
             Text(
                 f"Nothing, until somebody runs it again: the share stays at {percent(state.share)}. "

@@ -218,6 +218,7 @@ def _templates() -> Environment:
         number=words.count,
         span=span,
         code=words.with_code,
+        without_addresses=words.without_addresses,
         moment=words.moment,
         clock=words.clock_time,
         gate=words.gate_name,

@@ -15,7 +15,7 @@ from rollout.serve.ahead import Ahead, ahead
 from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
 from rollout.serve.readings import Reading
 from rollout.serve.story import Turn, outcome, thinned
-from rollout.serve.words import Text, gate_name, minutes
+from rollout.serve.words import Text, gate_name, minutes, said_zh
 
 QUIET = 30.0
 """Seconds without a journaled event after which the page says so, where nobody knows who holds the lock."""
@@ -86,6 +86,7 @@ class View:
     state: RolloutState
     by: str
     blamed: str | None
+    said_zh: str
     gates: Sequence[Row]
     weights: Sequence[tuple[str, int]]
     turns: Sequence[Turn]
@@ -162,8 +163,8 @@ def view(reading: Reading, now: float) -> View:
     blamed = _blamed(reading)
     rows = gate_rows(state, blamed)
     points = thinned(story.points, POINTS)
-    running = outcome(state) == "running"
-    frame = Frame(state.started_at, now if running else story.last_t)
+    word = outcome(state)
+    frame = Frame(state.started_at, now if word == "running" else story.last_t)
     names = [row.name.en for row in rows]
     seen = exposed_plot(points, frame)
     evidence = evidence_plot(points, names, blamed, frame)
@@ -172,13 +173,14 @@ def view(reading: Reading, now: float) -> View:
         state=state,
         by=str(state.started.get("by", "")),
         blamed=blamed,
+        said_zh=said_zh(word, state.release, story.turns),
         gates=sorted(rows, key=lambda row: not row.blamed),
         weights=[(name, state.weights.get(name, 0)) for name in state.started.get("cohorts", state.weights)],
         turns=story.turns[::-1],
         share=share_plot(story.points, story.turns, frame),
         evidence=evidence if seen else with_time(evidence, frame),
         exposed=seen,
-        next=_next(state, now),
+        next=_next(state, now, attended=reading.driven is not False),
         used=reading.evidence.used,
         excluded=reading.evidence.excluded.most_common(),
         requests=float(state.last.get("requests", 0)),
@@ -214,12 +216,12 @@ def _blamed(reading: Reading) -> str | None:
     return next((turn.blamed for turn in reversed(reading.story.turns) if turn.blamed), None)
 
 
-def _next(state: RolloutState, now: float) -> Ahead | None:
+def _next(state: RolloutState, now: float, *, attended: bool) -> Ahead | None:
     if state.outcome or not state.started:
         return None
     try:
         plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
-        return ahead(plan, ladder_of(plan, tuple(state.started["cohorts"])), state, now)
+        return ahead(plan, ladder_of(plan, tuple(state.started["cohorts"])), state, now, attended)
     except (HuiduError, KeyError, ValueError):
         # A plan of another version of huidu: what happened is told all the same.
         return None

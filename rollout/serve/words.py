@@ -154,6 +154,11 @@ def with_code(text: str) -> Markup:
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
+def without_addresses(plan: str) -> str:
+    """A plan's text for everybody's eyes: addresses (people to tell, Prometheus) can hold passwords."""
+    return re.sub(r"(\w+://)[^\s'\"\],}]+", r"\1…", plan)
+
+
 def moment(t: float) -> str:
     """Local date and time of this machine."""
     return datetime.datetime.fromtimestamp(t).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -187,6 +192,14 @@ def turn_zh(turn: Turn) -> str:
         )
         return f"{head}。{why}" if why else head
     return _SAID.get(turn.kind, "")
+
+
+def said_zh(outcome: str, release: str, turns: Sequence[Turn]) -> str:
+    """Why a rollout ended or rests: from its last move, for there the numbers are."""
+    if outcome == "promoted":
+        return f"已全量发布：{release} 成为正式版本，服务全部客户"
+    kinds = ("paused", "held") if outcome == "paused" else ("rollback", "service", "retreat", "abort", "held")
+    return next((turn_zh(turn) for turn in reversed(turns) if turn.kind in kinds), "")
 
 
 _SAID = {

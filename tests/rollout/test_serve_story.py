@@ -14,7 +14,7 @@ from rollout.serve.ahead import ahead
 from rollout.serve.readings import Evidence, Readings, held
 from rollout.serve.story import KEPT, Point, Story, outcome, thinned
 from rollout.serve.view import factor, view, watch
-from rollout.serve.words import minutes, percent, turn_zh, with_code
+from rollout.serve.words import minutes, percent, turn_zh, with_code, without_addresses
 
 
 def told(stage):
@@ -71,7 +71,7 @@ def test_someone_else_taking_over_is_told(stage):
 
 def test_the_next_step_is_the_one_the_controller_then_takes(stage):
     """Level by level: what the page announced as the next weights is what the journal shows next."""
-    announced, events = [], list()
+    announced = []
     stage.controller().drive()
     events = list(stage.journal.events())
     story, checked = Story(), 0
@@ -165,7 +165,9 @@ def test_a_controller_that_died_is_noticed_by_its_lock(rollouts):
     reading = Readings(rollouts, Ticking()).named("v2")
     assert reading.driven is False
     assert "No process drives this rollout" in watch(reading, reading.story.last_t).en
-    assert view(reading, reading.story.last_t).glance.chip == "unattended"
+    seen = view(reading, reading.story.last_t)
+    assert seen.glance.chip == "unattended"
+    assert "Nothing, until somebody runs it again" in seen.next.text.en
 
 
 def test_evidence_is_counted_with_the_reasons_for_what_was_left_out(tmp_path):
@@ -195,3 +197,8 @@ def test_numbers_as_a_person_reads_them():
     assert minutes(45).en == "45 s" and minutes(200).zh == "3 分 20 秒" and minutes(7500).en == "2 h 5 min"
     assert [factor(value) for value in (-20, 0, 5.7, 40)] == ["< 0.001", "1", "299", "10^17"]
     assert with_code("a `b` <c>") == "a <code>b</code> &lt;c&gt;"
+
+
+def test_passwords_of_a_plan_are_not_shown():
+    text = without_addresses("notify: ['mailto://me:secret@mail.example', tgram://token/1]  # people")
+    assert text == "notify: ['mailto://…', tgram://…]  # people"
