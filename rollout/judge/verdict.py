@@ -160,7 +160,13 @@ def _verdict(config: JudgeConfig, state: State, now: float, *, anything: bool) -
         text = "rolled back: " + _rollback_sentence(config, now_numbers, gates[blamed], blamed)
         return Verdict(now, Decision.ROLLBACK, blamed, 0.0, gates, text)
     if now_numbers.service[0]:
-        name = next(spec.name for spec in config.gates if spec.kind == "service")
+        name = next(
+            spec.name
+            for spec in config.gates
+            if spec.kind == "service"
+            and spec.role != "watch"
+            and gates[spec.name].log_e >= -np.log(config.alpha)
+        )
         text = f"service failing, cause not separated: {gates[name].sentence}"
         return Verdict(now, Decision.HOLD, name, 0.0, gates, text)
     blind = _blind(config, state, now, anything=anything)

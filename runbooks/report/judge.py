@@ -15,11 +15,15 @@ class _Strict(BaseModel):
 
 
 class Wanted(_Strict):
-    """One rollout as it must come out; `blamed`: the gates that may have done a rollback."""
+    """One rollout as it must come out; `blamed`: the gates that may have taken it back.
+
+    `exposed_at_most`: so many customers may have met it. `held`: taken back, nobody's fault is proved.
+    """
 
     name: str
-    outcome: Literal["promoted", "rolled-back"]
+    outcome: Literal["promoted", "rolled-back", "held"]
     blamed: tuple[str, ...] = ()
+    exposed_at_most: int | None = None
     about: str
     about_zh: str
 
@@ -134,6 +138,7 @@ _GATES_ZH = {
     "sync": "同步延迟",
     "synchronisation": "同步延迟",
     "service": "整体服务",
+    "service-speed": "整体响应",
     "conversion": "转化率",
     "load": "系统负载",
 }
@@ -178,6 +183,15 @@ def _good(rollout: Rollout, wanted: Wanted) -> Text:
     seen = rollout.exposed_customers
     customers = "" if seen is None else f", {seen:,} customers had met it"
     met = "" if seen is None else f"，共影响 {seen:,} 位客户"
+    if seen == 0:
+        customers, met = ", no customer had met it", "，没有客户受影响"
+    if wanted.outcome == "held":
+        return Text(
+            f"{wanted.about} ({rollout.release}) was withdrawn by the gate “{rollout.blamed_gate}” "
+            f"after {seconds:.0f} s{customers}, and is held for a person to look",
+            f"{wanted.about_zh}（{rollout.release}）在 {seconds:.0f} 秒后"
+            f"由“{gate_zh(rollout.blamed_gate)}”闸门撤回并等待人工处理{met}",
+        )
     return Text(
         f"{wanted.about} ({rollout.release}) was rolled back by the gate “{rollout.blamed_gate}” "
         f"after {seconds:.0f} s{customers}",
@@ -198,6 +212,15 @@ def _outcome_fault(rollout: Rollout, wanted: Wanted) -> Text | None:
             f"the gate that had to notice is “{wanted.blamed[0]}”, the one blamed is “{rollout.blamed_gate}”",
             f"应由“{gate_zh(wanted.blamed[0])}”闸门发现，实际为“{gate_zh(rollout.blamed_gate)}”",
         )
+    most, seen = wanted.exposed_at_most, rollout.exposed_customers
+    if most is not None and (seen is None or seen > most):
+        met, met_zh = (
+            ("an unknown number of", "未知数量的") if seen is None else (f"{seen:,}", f"{seen:,} 位")
+        )
+        return Text(
+            f"at most {most} customers may meet it, and {met} did",
+            f"至多允许 {most} 位客户受影响，实际有{met_zh}",
+        )
     return None
 
 
@@ -211,10 +234,10 @@ def _contradiction(rollout: Rollout) -> Text | None:
     if not rollout.timeline:
         return Text("its time line is empty", "时间线为空")
     last = rollout.timeline[-1]
-    if rollout.outcome == "rolled-back" and last.share > 0:
+    if rollout.outcome in ("rolled-back", "held") and last.share > 0:
         return Text(
-            f"it was rolled back, and its share at the end is {last.share:.1%}",
-            f"已回滚，但结束时流量占比仍为 {last.share:.1%}",
+            f"it was taken back, and its share at the end is {last.share:.1%}",
+            f"已撤回，但结束时流量占比仍为 {last.share:.1%}",
         )
     if rollout.outcome == "promoted" and max(poll.share for poll in rollout.timeline) < 0.999:
         return Text("it was promoted, and never served everybody", "已全量发布，但从未服务全部客户")

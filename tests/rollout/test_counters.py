@@ -261,7 +261,7 @@ def test_whenever_one_looks_the_sum_is_what_was_served(
 
 
 def test_where_everything_fails_the_one_still_open_at_the_last_scrape_holds_nothing_up() -> None:
-    # Counted when they begin: 0, 10, 20, 30; failures when they end: one of the tenth second ends in the next.
+    # Counted when they begin: 0, 10, 20, 30; failures when they end: one is open at 2.
     total = {1: 0.0, 2: 10.0, 3: 20.0, 4: 30.0}
     bad = {1: 0.0, 2: 9.0, 3: 20.0, 4: 30.0}
     polls = [(reading(upto(total, t), upto(bad, t)), reading(upto(STABLE, t))) for t in (1, 2, 3, 4)]

@@ -140,6 +140,13 @@ _STAGES = [
 GATES = {"errors": 5.99, "latency": 5.99, "sync": 6.40, "service": 7.1}
 
 
+def untouched(document: dict[str, Any]) -> dict[str, Any]:
+    """As if it had been taken back at stage 0."""
+    for poll in document["timeline"]:
+        poll |= {"share": 0.0, "exposed": 0, "stage": "start"}
+    return document | {"exposed_customers": 0, "requests_canary": 0}
+
+
 def rollout(name: str, release: str, blamed: str | None, seed: int = 3) -> dict[str, Any]:
     """A rollout of one poll every 2 s: promoted, or rolled back by `blamed`."""
     dice = random.Random(seed)
@@ -220,6 +227,9 @@ class Home:
             f"rollouts/errors-{RUN}/report.json": rollout("errors", "v3-errors", "errors"),
             f"rollouts/slow-{RUN}/report.json": rollout("slow", "v4-slow", "latency", 5),
             f"rollouts/late-{RUN}/report.json": rollout("late", "v5-late", "sync", 7),
+            f"rollouts/down-{RUN}/report.json": untouched(rollout("down", "v6-down", "errors", 9)),
+            f"rollouts/locks-{RUN}/report.json": rollout("locks", "v7-locks", "service", 11)
+            | {"outcome": "held"},
         }
         for name in self.documents:
             self._write(name)

@@ -17,6 +17,8 @@ from runbooks.report.drawing import draw, ranks, with_candidates
 from runbooks.report.facts import Rollout
 from runbooks.report.figures import turning_points
 
+NAMES = ["good", "errors", "slow", "late", "down", "locks"]
+
 
 def make(home: Any, *more: str) -> Result:
     return CliRunner().invoke(report, ["go-live", "--run", home.run, *more])
@@ -40,7 +42,7 @@ def test_what_came_out_as_it_should_is_proved(home: Any) -> None:
 def test_the_numbers_are_those_of_the_inputs(home: Any) -> None:
     make(home)
     document = facts(home)
-    assert [each["name"] for each in document["rollouts"]] == ["good", "errors", "slow", "late"]
+    assert [each["name"] for each in document["rollouts"]] == NAMES
     for each in document["rollouts"]:
         source = home.documents[home.rollout(each["name"])]
         for key in (
@@ -73,6 +75,9 @@ SPOILED = [
     ("blamed another gate", "late", {"blamed_gate": "errors"}, "the one blamed is “errors”"),
     ("blamed nobody", "slow", {"blamed_gate": None}, "the one blamed is “None”"),
     ("promoted with blame", "good", {"blamed_gate": "latency"}, "is blamed"),
+    ("a customer met it", "down", {"exposed_customers": 1}, "at most 0 customers may meet it, and 1 did"),
+    ("nobody knows who met it", "down", {"exposed_customers": None}, "unknown number"),
+    ("one arm blamed alone", "locks", {"outcome": "rolled-back"}, "should have been held"),
     ("no time line", "errors", {"timeline": []}, "time line is empty"),
     ("a number that is text", "errors", {"requests_canary": "many"}, "requests_canary"),
 ]
@@ -106,7 +111,7 @@ def test_promoted_without_ever_serving_everybody_is_a_contradiction(home: Any) -
     assert make(home).exit_code == 1
 
 
-@pytest.mark.parametrize("name", ["good", "errors", "slow", "late"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_missing_rollout_is_not_proved_and_is_named(home: Any, name: str) -> None:
     (home.folder / home.rollout(name)).unlink()
     result = make(home)
