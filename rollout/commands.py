@@ -20,7 +20,8 @@ from rollout.abort import abort_rollout
 from rollout.begin import Order, journaled, opened
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
-from rollout.overview import detail_lines, explanation, plan_rows, rollout_rows, rollouts
+from rollout.explain_command import explain
+from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
 from rollout.rehearse_command import rehearse
@@ -36,6 +37,7 @@ def rollout() -> None:
 
 rollout.add_command(replay)
 rollout.add_command(rehearse)
+rollout.add_command(explain)
 
 
 @rollout.command()
@@ -121,14 +123,6 @@ def history(as_json: bool) -> None:
         click.echo(json.dumps(list(found.values())))
         return
     Terminal().table(*rollout_rows(found))
-
-
-@rollout.command()
-@click.argument("name")
-def explain(name: str) -> None:
-    """Why the rollout NAME was decided as it was: sentences and counts of the deciding look."""
-    for text in explanation(name, _known(Workspace.from_env(), name)):
-        click.echo(text)
 
 
 @rollout.command()

@@ -1,0 +1,258 @@
+"""The account of one rollout or recording: per gate the counts, the estimate, E over time, and what was left
+out. Pure: it judges the evidence again, and takes nothing on trust but the evidence."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from huidu.model.evidence import Counts, Histogram, Interval
+from huidu.model.verdict import Decision, Estimate, GateVerdict
+from rollout.evidence_file import format_time
+from rollout.judge import GateSpec, JudgeConfig, estimate, gauges
+from rollout.judge.explain import hypothesis, percent, rate, subject
+from rollout.judge.latency import edge_at_or_above
+from rollout.replay import Look, Replayed, log_e_by_interval, sentence_of
+
+ASKED = 2
+"""Queries shown on a terminal; page and JSON have them all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One arm up to the decision: counts, and its rate with an interval that holds at every moment."""
+
+    counts: Counts
+    estimate: Estimate | None
+
+    @property
+    def said(self) -> str:
+        """ "0.52 % (8 of 1,538), surely between 0.2 % and 1.1 %"."""
+        if self.estimate is None:
+            return rate(self.counts)
+        low, high = percent(self.estimate.low), percent(self.estimate.high)
+        return f"{rate(self.counts)}, between {low} and {high}"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One stratum of a gate up to the decision, as it was counted."""
+
+    stratum: str
+    canary: Counts
+    baseline: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class GateAccount:
+    """One gate. `series`: (seconds from the first interval, log E), one value an interval; `crossed`: when it
+    first reached its bound; `excluded`: reason and how many intervals; `limit`: H0 in words."""
+
+    name: str
+    kind: str
+    role: str
+    spoke: bool
+    log_e: float
+    bound: float
+    highest: float
+    crossed: float | None
+    harm_upper: float | None
+    stratum: str
+    canary: Arm
+    baseline: Arm
+    groups: tuple[Group, ...]
+    intervals: int
+    excluded: Mapping[str, int]
+    dispersion: float
+    dispersion_from: str
+    queries: tuple[str, ...]
+    hypothesis: str
+    counted: str
+    sentence: str
+    series: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The whole. `began`, `decided`: Unix seconds; `shares`: (seconds, share) whenever it changed; `remarks`:
+    what a reader should know before he trusts it."""
+
+    name: str
+    outcome: str
+    verdict: str
+    blamed: str | None
+    sentence: str
+    began: float
+    decided: float
+    gates: tuple[GateAccount, ...]
+    shares: tuple[tuple[float, float], ...]
+    remarks: tuple[str, ...]
+    level: float
+
+
+def account(
+    replayed: Replayed, name: str, outcome: str = "", sentence: str = "", remarks: Iterable[str] = ()
+) -> Account:
+    """The account of what `replay` found; the gate that spoke comes first."""
+    began = min(interval.start for look in replayed.looks for interval in look.intervals)
+    until = [look for look in replayed.looks if look.t <= replayed.decided.t]
+    blamed = replayed.decided.verdict.blamed
+    series = log_e_by_interval(replayed)
+    gates = [
+        _gate(
+            replayed.config, spec, replayed.decided.verdict.gates[spec.name], until, series[spec.name], began
+        )
+        for spec in replayed.config.gates
+    ]
+    gates.sort(key=lambda gate: (gate.name != blamed, gate.role == "watch", gate.bound - gate.highest))
+    return Account(
+        name,
+        outcome or replayed.verdict,
+        replayed.verdict,
+        blamed,
+        sentence or sentence_of(replayed),
+        began,
+        replayed.decided.t,
+        tuple(gates),
+        tuple(_shares(replayed.looks, began)),
+        tuple(remarks),
+        1.0 - replayed.config.alpha,
+    )
+
+
+def _gate(
+    config: JudgeConfig,
+    spec: GateSpec,
+    verdict: GateVerdict,
+    looks: Iterable[Look],
+    series: list[tuple[float, float]],
+    began: float,
+) -> GateAccount:
+    ours = [each for look in looks for each in look.intervals if each.gate == spec.name]
+    used = [each for each in ours if not each.excluded and _compares(spec, each)]
+    groups = tuple(
+        Group(stratum, _sum(spec, used, stratum, "canary"), _sum(spec, used, stratum, "baseline"))
+        for stratum in config.strata
+        if any(each.stratum == stratum for each in used)
+    )
+    crossed = next((t - began for t, value in series if value >= verdict.bound), None)
+    return GateAccount(
+        name=spec.name,
+        kind=spec.kind,
+        role=spec.role,
+        spoke=verdict.decision is Decision.ROLLBACK or (crossed is not None and spec.role != "watch"),
+        log_e=verdict.log_e,
+        bound=verdict.bound,
+        highest=max((value for _, value in series), default=0.0),
+        crossed=crossed,
+        harm_upper=verdict.harm_upper,
+        stratum=verdict.stratum,
+        canary=Arm(verdict.canary, verdict.estimate),
+        baseline=Arm(verdict.baseline, _estimate(verdict.baseline, verdict.dispersion, config.alpha)),
+        groups=groups,
+        intervals=len(ours),
+        excluded=dict(Counter(each.excluded for each in ours if each.excluded)),
+        dispersion=verdict.dispersion,
+        dispersion_from=verdict.dispersion_from,
+        queries=tuple(dict.fromkeys(query for each in ours for query in each.queries)),
+        hypothesis=hypothesis(spec),
+        counted=subject(spec),
+        sentence=verdict.sentence,
+        series=tuple((t - began, value) for t, value in series),
+    )
+
+
+def _estimate(counts: Counts, dispersion: float, alpha: float) -> Estimate | None:
+    return estimate.rate(counts.total, counts.bad, dispersion, alpha)
+
+
+def _compares(spec: GateSpec, interval: Interval) -> bool:
+    """Whether the judge counts it: what compares needs requests in both arms."""
+    if spec.kind in ("slo", "service", "gauge"):
+        return True
+    return interval.canary.total > 0 and interval.baseline is not None and interval.baseline.total > 0
+
+
+def _sum(spec: GateSpec, intervals: Iterable[Interval], stratum: str, arm: str) -> Counts:
+    total = bad = 0.0
+    for each in intervals:
+        counts = getattr(each, arm)
+        if each.stratum == stratum and counts is not None:
+            one = counted(spec, counts)
+            total, bad = total + one.total, bad + one.bad
+    return Counts(total, bad)
+
+
+def counted(spec: GateSpec, arm: Counts | Histogram) -> Counts:
+    """Events of one arm and those the gate calls bad; of a histogram those beyond its edge."""
+    if isinstance(arm, Counts):
+        return arm
+    if spec.kind == "gauge":
+        return gauges.above(arm, spec.seconds)
+    edge = edge_at_or_above(arm.le, spec.seconds)
+    return Counts(arm.total, 0.0) if edge is None else arm.above(edge)
+
+
+def _shares(looks: Iterable[Look], began: float) -> Iterable[tuple[float, float]]:
+    last = -1.0
+    for look in looks:
+        if abs(look.share - last) > 1e-4:
+            last = look.share
+            yield look.t - began, look.share
+
+
+def lines(told: Account) -> list[str]:
+    """For a terminal."""
+    said = [f"{told.name}: {told.outcome}", f"  {told.sentence}"]
+    said += [f"  note: {remark}" for remark in told.remarks]
+    for gate in told.gates:
+        said += ["", *_gate_lines(gate)]
+    return said
+
+
+def _gate_lines(gate: GateAccount) -> list[str]:
+    mark = "reached its bound" if gate.crossed is not None else "below its bound"
+    said = [
+        f"{gate.name} ({gate.kind}, {gate.role}): E = {_size(gate.log_e)} of {_size(gate.bound)}, {mark}"
+        f"{f' after {gate.crossed:.0f} s' if gate.crossed is not None else ''}",
+        f"  candidate  {gate.canary.said}",
+        f"  stable     {gate.baseline.said}",
+    ]
+    if gate.stratum:
+        said.append(f"  the group that spoke: {gate.stratum}")
+    if len(gate.groups) > 1:
+        said += [
+            f"  {each.stratum:<10} {rate(each.canary)} against {rate(each.baseline)}" for each in gate.groups
+        ]
+    said.append(f"  {worth_of(gate)}")
+    left = ", ".join(f"{count} {why}" for why, count in gate.excluded.items())
+    said.append(f"  intervals  {gate.intervals}" + (f", left out: {left}" if left else ", none left out"))
+    said.append(f"  dispersion {gate.dispersion:g} ({gate.dispersion_from})")
+    said += [f"  asked      {query}" for query in gate.queries[:ASKED]]
+    if len(gate.queries) > ASKED:
+        said.append(f"             and {len(gate.queries) - ASKED} more, for other arms and cohorts")
+    return said
+
+
+def worth_of(gate: GateAccount) -> str:
+    """What its evidence is worth, as a clause."""
+    return gate.sentence.partition("; ")[2] or gate.sentence
+
+
+def _size(log_e: float) -> str:
+    if log_e > math.log(1e6):
+        return f"10^{log_e / math.log(10):.0f}"
+    value = math.exp(log_e)
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def as_json(told: Account) -> dict[str, Any]:
+    """For pipelines."""
+    raw = asdict(told)
+    raw["began"], raw["decided"] = format_time(told.began), format_time(told.decided)
+    for gate, plain in zip(told.gates, raw["gates"], strict=True):
+        plain["worth"] = worth_of(gate)
+    return {"version": 1, **raw}

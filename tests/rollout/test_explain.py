@@ -1,0 +1,197 @@
+"""Every verdict explains itself: from a rollout's folder, or from an evidence file and its plan."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from click.testing import CliRunner
+
+from huidu.foundation.errors import ConfigError, HuiduError, UsageError
+from huidu.model.evidence import Counts, Histogram
+from rollout.commands import rollout
+from rollout.evidence_file import Header
+from rollout.evidence_log import FileEvidence
+from rollout.explain.account import counted
+from rollout.judge import GateSpec
+
+PLAN = """gates:
+  errors: {kind: error-ratio, tolerated_ratio: 1.5, floor: 0.1 %, dispersion: 1, late_onset: false}
+"""
+
+
+def evidence(path, *, bad=5, odd=""):
+    rows = []
+    for k in range(1, 7):
+        rows.append(
+            {
+                "v": 1,
+                "t": f"2026-11-21T10:00:{5 * k:02d}Z",
+                "gate": "errors",
+                "stratum": "high",
+                "canary": {"total": 500, "bad": bad},
+                "baseline": {"total": 9500, "bad": 10},
+                "queries": ['requests_total{cluster="candidate"}'],
+                **({"excluded": odd} if k == 2 and odd else {}),
+            }
+        )
+    rows.append({**rows[0], "stratum": "<b>rest", "canary": {"total": 0, "bad": 0}})
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    return path
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """An evidence file with its plan."""
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return [
+        str(evidence(tmp_path / "e.jsonl", odd="the counters went back")),
+        "--plan",
+        str(tmp_path / "plan.yaml"),
+    ]
+
+
+def explained(*arguments):
+    result = CliRunner().invoke(rollout, ["explain", *arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+@pytest.fixture
+def finished(stage, tmp_path, monkeypatch):
+    """A rollout that ended, as it lies in a workspace."""
+
+    def run(errors, header=None):
+        monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+        folder = tmp_path / "home" / "rollouts" / "v2"
+        folder.mkdir(parents=True)
+        stage.world.candidate_errors = errors
+        log = FileEvidence(folder / "evidence.jsonl", header or Header())
+        outcome = stage.controller(evidence=log).drive()
+        log.close()
+        for each in (tmp_path).glob("journal.sqlite*"):
+            each.rename(folder / each.name)
+        return outcome, folder
+
+    return run
+
+
+def test_the_account_has_every_number_that_decided(recorded):
+    told = json.loads(explained(*recorded, "--json"))
+    gate = told["gates"][0]
+    assert told["verdict"] == "rollback" and told["blamed"] == "errors"
+    # Three intervals until then, one of them left out.
+    assert gate["canary"]["counts"] == {"total": 1000, "bad": 10}
+    assert gate["baseline"]["counts"] == {"total": 19000, "bad": 20}
+    assert gate["excluded"] == {"the counters went back": 1}
+    assert gate["crossed"] == 10.0 and gate["log_e"] >= gate["bound"] == pytest.approx(math.log(100))
+    assert gate["canary"]["estimate"]["low"] < 0.01 < gate["canary"]["estimate"]["high"]
+    assert (gate["dispersion"], gate["dispersion_from"]) == (1.0, "plan")
+    assert gate["queries"] == ['requests_total{cluster="candidate"}']
+    assert len(gate["series"]) == 6
+    assert told["sentence"].startswith("rolled back: errors")
+
+
+def test_groups_add_up_to_what_was_judged(recorded):
+    gate = json.loads(explained(*recorded, "--json"))["gates"][0]
+    for arm in ("canary", "baseline"):
+        assert sum(group[arm]["total"] for group in gate["groups"]) == gate[arm]["counts"]["total"]
+
+
+def test_a_person_reads_counts_interval_reason_and_question(recorded):
+    text = explained(*recorded)
+    for part in (
+        "1 % (10 of 1,000)",
+        "between",
+        "1 the counters went back",
+        "dispersion 1 (plan)",
+        'requests_total{cluster="candidate"}',
+        "reached its bound after 10 s",
+        "fewer than 1 rollout in",
+    ):
+        assert part in text
+
+
+def test_the_page_stands_alone_and_names_from_outside_stay_text(recorded, tmp_path):
+    explained(*recorded, "--html", str(tmp_path / "page.html"))
+    text = (tmp_path / "page.html").read_text()
+    assert "<svg" in text and "prefers-color-scheme:dark" in text
+    assert "<script" not in text and "http" not in text and "<b>rest" not in text
+    assert "the counters went back" in text and "reached its bound" in text
+
+
+@pytest.mark.parametrize(("errors", "outcome"), [(0.2, "rolled-back"), (0.0, "promoted")])
+def test_a_finished_rollout_is_explained_by_its_name(finished, errors, outcome):
+    finished(errors)
+    told = json.loads(explained("v2", "--json"))
+    assert told["outcome"] == outcome and told["remarks"] == []
+    assert told["blamed"] == ("errors" if errors else None)
+
+
+def test_its_evidence_file_needs_no_plan(finished):
+    _, folder = finished(0.2)
+    by_name, by_file = explained("v2"), explained(str(folder / "evidence.jsonl"))
+    assert by_name == by_file
+
+
+def test_evidence_that_was_altered_afterwards_is_noticed(finished):
+    _, folder = finished(0.0)
+    path = folder / "evidence.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    judged = next(row for row in rows if "canary" in row and row["canary"]["total"] and "excluded" not in row)
+    judged["canary"]["bad"] = 1
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "the journal says" in explained("v2")
+
+
+def test_what_was_gathered_but_never_judged_explains_nothing(finished):
+    _, folder = finished(0.2)
+    before = explained("v2")
+    last = (folder / "evidence.jsonl").read_text().splitlines()[-2]
+    row = json.loads(last)
+    if "gate" in row:
+        row |= {"from": row["t"], "t": "2099-01-01T00:00:00Z"}
+        with (folder / "evidence.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+    assert explained("v2") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what", "kind"),
+    [
+        (["nobody"], "no rollout is named", ConfigError),
+        (["missing.jsonl"], "no such file", ConfigError),
+        (["../x"], "no such file", ConfigError),
+        (["we?rd"], "cannot be the name", UsageError),
+    ],
+)
+def test_what_is_not_there_is_said(tmp_path, monkeypatch, arguments, what, kind):
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+    with pytest.raises(kind, match=what):
+        explained(*arguments)
+
+
+def test_an_evidence_file_alone_asks_for_its_plan(tmp_path):
+    with pytest.raises(HuiduError, match="by which plan"):
+        explained(str(evidence(tmp_path / "e.jsonl")))
+
+
+def test_a_rollout_that_has_judged_nothing_says_where_it_stands(stage, tmp_path, monkeypatch):
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "home" / "rollouts" / "v2"
+    folder.mkdir(parents=True)
+    stage.journal.close()
+    for each in tmp_path.glob("journal.sqlite*"):
+        each.rename(folder / each.name)
+    assert "under way" in explained("v2")
+
+
+def test_of_a_histogram_those_beyond_the_limit_are_bad():
+    slow = GateSpec("latency", kind="latency", limit=0.5)
+    assert counted(slow, Histogram({0.1: 5, 0.5: 8, 1.0: 9}, 10)) == Counts(10, 2)
+    assert counted(slow, Histogram({0.1: 5, 0.75: 8}, 10)) == Counts(10, 2)
+    assert counted(slow, Counts(3, 1)) == Counts(3, 1)
+    busy = GateSpec("cpu", kind="gauge", limit=0.8)
+    assert counted(busy, Histogram({0.5: 1, 0.9: 2}, 2)) == Counts(2, 1)
