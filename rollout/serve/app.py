@@ -1,4 +1,4 @@
-"""The web application: pages, their live parts, the stream. Reads; changes nothing."""
+"""The web application: pages, their live parts, the stream; and the one act, abort."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import json
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -22,6 +23,7 @@ from huidu.foundation.errors import HuiduError
 from huidu.foundation.journal import Journal
 from rollout.record import report
 from rollout.serve import words
+from rollout.serve.acts import Acts
 from rollout.serve.drawn import span
 from rollout.serve.readings import Readings
 from rollout.serve.view import glance, view
@@ -40,7 +42,8 @@ STREAMS = 100
 class Pages:
     """Handlers over the readings. `stopping`: whether the server goes down, so that streams end."""
 
-    def __init__(self, readings: Readings, clock: Clock, stopping: Callable[[], bool]) -> None:
+    def __init__(self, readings: Readings, clock: Clock, acts: Acts, stopping: Callable[[], bool]) -> None:
+        self._acts = acts
         self._readings = readings
         self._clock = clock
         self._stopping = stopping
@@ -48,12 +51,13 @@ class Pages:
         self._templates = _templates()
 
     def routes(self) -> list[Route | Mount]:
-        """All of them are read with GET, and none changes anything."""
+        """None that is read with GET changes anything."""
         return [
             Route("/", self.home),
             Route("/history", self.history),
             Route("/rollouts/{name}", self.rollout),
             Route("/rollouts/{name}/report.json", self.report),
+            Route("/rollouts/{name}/abort", self.abort, methods=["GET", "POST"]),
             Route("/stream", self.stream),
             Route("/stream/{name}", self.stream),
             Mount("/static", StaticFiles(directory=_HERE / "static")),
@@ -74,6 +78,26 @@ class Pages:
     async def report(self, request: Request) -> Response:
         """report.json as it is now."""
         return JSONResponse(await run_in_threadpool(self._report, request.path_params["name"]))
+
+    async def abort(self, request: Request) -> Response:
+        """GET asks for reason and token, POST does it and leads back to the rollout."""
+        name = request.path_params["name"]
+        context = await run_in_threadpool(self._rollout, name)
+        problem, why, status = "", "", 200
+        if request.method == "POST":
+            try:
+                form = await self._acts.form(request)
+                why = form.get("why", "").strip()[:300] or "no reason given"
+                await run_in_threadpool(self._acts.abort, name, why)
+                self._readings.look_again()
+                back = f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}"
+                return RedirectResponse(back, 303)
+            except HTTPException as error:
+                problem, status = error.detail, error.status_code
+            except HuiduError as error:
+                problem, status = str(error), 409
+        html = self._render("abort.html.j2", request, {**context, "problem": problem, "why": why})
+        return HTMLResponse(html, status)
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: the live part of the home page or of one rollout, whenever it changed."""
@@ -199,9 +223,11 @@ def language_of(request: Request) -> str:
     return "en"
 
 
-def application(readings: Readings, clock: Clock, stopping: Callable[[], bool] = lambda: False) -> Starlette:
+def application(
+    readings: Readings, clock: Clock, acts: Acts, stopping: Callable[[], bool] = lambda: False
+) -> Starlette:
     """The page over `readings`; whoever serves it puts guarded.Guarded around it."""
-    pages = Pages(readings, clock, stopping)
+    pages = Pages(readings, clock, acts, stopping)
     return Starlette(routes=pages.routes(), exception_handlers={HTTPException: pages.wrong})
 
 

@@ -19,7 +19,8 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    # Not `no-referrer`: with it a browser sends `Origin: null` with the page's own forms.
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
@@ -55,6 +56,11 @@ class Guarded:
 
     def _known(self, named: list[str]) -> bool:
         return len(named) == 1 and named[0].lower() in self._hosts
+
+
+def origins_of(port: int) -> frozenset[str]:
+    """The Origin headers of forms that the page itself sent."""
+    return frozenset(f"http://{host}" for host in hosts_of(port))
 
 
 def hosts_of(port: int) -> frozenset[str]:

@@ -116,11 +116,16 @@ class Readings:
     def all(self) -> list[Reading]:
         """The newest first; a journal in which nothing has started yet is none."""
         with self._lock:
-            if self._clock.monotonic() - self._looked >= NOT_SOONER:
+            if self._looked < 0 or self._clock.monotonic() - self._looked >= NOT_SOONER:
                 self._follow()
                 self._looked = self._clock.monotonic()
             told = [each for each in self._found.values() if each.story.state.started or each.problem]
         return sorted(told, key=lambda each: each.story.state.started_at, reverse=True)
+
+    def look_again(self) -> None:
+        """At the next question, however soon: something was just changed."""
+        with self._lock:
+            self._looked = -NOT_SOONER
 
     def named(self, name: str) -> Reading | None:
         """The rollout of that name; a name is looked up, never made into a path."""

@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
+import threading
 import time
 from html.parser import HTMLParser
 
@@ -22,39 +24,60 @@ from huidu.foundation.journal import Journal
 NAMES = {"promoted": "good-1", "rolled back": "errors-1", "paused": "half-1"}
 
 
-@pytest.fixture
-def home(tmp_path, staged):
-    folder = tmp_path / "home"
-    for name, errors, until in (("good-1", 0, None), ("errors-1", 0.3, None), ("half-1", 0, 12)):
-        stage = staged("name: virtual", "name: virtual")
-        stage.world.candidate_errors = errors
-        end = 1_700_000_000 + until if until else float("inf")
-        stage.controller(stop=lambda end=end, stage=stage: stage.clock.now() > end).drive()
-        stage.journal.close()
-        shutil.copytree(stage.folder, folder / "rollouts" / name)
-    return folder
+pytestmark = pytest.mark.server
 
 
-@pytest.fixture
-def page(home):
-    """The address of a server that was started as a user would."""
-    environment = {**os.environ, "HUIDU_HOME": str(home), "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "huidu.cli", "rollout", "serve"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    try:
-        first = process.stderr.readline()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", first), first
-        yield first.strip().rstrip("/")
-    finally:
-        process.send_signal(signal.SIGINT)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """One workspace and one server for all of these tests; those that change something copy a rollout."""
+    found = {"home": tmp_path_factory.mktemp("home")}
+    yield found
+    if "process" in found:
+        found["process"].send_signal(signal.SIGINT)
         try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            assert found["process"].wait(10) == 0
         finally:
-            process.stderr.close()
-    assert process.returncode == 0
+            found["process"].kill()
+            found["process"].wait(5)
+            found["process"].stderr.close()
+
+
+@pytest.fixture
+def home(kept, staged):
+    if "process" not in kept:
+        for name, errors, until in (("good-1", 0, None), ("errors-1", 0.3, None), ("half-1", 0, 12)):
+            stage = staged("name: virtual", "name: virtual")
+            stage.world.candidate_errors = errors
+            end = 1_700_000_000 + until if until else float("inf")
+            stage.controller(stop=lambda end=end, stage=stage: stage.clock.now() > end).drive()
+            stage.journal.close()
+            shutil.copytree(stage.folder, kept["home"] / "rollouts" / name)
+    return kept["home"]
+
+
+@pytest.fixture
+def page(home, kept):
+    """The address of a server that was started as a user would."""
+    if "process" not in kept:
+        environment = {**os.environ, "HUIDU_HOME": str(home), "PYTHONSAFEPATH": "1"}
+        command = [sys.executable, "-m", "huidu.cli", "rollout", "serve"]
+        kept["process"] = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        first = kept["process"].stderr.readline()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", first), first
+        kept["address"] = first.strip().rstrip("/")
+    return kept["address"]
+
+
+@pytest.fixture
+def half(page, home, request):
+    """The name of a paused rollout of this test's own."""
+    name = f"half-{request.node.name[-40:]}"
+    shutil.copytree(home / "rollouts" / "half-1", home / "rollouts" / name)
+    deadline = time.monotonic() + 10
+    while get(f"{page}/rollouts/{name}").status_code != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return name
 
 
 def get(address, **options):
@@ -150,7 +173,7 @@ def test_every_answer_carries_the_policy(page):
         assert headers["x-content-type-options"] == "nosniff" and headers["x-frame-options"] == "DENY"
 
 
-def test_nothing_can_be_changed(page):
+def test_nothing_but_abort_takes_more_than_a_look(page):
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         for path in ("/", "/rollouts/good-1", "/stream"):
             assert requests.request(method, page + path, timeout=10).status_code == 405
@@ -172,6 +195,7 @@ def test_a_hostile_name_and_sentence_stay_text(page, home):
     shutil.copytree(home / "rollouts" / "half-1", folder)
     with Journal.open(folder / "journal.sqlite", SystemClock()) as journal:
         journal.append("held", sentence="</p><script>alert(1)</script>")
+    time.sleep(0.5)  # files are looked at again after 0.4 s
     for path in ("/", "/rollouts/%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E"):
         text = get(page + path).text
         assert "alert(1)" in text and "<script>alert" not in text and "<img" not in text
@@ -190,19 +214,19 @@ def stream(address):
         yield events()
 
 
-def test_what_is_journaled_arrives_by_itself(page, home):
-    with stream(f"{page}/stream/half-1?lang=en") as events:
+def test_what_is_journaled_arrives_by_itself(page, home, half):
+    with stream(f"{page}/stream/{half}?lang=en") as events:
         assert "Nothing, until somebody runs it again" in next(events)["html"]
         began = time.monotonic()
-        with Journal.open(home / "rollouts" / "half-1" / "journal.sqlite", SystemClock()) as journal:
+        with Journal.open(home / "rollouts" / half / "journal.sqlite", SystemClock()) as journal:
             journal.append("resumed")
             news = next(event for event in events if "resumed" in event["said"])
             assert time.monotonic() - began < 4
             assert "running" in news["html"]
 
 
-def test_a_controller_that_is_killed_is_told_within_seconds(page, home):
-    path = home / "rollouts" / "half-1" / "journal.sqlite"
+def test_a_controller_that_is_killed_is_told_within_seconds(page, home, half):
+    path = home / "rollouts" / half / "journal.sqlite"
     code = (
         "import sys, time; from pathlib import Path; from huidu.foundation.clock import SystemClock as C;"
         "from huidu.foundation.journal import Journal; j = Journal.open(Path(sys.argv[1]), C());"
@@ -211,7 +235,7 @@ def test_a_controller_that_is_killed_is_told_within_seconds(page, home):
     controller = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True)
     try:
         assert controller.stdout.readline() == "up\n"
-        with stream(f"{page}/stream/half-1?lang=en") as events:
+        with stream(f"{page}/stream/{half}?lang=en") as events:
             assert "No process drives" not in next(events)["html"]
             controller.kill()
             controller.wait(5)
@@ -220,3 +244,55 @@ def test_a_controller_that_is_killed_is_told_within_seconds(page, home):
         controller.kill()
         controller.wait(5)
         controller.stdout.close()
+
+
+def post(page, name, **changed):
+    form = {"why": "smells", "token": "x"} | {
+        key: value for key, value in changed.items() if key != "headers"
+    }
+    headers = {"origin": page} | changed.get("headers", {})
+    address = f"{page}/rollouts/{name}/abort?lang=en"
+    return requests.post(address, data=form, headers=headers, timeout=30, allow_redirects=False)
+
+
+def test_aborting_needs_the_token_and_the_page_s_own_form(page, home, half):
+    file = home / "secrets" / "page.token"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    token = file.read_text().strip()
+    for answer in (
+        post(page, half),
+        post(page, half, token=""),
+        post(page, half, token=token, headers={"origin": "http://evil.example"}),
+        post(page, half, token=token, headers={"origin": "null"}),
+        post(page, half, token=token, headers={"origin": None}),
+    ):
+        assert answer.status_code == 403
+    assert post(page, half, token=token, why="x" * 9000).status_code == 413
+    assert requests.get(f"{page}/rollouts/{half}/abort?token={token}&why=x", timeout=10).status_code == 200
+    assert token not in requests.get(f"{page}/rollouts/{half}/abort", timeout=10).text
+    assert not (home / "rollouts" / half / "abort").exists()
+    kinds = [event["decision"] for event in get(f"{page}/rollouts/{half}/report.json").json()["timeline"]]
+    assert kinds[-1] == "paused"
+
+
+def test_an_abort_reaches_the_controller_that_drives_the_rollout(page, home, half):
+    folder, answers = home / "rollouts" / half, []
+    token = (home / "secrets" / "page.token").read_text().strip()
+    with Journal.open(folder / "journal.sqlite", SystemClock()) as journal:
+        journal.append("resumed")
+        asking = threading.Thread(target=lambda: answers.append(post(page, half, token=token)))
+        asking.start()
+        deadline = time.monotonic() + 15
+        while not (folder / "abort").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert (folder / "abort").read_text() == "smells (from the page)"
+        journal.append("ended", outcome="retreated", sentence="aborted by a person", blamed=None)
+        asking.join(20)
+    assert answers[0].status_code == 303 and answers[0].headers["location"] == f"/rollouts/{half}?lang=en"
+    assert "retreated" in get(f"{page}/rollouts/{half}?lang=en").text
+
+
+def test_what_is_over_cannot_be_aborted(page, home):
+    token = (home / "secrets" / "page.token").read_text().strip()
+    answer = post(page, "good-1", token=token)
+    assert answer.status_code == 409 and "is over (promoted)" in answer.text
