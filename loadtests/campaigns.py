@@ -53,7 +53,7 @@ def search(asked_for: Asked, start: float, most: float, terminal: Terminal) -> t
         own = scaled(plan, asked.factor)
         terminal.step(f"run {number}: {asked.factor:.3g} times the peak{', again' if asked.confirms else ''}")
         run = new_folder(workspace, folder / f"run-{number:02d}", "verify")
-        summary = verify_plan(own, run, terminal)
+        summary = verify_plan(own, run, terminal, asked_for.metrics)
         steps.append(_step(own, summary, asked.factor, asked.confirms, run.name))
         terminal.say(f"  {steps[-1].word}: {steps[-1].reason}")
         _write_search(folder, plan, _result(plan, steps, None))
@@ -124,7 +124,7 @@ def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) 
     plan = surge_plan(plan, channel)
     folder = new_folder(workspace, asked.out, "surge")
     describe(terminal, plan)
-    summary = verify_plan(plan, folder, terminal)
+    summary = verify_plan(plan, folder, terminal, asked.metrics)
     remember(workspace, folder, asked.out)
     return summary, folder
 
@@ -136,7 +136,7 @@ def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summ
     folder = new_folder(workspace, asked.out, "soak")
     describe(terminal, plan)
     began = time.time()
-    summary = verify_plan(plan, folder, terminal)
+    summary = verify_plan(plan, folder, terminal, asked.metrics)
     stack = Stack.read(workspace.stack_file) if asked.host is None else None
     ended = time.time()
     terminal.say(f"  {memory.keep(folder, stack.prometheus if stack else None, ended - began, ended)}")

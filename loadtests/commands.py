@@ -27,6 +27,9 @@ _WORKERS = click.option(
 )
 _MOST_REASONS = 8
 _OUT = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
+_METRICS = click.option(
+    "--metrics", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 for Prometheus, while it runs."
+)
 _JOURNEYS = click.option(
     "--journeys",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -43,11 +46,17 @@ def _asks(command: Command, **profile: Any) -> Command:
 
     @functools.wraps(command)
     def call(
-        profile: str, host: str | None, workers: int, out: Path | None, journeys: Path | None, **rest: Any
+        profile: str,
+        host: str | None,
+        workers: int,
+        out: Path | None,
+        journeys: Path | None,
+        metrics: int | None,
+        **rest: Any,
     ) -> None:
-        command(asked=Asked(profile, host, workers, out, journeys), **rest)
+        command(asked=Asked(profile, host, workers, out, journeys, metrics), **rest)
 
-    for option in (_JOURNEYS, _OUT, _WORKERS, _HOST, click.argument("profile", **profile)):
+    for option in (_METRICS, _JOURNEYS, _OUT, _WORKERS, _HOST, click.argument("profile", **profile)):
         call = option(call)
     return call
 

@@ -18,7 +18,6 @@ class Progress:
         self._plan = plan
         self._terminal = terminal
         self._buckets = plan.buckets()
-        self._rate = sum(channel.visits for channel in plan.channels)
 
     def show(self, seconds: float, end: float | None, recording: Recording) -> None:
         """`seconds` since the window began, `end` its length now; p95 and lag are of the last ten seconds."""
@@ -32,10 +31,11 @@ class Progress:
             return
         first = max(0, int((seconds - _RECENT_SECONDS) // plan.bin))
         tally, cell, lag = self._recent(recording, first)
+        rate = sum(plan.intensity(each).at(seconds) for each in plan.channels)
         span = max(1.0, seconds - first * plan.bin)
         self._terminal.progress(
             f"{seconds:.0f} s{'' if end is None else f' of {end:.0f} s'}"
-            f" | planned {self._rate:.3g} visits/s, achieved {(tally.ok + tally.failed) / span:.3g}"
+            f" | planned {rate:.3g} visits/s, achieved {(tally.ok + tally.failed) / span:.3g}"
             f" | p95 {_ms(cell.quantile(0.95, self._buckets))} | failed {recording.tally().failed}"
             f" | in flight {sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)}"
             f" | lag p99 {_ms(lag.quantile(0.99, self._buckets))}"

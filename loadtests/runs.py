@@ -23,6 +23,7 @@ from loadtests.calibration import calibrate
 from loadtests.checks import Check
 from loadtests.extension import extended
 from loadtests.guard import must_stop
+from loadtests.metrics import GeneratorMetrics, served
 from loadtests.plan import Plan
 from loadtests.planning import make_plan
 from loadtests.profile import load_profile
@@ -43,13 +44,15 @@ _AGAIN_SECONDS = 0.5
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What a person asks for: `profile` a file or a name; `host` None: the stack of this workspace; `out`:
-    the run's folder, None: one under `load/`; `journeys`: a Python file with more of them."""
+    the run's folder, None: one under `load/`; `journeys`: a file with more of them; `metrics`: the port
+    on 127.0.0.1 at which Prometheus finds the generator while it runs."""
 
     profile: str
     host: str | None = None
     workers: int = 1
     out: Path | None = None
     journeys: Path | None = None
+    metrics: int | None = None
 
 
 def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
@@ -61,12 +64,12 @@ def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
     workspace, plan = prepare(asked)
     folder = new_folder(workspace, asked.out, "verify")
     describe(terminal, plan)
-    summary = verify_plan(plan, folder, terminal)
+    summary = verify_plan(plan, folder, terminal, asked.metrics)
     remember(workspace, folder, asked.out)
     return summary, folder
 
 
-def verify_plan(plan: Plan, folder: Path, terminal: Terminal) -> Summary:
+def verify_plan(plan: Plan, folder: Path, terminal: Terminal, metrics: int | None = None) -> Summary:
     """Calibrate, offer what `plan` says, judge, and write every report into `folder`."""
     started, before = _now(), list[Check]()
     if plan.calibration > 0:
@@ -74,8 +77,8 @@ def verify_plan(plan: Plan, folder: Path, terminal: Terminal) -> Summary:
         if before[0].state == "invalid":
             terminal.close()
             return reports.write(folder, plan, Recording(), [], "", started, before)
-    with LocalRun(plan, folder) as run, _stopping(run):
-        _drive(run, Progress(plan, terminal), terminal, planned=plan.duration)
+    with served(plan, metrics) as watched, LocalRun(plan, folder) as run, _stopping(run):
+        _drive(run, Progress(plan, terminal), terminal, watched, planned=plan.duration)
         recording, ends = run.result()
         plan, stopped = run.plan, run.stopped
     terminal.close()
@@ -102,8 +105,12 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     workspace, plan = prepare(asked, duration=duration, endless=duration is None)
     folder = new_folder(workspace, None, "offer")
     describe(terminal, plan)
-    with LocalRun(plan, folder) as run, _stopping(run):
-        _drive(run, Progress(plan, terminal), terminal, planned=None)
+    with (
+        served(plan, asked.metrics) as watched,
+        LocalRun(plan, folder) as run,
+        _stopping(run),
+    ):
+        _drive(run, Progress(plan, terminal), terminal, watched, planned=None)
         recording, ends = run.result()
         tail = run.log_tail()
     terminal.close()
@@ -216,7 +223,13 @@ def describe(terminal: Terminal, plan: Plan) -> None:
         )
 
 
-def _drive(run: LocalRun, progress: Progress, terminal: Terminal, planned: float | None) -> None:
+def _drive(
+    run: LocalRun,
+    progress: Progress,
+    terminal: Terminal,
+    metrics: GeneratorMetrics,
+    planned: float | None,
+) -> None:
     """To the end. `planned`: the window as the profile asks for it; None for background traffic, which is
     neither extended nor stopped."""
     terminal.progress("starting the generators")
@@ -226,6 +239,7 @@ def _drive(run: LocalRun, progress: Progress, terminal: Terminal, planned: float
     asked_for: float | None = None
     for recording in run.watch():
         progress.show(run.seconds(), run.plan.duration, recording)
+        metrics.update(recording)
         if planned is None or run.stopped:
             continue
         if why := must_stop(run.plan, recording):

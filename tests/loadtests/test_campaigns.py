@@ -330,6 +330,6 @@ def test_the_bench_measures_both_generators_in_one_run(huidu: Any, tmp_path: Pat
     found = json.loads(stdout)
     assert {each["generator"] for each in found["costs"]} == {"stock", "huidu"}
     assert all(each["requests"] > 100 and each["cpu"] > 0.01 for each in found["costs"])
-    # At least as cheap as stock Locust is what is asked; one short turn on a shared machine is told apart from half.
+    # At least as cheap as stock Locust is what is asked; one short turn on a shared machine wobbles.
     assert found["ratio"] > 0.5
     assert found["parent_cpu"] < 0.05
