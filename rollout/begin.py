@@ -28,7 +28,7 @@ from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
-from rollout.plan import Plan, ladder_of
+from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.record import report, report_text
 from rollout.synthetic import SyntheticTesters
@@ -110,7 +110,9 @@ def opened(
             terminal.say(f"resuming {order.name}: stage {known.stage}, {known.share:.1%} of all requests")
         else:
             _note_start(journal, order, plan, text, target)
-        evidence = FileEvidence(folder / "evidence.jsonl", Header(plan_hash(text), str(JUDGE_VERSION)))
+        strata = judge_config(plan, tuple(target.cohorts)).strata
+        header = Header(plan_hash(text), str(JUDGE_VERSION), strata=strata)
+        evidence = FileEvidence(folder / "evidence.jsonl", header)
         stack.callback(evidence.close)
         _restore(collector, journal, evidence)
         (folder / "abort").unlink(missing_ok=True)
