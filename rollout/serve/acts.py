@@ -53,7 +53,7 @@ class Acts:
         self._busy = threading.Lock()
 
     async def form(self, request: Request) -> Mapping[str, str]:
-        """The form of a request that may act. Raises HTTPException: 403, 413, 415."""
+        """The form, if the page itself sent it. Raises HTTPException: 403, 413, 415."""
         if request.headers.get("origin") not in self._origins:
             raise HTTPException(403, "this form was not sent by the page itself")
         kind = request.headers.get("content-type", "").split(";")[0].strip()
@@ -64,13 +64,12 @@ class Acts:
             body += chunk
             if len(body) > LONGEST:
                 raise HTTPException(413, "too long")
-        form = {key: values[-1] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
-        if not hmac.compare_digest(form.get("token", "").strip().encode(), self._token.encode()):
-            raise HTTPException(403, "that is not the token")
-        return form
+        return {key: values[-1] for key, values in parse_qs(body.decode("utf-8", "replace")).items()}
 
-    def abort(self, name: str, why: str) -> None:
-        """Everybody back to stable. Raises HuiduError."""
+    def abort(self, token: str, name: str, why: str) -> None:
+        """Everybody back to stable. Raises HTTPException (403: not the token), HuiduError."""
+        if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
+            raise HTTPException(403, "that is not the token")
         if not self._busy.acquire(blocking=False):
             raise Locked("another abort is under way from this page", remedy="wait for it")
         try:

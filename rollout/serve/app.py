@@ -88,7 +88,7 @@ class Pages:
             try:
                 form = await self._acts.form(request)
                 why = form.get("why", "").strip()[:300] or "no reason given"
-                await run_in_threadpool(self._acts.abort, name, why)
+                await run_in_threadpool(self._acts.abort, form.get("token", ""), name, why)
                 self._readings.look_again()
                 back = f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}"
                 return RedirectResponse(back, 303)
