@@ -17,6 +17,8 @@ from rollout.serve.readings import Reading
 from rollout.serve.story import Turn, outcome, thinned
 from rollout.serve.words import Text, gate_name, minutes, said_zh
 
+SHOWN = 300
+"""Turns on the page, the newest; the journal holds all."""
 QUIET = 30.0
 """Seconds without a journaled event after which the page says so, where nobody knows who holds the lock."""
 
@@ -90,6 +92,7 @@ class View:
     gates: Sequence[Row]
     weights: Sequence[tuple[str, int]]
     turns: Sequence[Turn]
+    earlier: int
     share: Plot
     evidence: Plot
     exposed: Plot | None
@@ -176,7 +179,8 @@ def view(reading: Reading, now: float) -> View:
         said_zh=said_zh(word, state.release, story.turns),
         gates=sorted(rows, key=lambda row: not row.blamed),
         weights=[(name, state.weights.get(name, 0)) for name in state.started.get("cohorts", state.weights)],
-        turns=story.turns[::-1],
+        turns=story.turns[: -SHOWN - 1 : -1],
+        earlier=max(0, len(story.turns) - SHOWN),
         share=share_plot(story.points, story.turns, frame),
         evidence=evidence if seen else with_time(evidence, frame),
         exposed=seen,
