@@ -7,6 +7,7 @@ limit, not the target's. A run that is sound but leaves a limit undecided does n
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -114,6 +115,9 @@ def knee(points: Sequence[tuple[float, float]]) -> int | None:
     furthest below the straight line from the first to the last. None of fewer than three, or without one."""
     if len(points) < 3:
         return None
+    # A full queue's latency jumps about; that it once was as high is what counts.
+    climbed = itertools.accumulate((y for _, y in points), max)
+    points = [(x, y) for (x, _), y in zip(points, climbed, strict=True)]
     (x0, y0), (x1, y1) = points[0], points[-1]
     if x1 <= x0 or y1 <= y0:
         return None

@@ -154,23 +154,25 @@ def heat_map(title: str, columns: Sequence[tuple[float, Sequence[tuple[float, in
 
 def load_chart(
     title: str,
-    points: Sequence[tuple[float, float, bool]],
+    points: Sequence[tuple[float, float]],
+    runs: Sequence[tuple[float, float, bool]],
     knee: tuple[float, float] | None,
     marks: Sequence[Mark] = (),
 ) -> str:
-    """Milliseconds against requests per second, one dot a run: (load, latency, whether it passed)."""
+    """Milliseconds against requests per second: a line through `points` (load, latency), and one dot a run
+    (load, latency, whether it passed)."""
     if not points:
         return ""
-    top = max(y for _, y, _ in points)
+    top = max(y for _, y, _ in runs)
     near = [mark for mark in marks if mark.y <= 4 * top]
     y_ticks, x_ticks = nice_ticks(max([top, *(mark.y for mark in near)]) * 1.05), nice_ticks(points[-1][0])
     frame = Frame(0.0, x_ticks[-1], 0.0, y_ticks[-1])
-    line = Line("p95", "achieved", [x for x, _, _ in points], [y for _, y, _ in points])
+    line = Line("p95", "achieved", [x for x, _ in points], [y for _, y in points])
     dots = "".join(
         f'<circle class="dot {"kept" if passed else "broken"}" r="4"'
         f' cx="{frame.x(x):.1f}" cy="{frame.y(y):.1f}">'
         f"<title>{label(x)}/s: {label(y)} ms</title></circle>"
-        for x, y, passed in points
+        for x, y, passed in runs
     )
     named = ""
     if knee is not None:

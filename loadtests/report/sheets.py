@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,22 +43,30 @@ def comparison_page(comparison: Comparison, a: str, b: str) -> str:
 
 
 def curve(steps: Sequence[Step]) -> list[tuple[float, float]]:
-    """(achieved requests per second, p95 in ms), ascending, of the runs that were evidence."""
-    found = [(each.achieved_rps, each.p95_ms) for each in steps if each.word != "INVALID"]
-    return sorted((x, y) for x, y in found if y is not None)
+    """(offered requests per second, median p95 in ms of the runs there), ascending, of sound runs."""
+    found: dict[float, list[float]] = {}
+    for each in steps:
+        if each.word != "INVALID" and each.p95_ms is not None:
+            found.setdefault(each.offered_rps, []).append(each.p95_ms)
+    return [(x, statistics.median(found[x])) for x in sorted(found)]
 
 
 def search_page(plan: Plan, steps: Sequence[Step], word: str, colour: str, sentence: str) -> str:
     """The page of `huidu load search`."""
     points = curve(steps)
     place = knee(points)
-    passed = {(each.achieved_rps, each.p95_ms) for each in steps if each.word == "PASS"}
+    runs = [
+        (each.offered_rps, each.p95_ms, each.word == "PASS")
+        for each in steps
+        if each.word != "INVALID" and each.p95_ms is not None
+    ]
     limits = [
         Mark(each * 1000, f"{name} < {each:g} s") for name, (_, each) in plan.limits.percentiles().items()
     ]
     chart = load_chart(
-        "p95 against load, a dot a run (red: did not pass)",
-        [(x, y, (x, y) in passed) for x, y in points],
+        "p95 against offered load: a dot a run (red: did not pass), the line their median",
+        points,
+        runs,
         None if place is None else points[place],
         limits,
     )
@@ -93,10 +102,10 @@ def search_rows(steps: Sequence[Step]) -> list[list[str]]:
             f"{each.factor:.3g}",
             f"{each.offered_rps:.4g}",
             f"{each.achieved_rps:.4g}",
-            "-" if each.p50_ms is None else f"{each.p50_ms:.3g}",
-            "-" if each.p95_ms is None else f"{each.p95_ms:.3g}",
+            "-" if each.p50_ms is None else f"{each.p50_ms:,.1f}",
+            "-" if each.p95_ms is None else f"{each.p95_ms:,.1f}",
             str(each.failed),
-            "" if each.word == "PASS" else each.reason[:90],
+            "" if each.word == "PASS" else each.reason,
         ]
         for number, each in enumerate(steps, 1)
     ]

@@ -189,6 +189,7 @@ def test_a_run_that_is_no_evidence_ends_the_search() -> None:
 
 def test_the_knee_is_where_latency_begins_to_climb() -> None:
     assert knee([(10, 20), (20, 20), (40, 21), (60, 25), (70, 200), (75, 900)]) == 3
+    assert knee([(160, 375), (196, 110), (201, 2250), (206, 4980), (228, 1825), (240, 4980)]) == 1
     assert knee([(10, 20), (20, 30), (30, 40)]) is None, "a straight line has none"
     assert knee([(10, 20), (20, 30)]) is None
 
