@@ -32,7 +32,7 @@ test: setup check ## Checks and all tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server (under a minute)
-	@$(BIN)/python -m pytest -m "not server" $(ARGS)
+	@$(BIN)/python -m pytest -m "not server and not slow" $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers
 	@$(BIN)/ruff check .

@@ -11,8 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from huidu.foundation.workspace import Workspace
+
+# A time limit for an example is a timed assertion: it fails on a busy machine and proves nothing elsewhere.
+settings.register_profile("huidu", deadline=None)
+settings.load_profile("huidu")
 
 _REQUIRED = frozenset(filter(None, os.environ.get("HUIDU_REQUIRE", "").split(",")))
 

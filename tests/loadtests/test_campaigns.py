@@ -226,6 +226,7 @@ def test_more_failures_are_worse_however_quick() -> None:
     assert found.word == "WORSE" and "failures" in found.sentence
 
 
+@pytest.mark.slow
 def test_the_interval_of_a_difference_holds_as_often_as_it_says() -> None:
     held = 0
     for seed in range(60):

@@ -272,6 +272,7 @@ _RECORDINGS = st.builds(
 _ENDS = st.lists(st.builds(WorkerEnd, st.integers(0, 1), st.none() | _SMALL))
 
 
+@pytest.mark.slow
 @settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_RECORDINGS, _ENDS)
 def test_whatever_was_recorded_it_is_one_of_three_words_and_a_page(

@@ -18,6 +18,7 @@ def quick() -> list:
     return run(seed=1, quick=True, workers=2)
 
 
+@pytest.mark.slow
 def test_every_bar_is_reached_by_the_quick_bench(quick: list) -> None:
     missed = [
         f"{result.cell}: {result.measured}, bar {result.bar}" for result in quick if result.reached is False

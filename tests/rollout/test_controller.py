@@ -76,6 +76,7 @@ def test_blind_for_longer_than_the_limit_takes_the_release_back_without_blaming_
     assert "nothing is known against the release" in facts["sentence"]
 
 
+@pytest.mark.slow
 def test_nothing_proved_within_the_longest_bake_is_held_and_can_go_on(staged):
     stage = staged("floor: 1%", "floor: 8%")
     stage.world.candidate_errors = 0.05  # more than half of everybody may see, less than a rollback needs

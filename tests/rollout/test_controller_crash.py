@@ -108,6 +108,7 @@ def retreated(stage) -> None:
 SCENARIOS = [(promoted, Outcome.GOOD), (rolled_back, Outcome.BAD), (retreated, Outcome.NOT_EVIDENCE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scenario", "outcome"), SCENARIOS, ids=[each.__name__ for each, _ in SCENARIOS])
 def test_every_crash_point_ends_as_without_the_crash(scenario, outcome, staged):
     whole = _run(staged(*FAST), scenario, Fuse(0))
