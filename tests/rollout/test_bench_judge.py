@@ -27,12 +27,14 @@ def test_every_bar_is_reached_by_the_quick_bench(quick: list) -> None:
     assert len(quick) == len(CELLS)
 
 
+@pytest.mark.slow
 def test_a_peeked_test_is_wrong_far_more_often_than_it_says(quick: list) -> None:
     bursts = [result for result in quick if result.kind == "harmless" and "bursts" in result.cell]
     peeked = [each for result in bursts for each in result.methods if "peeked" in each.method]
     assert max(each.rolled_back for each in peeked) > 0.3
 
 
+@pytest.mark.slow
 def test_results_and_page_hold_every_cell(quick: list) -> None:
     plain = json.loads(json.dumps(as_json(quick, 1, True), allow_nan=False))
     assert plain["reached"] is True and [cell["cell"] for cell in plain["cells"]] == [
