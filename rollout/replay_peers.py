@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Literal
@@ -33,9 +33,6 @@ from rollout.bench.peers.queries import (
 from rollout.judge import GateSpec, JudgeConfig
 
 PeerName = Literal["flagger", "argo", "kayenta"]
-NAMES: tuple[PeerName, ...] = ("flagger", "argo", "kayenta")
-INTERVALS: Mapping[PeerName, float] = {"flagger": 60.0, "argo": 300.0, "kayenta": 3600.0}
-"""Seconds, as documented: Flagger's interval 1m, Argo's template 5m, Spinnaker's best practices 1 h."""
 OUTCOMES = {
     PeerOutcome.PROMOTED: Outcome.GOOD,
     PeerOutcome.ROLLED_BACK: Outcome.BAD,
@@ -61,10 +58,11 @@ class PeerReplay:
         return OUTCOMES[self.decision.outcome]
 
 
-def replay_as(
-    name: PeerName, config: JudgeConfig, intervals: Sequence[Interval], every: float | None = None
-) -> PeerReplay:
-    """The tool's decision over `intervals`. Raises UsageError without a gate that it could watch."""
+def replay_as(name: PeerName, config: JudgeConfig, intervals: Sequence[Interval], every: float) -> PeerReplay:
+    """The tool's decision over `intervals`, asked every `every` seconds.
+
+    Raises UsageError without a gate that it could watch.
+    """
     intervals = _from_the_start(intervals)
     errors = _first(config, intervals, _COUNTED, Counts)
     slow = _first(config, intervals, ("latency",), Histogram)
@@ -73,7 +71,6 @@ def replay_as(
             "the evidence holds neither errors nor latencies that today's gates could be asked about",
             remedy="a gate of kind error-ratio, absolute-margin, slo or latency",
         )
-    every = every or INTERVALS[name]
     limit = errors.floor if errors is not None else None
     peer: Peer
     watched: dict[str, Watched] = {}

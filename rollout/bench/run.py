@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from zlib import crc32
 
 import numpy as np
@@ -20,6 +19,7 @@ from rollout.bench.traffic import POLL
 from rollout.bench.watch import THIS, watch
 from rollout.judge.arrays import Floats
 from rollout.judge.gate import BETA
+from rollout.workers import end_with_parent
 
 CHUNK = 250
 """Rollouts simulated side by side; part of the seed, so that the number of cores changes nothing."""
@@ -81,18 +81,6 @@ def run(
         )
         for index, parts in sorted(gathered.items())
     ]
-
-
-def end_with_parent() -> None:
-    """In a worker: end when the bench does, also when it is killed. A pool alone would leave it waiting."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch_parent() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch_parent, daemon=True).start()
 
 
 def _tasks(

@@ -152,7 +152,8 @@ def _reference(source: Source) -> tuple[Source | None, str]:
         margin = 2.0 * spec.margin if spec.kind == "absolute-margin" else 0.0
         rate = min(1.0, max(MANY_ERRORS * source.base, MANY_SLOW * floor, source.base + margin))
         both = " in both arms" if spec.kind == "service" else ""
-        return dataclasses.replace(source, above=np.array([rate])), f"{rate:.2%} of errors{both}"
+        what = "of errors" if source.counts_errors else f"beyond {spec.seconds:g} s"
+        return dataclasses.replace(source, above=np.array([rate])), f"{rate:.2%} {what}{both}"
     if spec.kind == "conversion":
         lost = np.array([1.0 - 0.8 * (1.0 - source.base)])
         return dataclasses.replace(source, above=lost), "a fifth less conversion"

@@ -53,16 +53,21 @@ class Source:
     @property
     def key(self) -> tuple[object, ...]:
         """Gates with one key count the same events."""
-        return ("errors", self.events, self.base) if self.spec.kind in ERRORS else (self.spec.name,)
+        return ("errors", self.events, self.base) if self.counts_errors else (self.spec.name,)
+
+    @property
+    def counts_errors(self) -> bool:
+        """Whether its bad events are errors; a service gate with a limit counts slow requests."""
+        return self.spec.kind in ERRORS and self.spec.limit is None
 
     def rates(self, defect: Defect) -> tuple[Floats, Floats]:
         """Bad rates of candidate and stable, (K,)."""
         kind, base = self.spec.kind, np.array([self.base])
-        if kind in ERRORS:
+        if self.counts_errors:
             return np.array([defect.errors(self.base)]), base
         if kind == "conversion":
             return 1.0 - (1.0 - base) * defect.converts, base
-        if kind == "latency":
+        if kind in ("latency", "service"):
             moved: Floats = ndtr(ndtri(self.above) + np.log(defect.slower) / SPREAD)
             return moved, self.above
         return self.above, self.above

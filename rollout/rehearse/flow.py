@@ -150,7 +150,8 @@ def _assumed_base(spec: GateSpec) -> float:
         return 1.0 - _CONVERTS
     if spec.kind in _PART_OF_LIMIT:
         return _PART_OF_LIMIT[spec.kind] * spec.tolerated_share
-    return 0.5 * (spec.floor or spec.harm)
+    part = 0.2 if spec.limit is not None else 0.5  # of a service gate that counts slow requests, a fifth
+    return part * (spec.floor or spec.harm)
 
 
 def course(plan: Plan, flow: Flow) -> tuple[JudgeConfig, Ladder, list[float]]:

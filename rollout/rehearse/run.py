@@ -12,13 +12,14 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+from scipy.special import betaincinv
 
-from rollout.bench.run import end_with_parent, upper_limit
 from rollout.plan import Plan
 from rollout.rehearse.decide import Outlook, outlooks
 from rollout.rehearse.draw import Defect
 from rollout.rehearse.flow import ERRORS, Flow, course, plain
 from rollout.rehearse.simulate import HELD, PROMOTED, ROLLED_BACK, SERVICE, Runs, simulate
+from rollout.workers import end_with_parent
 
 GOOD, BUDGET = "good", "excess exactly the harm budget"
 RUNS = 200
@@ -182,7 +183,7 @@ def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
         count,
         float((runs.outcome == PROMOTED).mean()),
         back / count,
-        upper_limit(back, count),
+        _upper_limit(back, count),
         float((runs.outcome == SERVICE).mean()),
         float((runs.outcome == HELD).mean()),
         quantile(0.5),
@@ -196,6 +197,11 @@ def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
         gates[int(np.bincount(blamed).argmax())] if blamed.size else None,
         tuple(each for each in deciles if each is not None),
     )
+
+
+def _upper_limit(events: int, of: int) -> float:
+    """Upper 95 % confidence limit of a rate (Clopper & Pearson)."""
+    return 1.0 if events >= of else float(betaincinv(events + 1, of - events, 0.95))
 
 
 def as_json(rehearsal: Rehearsal) -> dict[str, Any]:

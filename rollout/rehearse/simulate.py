@@ -3,7 +3,7 @@
 The rules are the controller's (reconcile.py), with traffic that stays as it is, so that all rollouts take
 the same steps and differ only in when. Time goes in polls; later, when nothing happens from one poll to the
 next, several are taken as one (merging intervals changes nothing in the evidence, only how finely the moment
-of a decision is known: to a fiftieth of the time that has passed).
+of a decision is known: to a fortieth of the time that has passed).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from rollout.rehearse.flow import Flow, course
 from rollout.routers.router import WHOLE
 from rollout.sources import testers_count
 
-FINENESS = 50.0
+FINENESS = 40.0
 LONGEST_POLL = 60.0
 RUNNING, PROMOTED, ROLLED_BACK, SERVICE, HELD = 0, 1, 2, 3, 4
 

@@ -120,6 +120,23 @@ def test_errors_and_service_count_the_same_failures():
     assert arms["errors"] is arms["service"]
 
 
+def test_a_service_gate_with_a_limit_counts_slow_requests_not_errors():
+    slow = """  speed:
+    kind: service
+    limit: 500ms
+    floor: 5 %
+    metrics: {total: ['t{c="{cluster}"}'], good: ['g{c="{cluster}",le="{limit_ms}"}']}
+"""
+    plan = plan_with(text=PLAN.replace("  latency:", slow + "  latency:"))
+    flow = traffic(plan, errors=0.002)
+    assert flow.gates["speed"].base == pytest.approx(0.01)
+    speed = next(
+        each for each in sources(plan, course(plan, flow)[0].gates, flow) if each.spec.name == "speed"
+    )
+    assert speed.rates(Defect(excess=1.0))[0] == pytest.approx([0.01])
+    assert speed.rates(Defect(slower=1.5))[0][0] > 0.02
+
+
 def test_a_gate_without_enough_traffic_is_named_with_what_would_help():
     plan = plan_with()
     poor = {gate.gate: gate for gate in outlooks(plan, traffic(plan, 2.0))}
