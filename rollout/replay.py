@@ -20,7 +20,7 @@ from rollout.controller.judgement import Judgement
 from rollout.controller.reconcile import WIDEST_TOLERANCE, unproved
 from rollout.evidence_file import Mark, Recording
 from rollout.judge import JudgeConfig
-from rollout.plan import Plan, judge_config
+from rollout.plan import TESTERS, Plan, judge_config
 
 PROMOTE = "promote"
 OUTCOMES = {
@@ -138,9 +138,10 @@ def _polls(intervals: Iterable[_Numbered]) -> Iterator[list[_Numbered]]:
 
 
 def share_of_counts(polled: Sequence[Interval], gate: str) -> float:
-    """The candidate's part of what one gate counted in one poll (0 to 1)."""
-    canary = sum(each.canary.total for each in polled if each.gate == gate)
-    both = canary + sum(each.baseline.total for each in polled if each.gate == gate and each.baseline)
+    """The candidate's part of what one gate counted of customers in one poll (0 to 1)."""
+    ours = [each for each in polled if each.gate == gate and each.stratum != TESTERS]
+    canary = sum(each.canary.total for each in ours)
+    both = canary + sum(each.baseline.total for each in ours if each.baseline)
     return canary / both if both > 0 else 0.0
 
 

@@ -9,7 +9,7 @@ from huidu.foundation.errors import ConfigError
 from huidu.foundation.prometheus import NoData, Prometheus, Series
 from rollout.plan import CohortArms, Metrics, Plan
 from rollout.rehearse.flow import Given
-from rollout.selectors import Selector
+from rollout.selectors import Selector, joined, pick
 from rollout.sources import ENVOY_REQUESTS, metrics_of, source_of
 from rollout.target import Target
 
@@ -70,9 +70,9 @@ def _rates(
     def grown(selectors: Iterable[Selector]) -> list[tuple[dict[str, str], float]]:
         rows: list[tuple[dict[str, str], float]] = []
         for selector in selectors:
-            answer = prometheus.window(selector.text(), seconds)
+            answer = prometheus.window(joined([selector]), seconds)  # an edge of 30 is also written 30.0
             if not isinstance(answer, NoData):
-                rows += [(dict(series.labels), _rise(series)) for series in answer]
+                rows += [(dict(series.labels), _rise(series)) for series in pick(answer, selector)]
         return rows
 
     if "bucket" not in found:

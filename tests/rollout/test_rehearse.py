@@ -227,6 +227,9 @@ def test_what_is_only_assumed_says_so():
     assert flow.cohorts_from == "assumed" and sum(flow.cohorts.values()) == pytest.approx(1.0)
 
 
+STABLE = {"envoy_cluster_name": "s-high", "envoy_response_code_class": "5", "release": "v1"}
+
+
 class Answers:
     """A Prometheus with these counters: name of the metric and its rise in the window."""
 
@@ -237,7 +240,7 @@ class Answers:
         for start, several in self.rises.items():
             if selector.startswith(start):
                 return tuple(
-                    Series(labels, tuple((float(k), value) for k, value in enumerate(values)))
+                    Series({**STABLE, **labels}, tuple((float(k), value) for k, value in enumerate(values)))
                     for labels, values in several
                 )
         return NoData(selector)
@@ -266,6 +269,29 @@ def test_real_traffic_is_read_from_stables_counters():
     assert found.measured["latency"] == pytest.approx((65.0, 200.5 / 6501.0))
     flow = flow_of(plan, found)
     assert flow.gates["latency"].known and flow.gates["latency"].base_from == "measured"
+
+
+def test_an_edge_is_found_however_it_is_written():
+    delay = """  sync:
+    kind: delay
+    limit: 30s
+    metrics:
+      total:
+        - 'sync_bucket{release="{release}",le="{limit}"}'
+        - 'sync_overdue{release="{release}",le="{limit}"}'
+      bad: ['sync_overdue{release="{release}",le="{limit}"}']
+"""
+    plan = plan_with(text=PLAN.replace("  latency:", delay + "  latency:"))
+    cohorts = {"high": CohortArms(route="r", stable="s-high", candidate="c-high")}
+    answers = Answers(
+        {
+            "envoy_cluster_upstream_rq_total": [({}, [0.0, 1000.0])],
+            "sync_bucket": [({"le": "30.0"}, [0.0, 190.0])],
+            "sync_overdue": [({"le": "30.0"}, [0.0, 10.0]), ({"le": "60.0"}, [0.0, 4.0])],
+        }
+    )
+    found = measured(plan, Target((), "arms", cohorts, "http://none", 10.0, "v1"), answers, 100.0)
+    assert found.measured["sync"] == pytest.approx((2.0, 10.5 / 201.0))
 
 
 def test_the_page_names_every_release_and_gate():

@@ -109,6 +109,11 @@ def test_without_a_share_the_counts_say_what_was_open(tmp_path):
     assert told["share"] == pytest.approx(0.05) and told["share_from"].startswith("the counts")
 
 
+def test_synthetic_requests_open_no_share(tmp_path):
+    told = json.loads(run(tmp_path, line(5, (30, 0), (30, 0), stratum="testers"), "--json").stdout)
+    assert told["share"] == 0.0
+
+
 def test_both_arms_failing_is_held_and_nobody_is_rolled_back(tmp_path):
     plan = "gates:\n  service: {kind: service, floor: 0.1 %, dispersion: 1}\n"
     text = line(5, (500, 100), (9500, 1900)).replace('"errors"', '"service"')
