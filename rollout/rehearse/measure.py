@@ -67,17 +67,22 @@ def _rates(
     releases = {"canary": target.stable_release, "baseline": target.stable_release}
     found = source_of("", cohort, metrics, arms, releases, limit).selectors["baseline"]
 
+    spans = [0.0]
+
     def grown(selectors: Iterable[Selector]) -> list[tuple[dict[str, str], float]]:
         rows: list[tuple[dict[str, str], float]] = []
         for selector in selectors:
             answer = prometheus.window(joined([selector]), seconds)  # an edge of 30 is also written 30.0
             if not isinstance(answer, NoData):
-                rows += [(dict(series.labels), _rise(series)) for series in pick(answer, selector)]
+                mine = pick(answer, selector)
+                rows += [(dict(series.labels), _rise(series)) for series in mine]
+                # A monitoring that was started a minute ago has a minute of it, whatever was asked for.
+                spans.extend(series.samples[-1][0] - series.samples[0][0] for series in mine)
         return rows
 
     if "bucket" not in found:
         total, bad = (sum(rise for _, rise in grown(found.get(key, ()))) for key in ("total", "bad"))
-        return total / seconds, bad / seconds
+        return _per_second(total, spans), _per_second(bad, spans)
     by_edge: dict[float, float] = {}
     for labels, rise in grown(found["bucket"]):
         edge = float(labels.get("le", "inf")) * (0.001 if metrics.unit == "ms" else 1.0)
@@ -86,7 +91,11 @@ def _rates(
     total = max(by_edge.values(), default=0.0) + lost
     near = [edge for edge in by_edge if edge >= (limit or 0.0) * (1 - 1e-9)]
     within = by_edge[min(near)] if near else 0.0
-    return total / seconds, (total - within) / seconds
+    return _per_second(total, spans), _per_second(total - within, spans)
+
+
+def _per_second(count: float, spans: list[float]) -> float:
+    return count / max(spans) if max(spans) > 0 else 0.0
 
 
 def _rise(series: Series) -> float:

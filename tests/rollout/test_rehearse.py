@@ -227,6 +227,11 @@ def test_what_is_only_assumed_says_so():
     assert flow.cohorts_from == "assumed" and sum(flow.cohorts.values()) == pytest.approx(1.0)
 
 
+def _samples(values):
+    """Spread over the 100 s that are asked for."""
+    return tuple((100.0 * k / (len(values) - 1), value) for k, value in enumerate(values))
+
+
 STABLE = {"envoy_cluster_name": "s-high", "envoy_response_code_class": "5", "release": "v1"}
 
 
@@ -239,10 +244,7 @@ class Answers:
     def window(self, selector, seconds, at=None):
         for start, several in self.rises.items():
             if selector.startswith(start):
-                return tuple(
-                    Series({**STABLE, **labels}, tuple((float(k), value) for k, value in enumerate(values)))
-                    for labels, values in several
-                )
+                return tuple(Series({**STABLE, **labels}, _samples(values)) for labels, values in several)
         return NoData(selector)
 
 
