@@ -31,6 +31,7 @@ from rollout.ladder import Ladder
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.record import report, report_text
+from rollout.sources import testers_count
 from rollout.synthetic import SyntheticTesters
 from rollout.target import Target
 
@@ -99,6 +100,7 @@ def opened(
         target.testers,
     )
     testers = _testers(plan, target)
+    comparing = _comparing(plan, target, ladder)
     if known is None:
         router.check()
         collector.check()
@@ -131,6 +133,7 @@ def opened(
             tell=tell,
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,
+            comparing=comparing,
         )
         stack.callback(testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
@@ -192,6 +195,26 @@ def _testers(plan: Plan, target: Target) -> Testers:
     if plan.synthetic is None or target.entry is None:
         return NoTesters()
     return SyntheticTesters(plan.synthetic, target.entry)
+
+
+def _comparing(plan: Plan, target: Target, ladder: Ladder) -> Collector | None:
+    """Who looks at the A/A stage. Raises ConfigError where the route has no clusters for it."""
+    if plan.comparison is None or not ladder.corners:
+        return None
+    on_trial = target.on_trial()
+    lacking = [name for name, weight in ladder.corners[0].weights.items() if weight and name not in on_trial]
+    if lacking:
+        raise ConfigError(
+            f"cohort {lacking[0]!r} has no `trial` cluster for the A/A stage",
+            expected="a cluster of stable's endpoints, second in the route's weighted list",
+            remedy="add it, or leave `comparison` out of the plan; nothing was changed",
+        )
+    gates = {name: gate for name, gate in plan.gates.items() if testers_count(gate) and gate.role != "watch"}
+    watched = plan.model_copy(update={"gates": gates, "synthetic": None})
+    stable = target.stable_release
+    return Collector(
+        Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT), watched, on_trial, stable, stable
+    )
 
 
 def _check_new(order: Order, plan: Plan, target: Target) -> None:

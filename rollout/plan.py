@@ -22,11 +22,23 @@ class _Part(BaseModel):
 
 
 class CohortArms(_Part):
-    """One cohort: the proxy's route that selects it and the cluster of each arm."""
+    """One cohort: the proxy's route that selects it and the cluster of each arm.
+
+    `trial`: a cluster of stable's endpoints for the customers who are chosen first (the A/A stage).
+    `stable_parts`: further clusters of stable's endpoints, which share its customers evenly with it: what
+    they differ by is how clumped requests are.
+    """
 
     route: str
     stable: str
     candidate: str
+    trial: str = ""
+    stable_parts: tuple[str, ...] = ()
+
+    @property
+    def baseline(self) -> tuple[str, ...]:
+        """Every cluster of the stable arm."""
+        return (self.stable, *self.stable_parts)
 
 
 class Proxy(_Part):
@@ -145,6 +157,16 @@ class Synthetic(_Part):
     entry: Entry | None = None
 
 
+class Comparison(_Part):
+    """The A/A stage: for `bake` the first customers go through clusters of their own to stable's endpoints.
+
+    If they differ from the others already there, their cohort is not comparable, and no release is judged by
+    it. Needs a `trial` cluster in every cohort of the first stage; the proxy's own counters are compared.
+    """
+
+    bake: Duration = Field(default=300.0, gt=0)
+
+
 class Promotion(_Part):
     """What must be proved before more customers meet the candidate.
 
@@ -210,6 +232,7 @@ class Plan(_Part):
     stages: tuple[StagePlan, ...] = ()
     gates: dict[str, Gate] = Field(min_length=1)
     synthetic: Synthetic | None = None
+    comparison: Comparison | None = None
     promotion: Promotion = Promotion()
     rollback: Rollback = Rollback()
     limits: Limits = Limits()

@@ -90,11 +90,13 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
             continue
         if event.kind == "confirmed":
             share, stage, weights = intended["share"], intended["stage"], intended["weights"]
+            if intended["purpose"] == Purpose.TRIAL.value:
+                weights = dict.fromkeys(weights, 0)  # stable serves them all
             decision, sentence = intended["purpose"], intended["sentence"]
         elif event.kind == "judged":
             last = event.data
             decision, sentence = last["decision"], last["sentence"]
-        elif event.kind in ("failed", "paused", "held", "resumed", "ended"):
+        elif event.kind in ("failed", "paused", "held", "resumed", "ended", "compared"):
             decision, sentence = (
                 event.kind,
                 str(event.data.get("sentence") or event.data.get("problem") or ""),

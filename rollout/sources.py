@@ -78,15 +78,22 @@ def source_of(
     selectors: dict[str, dict[Quantity, tuple[Selector, ...]]] = {}
     for arm in ARMS:
         values = {
-            "cluster": arms.candidate if arm == "canary" else arms.stable,
             "release": releases[arm],
             "tier": cohort,
             "cohort": cohort,
             "limit": f"{limit or 0:g}",
             "limit_ms": f"{(limit or 0) * 1000:g}",
         }
+        clusters = (arms.candidate,) if arm == "canary" else arms.baseline
+        # Where the cluster is not named, all of them fill in to the same selector: counted once.
         selectors[arm] = {
-            quantity: tuple(Selector.parse(text).filled(values) for text in several)
+            quantity: tuple(
+                dict.fromkeys(
+                    Selector.parse(text).filled({**values, "cluster": cluster})
+                    for text in several
+                    for cluster in clusters
+                )
+            )
             for quantity, several in texts.items()
             if several
         }

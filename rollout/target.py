@@ -83,6 +83,14 @@ class Target:
             entry=Entry(**data["entry"]) if data.get("entry") else None,
         )
 
+    def on_trial(self) -> dict[str, CohortArms]:
+        """The cohorts as the A/A stage sees them: stable's trial cluster in the candidate's place."""
+        return {
+            name: arms.model_copy(update={"candidate": arms.trial})
+            for name, arms in self.cohorts.items()
+            if arms.trial
+        }
+
     @property
     def testers(self) -> CohortArms | None:
         """The arms as the synthetic requests meet them."""
@@ -91,7 +99,10 @@ class Target:
 
     def router(self, clock: Clock) -> EnvoyRouter:
         """The router over all proxies."""
-        arms = {name: Arms(each.route, each.stable, each.candidate) for name, each in self.cohorts.items()}
+        arms = {
+            name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts)
+            for name, each in self.cohorts.items()
+        }
         return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
 
 

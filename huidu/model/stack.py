@@ -32,11 +32,17 @@ class Edge(_Part):
 
 
 class CohortRoute(_Part):
-    """One cohort: the route that selects it and the cluster of each arm behind it."""
+    """One cohort: the route that selects it and the cluster of each arm behind it.
+
+    `trial`, `stable_parts`: more clusters of stable's endpoints: for the chosen customers before any release
+    serves them, and for parts of stable's customers that are compared with each other.
+    """
 
     route: str
     stable: str
     candidate: str
+    trial: str = ""
+    stable_parts: tuple[str, ...] = ()
 
 
 class Tokens(_Part):

@@ -121,3 +121,5 @@ class Edge:
     tell: Callable[[str, str, str], None] = lambda event, title, body: None
     publish: Callable[[], None] = lambda: None
     testers: Testers = field(default_factory=NoTesters)
+    comparing: Eyes | None = None
+    """Who looks at the A/A stage."""

@@ -8,6 +8,7 @@
 | `intended`       | weights are about to be written: purpose, weights, version, sentence                |
 | `confirmed`      | every proxy was read back and serves that version                                   |
 | `failed`         | a write was refused or not confirmed; it is tried again                             |
+| `compared`       | one look of the A/A stage: no evidence about the release, judged anew after a restart |
 | `judged`         | one look at the evidence: gates, decision, and how many lines of evidence it ends at |
 | `hook-intended`  | a deploy command is about to run; `hook-done`, `hook-failed` say what became of it  |
 | `paused`, `held` | the process ended, the share stays; the next run goes on                            |
@@ -30,6 +31,8 @@ class Purpose(enum.Enum):
     """Why weights change."""
 
     WIDEN = "widen"
+    TRIAL = "trial"
+    """The first customers, counted apart and served by stable: the A/A stage."""
     ROLLBACK = "rollback"
     SERVICE = "service"
     """Both arms fail: back to stable, and nobody is blamed."""
@@ -85,6 +88,8 @@ class RolloutState:
     share: float = 0.0
     stage: str = "start"
     changed_at: float = 0.0
+    opened_at: float = 0.0
+    """When the first customers came."""
     watched_from: float = 0.0
     changes: tuple[tuple[float, float], ...] = ()
     pending: Pending | None = None
@@ -100,6 +105,8 @@ class RolloutState:
     polls: int = 0
     last: Mapping[str, Any] = field(default_factory=dict)
     first_bad: Mapping[str, float] = field(default_factory=dict)
+    trial: str = ""
+    """"" not yet, `open` while the A/A stage lasts, then `done`."""
     resting: str = ""
     """`paused` or `held` while no process drives the rollout."""
     outcome: str = ""
@@ -177,9 +184,11 @@ def _confirmed(state: RolloutState, event: Event) -> RolloutState:
         share=move.share,
         stage=move.stage,
         changed_at=event.t,
+        opened_at=state.opened_at or (event.t if move.purpose is Purpose.WIDEN else 0.0),
         changes=(*state.changes, (state.pending.since, event.t)),
         pending=None,
-        closing=None if move.purpose is Purpose.WIDEN else move,
+        closing=None if move.purpose in (Purpose.WIDEN, Purpose.TRIAL) else move,
+        trial="open" if move.purpose is Purpose.TRIAL else "done",
     )
 
 

@@ -8,7 +8,7 @@ from huidu.foundation.journal import Event
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import Purpose
-from rollout.judge import JudgeConfig, judge_intervals, mark_step, start
+from rollout.judge import JudgeConfig, aa, judge_intervals, mark_step, start
 
 SETTLING = "settling"
 """How the reason begins why an interval is left out by plan (warm-up, a change of weights): it is recorded,
@@ -64,6 +64,32 @@ class Judgement:
                             f"{name}, the journal says {gate['log_e']:.6g}"
                         )
         return judgement, remark
+
+
+class Comparison:
+    """The judge of the A/A stage: the first customers against the others, both served by stable."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        self._config = config
+        self._both = aa.both_ways(config)
+        self._state = start(self._both)
+        self._verdict: Verdict | None = None
+
+    def look(self, intervals: Sequence[Interval], now: float) -> str:
+        """Why they are not comparable, "" while nothing speaks against it."""
+        told = [interval for interval in intervals if not interval.excluded]
+        seen = aa.reflected(self._config, told)
+        if seen:
+            self._state, self._verdict = judge_intervals(self._both, self._state, seen, now)
+        return aa.difference(self._verdict) if self._verdict is not None else ""
+
+    def counts(self) -> dict[str, dict[str, float]]:
+        """For the journal: both groups' counts by gate."""
+        gates = self._verdict.gates if self._verdict is not None else {}
+        return {
+            name: {"total": gate.canary.total, "bad": gate.canary.bad, "log_e": gate.log_e}
+            for name, gate in gates.items()
+        }
 
 
 def first_bad(config: JudgeConfig, intervals: Iterable[Interval]) -> dict[str, float]:

@@ -32,7 +32,7 @@ class Sight:
     `verdict`: None before the first evidence. `traffic`: requests per cohort, lately. `problems`: why there
     is no evidence just now (Prometheus silent, series missing, nobody came); `abort`: a person's reason.
     `complaint`: what the candidate answers to synthetic requests otherwise than stable; `unasked`: which of
-    them were not answered often enough yet.
+    them were not answered often enough yet. `difference`: why the first customers are not comparable.
     """
 
     verdict: Verdict | None = None
@@ -40,6 +40,7 @@ class Sight:
     problems: tuple[str, ...] = ()
     abort: str = ""
     complaint: str = ""
+    difference: str = ""
     unasked: str = ""
 
 
@@ -127,8 +128,8 @@ def _urgent(  # noqa: PLR0911 - one return a rule
         if verdict.decision is Decision.HOLD and verdict.blamed is not None:
             # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
             return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
-    opened = state.changes[0][1] if state.changes else 0.0
-    blind_for = now - max(state.evidence_at, state.watched_from, opened)
+    # Stage 0 and the A/A stage bring no evidence of every gate: nobody is blind before customers come.
+    blind_for = now - max(state.evidence_at, state.watched_from, state.opened_at)
     if exposed and blind_for > plan.limits.blind:
         why = "; ".join(sight.problems) or "no usable evidence"
         return _back(
@@ -196,13 +197,10 @@ def _widen(  # noqa: PLR0911 - one return a rule
     share = share_of(weights, sight.traffic)
     stage = ladder.stage_name(position) if position >= 1 else ladder.corners[0].name
     move = Move(Purpose.WIDEN, weights, position, share, stage, "")
-    if at_stage_zero(plan, state):
-        missing = unearned(plan, config, state, sight.verdict, share, now) or sight.unasked
-        if missing and plan.synthetic and tested_for(state, now) > plan.synthetic.longest:
-            return Rest(f"held at stage 0, nobody was sent to {state.release}: {missing}")
-        if missing:
-            return Wait(f"stage 0, synthetic requests: {missing}")
     if state.position == 0:
+        first = _before_customers(plan, ladder, config, state, sight, share, now)
+        if first is not None:
+            return first
         return _because(move, f"opens {describe(weights)} ({share:.1%} of all requests)")
     corner = ladder.corners[int(state.position) - 1]
     dwell = max(plan.promotion.dwell, corner.bake if state.position == int(state.position) else 0.0)
@@ -217,6 +215,38 @@ def _widen(  # noqa: PLR0911 - one return a rule
         return Wait(f"for {share:.1%}: {missing}")
     return _because(
         move, f"proved harmless enough: widens to {describe(weights)} ({share:.1%} of all requests)"
+    )
+
+
+def _before_customers(
+    plan: Plan,
+    ladder: Ladder,
+    config: JudgeConfig,
+    state: RolloutState,
+    sight: Sight,
+    share: float,
+    now: float,
+) -> Action | None:
+    """What must be over before the first `share` opens: synthetic requests, and the A/A stage."""
+    if at_stage_zero(plan, state):
+        missing = unearned(plan, config, state, sight.verdict, share, now) or sight.unasked
+        if missing and plan.synthetic and tested_for(state, now) > plan.synthetic.longest:
+            return Rest(f"held at stage 0, nobody was sent to {state.release}: {missing}")
+        if missing:
+            return Wait(f"stage 0, synthetic requests: {missing}")
+    if plan.comparison is None or state.trial == "done":
+        return None
+    if not state.trial:
+        chosen = ladder.corners[0].weights
+        text = f"A/A stage: {describe(chosen)}, counted apart and served by stable"
+        return Move(Purpose.TRIAL, chosen, 0.0, 0.0, "A/A", text)
+    if sight.difference:
+        return _back(Purpose.RETREAT, ladder, sight.difference)
+    left = max(state.changed_at, state.watched_from) + plan.comparison.bake - now
+    return (
+        Wait(f"A/A stage: the first customers are as the others so far, {left:.0f} s left")
+        if left > 0
+        else None
     )
 
 

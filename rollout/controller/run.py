@@ -18,7 +18,7 @@ from huidu.model.verdict import Decision, Verdict
 from rollout.controller.edge import Edge, Look
 from rollout.controller.fold import Move, Purpose, fold
 from rollout.controller.hooks import Stopped, run_command
-from rollout.controller.judgement import Judgement, first_bad
+from rollout.controller.judgement import Comparison, Judgement, first_bad
 from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
 from rollout.controller.stage_zero import at_stage_zero
 from rollout.controller.takeover import reconciled
@@ -47,6 +47,7 @@ class Controller:
         self._judgement: Judgement | None = None
         self._verdict: Verdict | None = None
         self._deaf = ""
+        self._comparison: Comparison | None = None
 
     def drive(self, adopt: bool = False) -> Outcome:
         """Until the end. Raises HuiduError for what must be mended before it can go on."""
@@ -119,11 +120,7 @@ class Controller:
     def _turn(self) -> Wait | Rest | End:
         now = self._edge.clock.now()
         abort = self._edge.abort()
-        look = (
-            Look() if self.state.closing or self._closing_pending() else self._edge.eyes.look(self.state, now)
-        )
-        self._judge(look, now)
-        sight = self._sight(look, abort)
+        sight = self._compare(now, abort) if self.state.trial == "open" else self._look(now, abort)
         while True:
             config = self._judgement.config if self._judgement else self._config(())
             now = self._edge.clock.now()
@@ -138,12 +135,30 @@ class Controller:
                     return Wait("stopped")
                 continue
             moved = self._move(action)
-            if action.purpose is Purpose.WIDEN:
+            if action.purpose in (Purpose.WIDEN, Purpose.TRIAL):
                 return Wait(action.sentence)
             if not moved:
                 self._edge.clock.sleep(RETRY)
                 if self._edge.stop():
                     return Wait("stopped")
+
+    def _look(self, now: float, abort: str) -> Sight:
+        """What is seen of both arms, judged."""
+        closing = self.state.closing is not None or self._closing_pending()
+        look = Look() if closing else self._edge.eyes.look(self.state, now)
+        self._judge(look, now)
+        return self._sight(look, abort)
+
+    def _compare(self, now: float, abort: str) -> Sight:
+        """What is seen in the A/A stage. It says nothing about the release, so it is no evidence of that."""
+        assert self._edge.comparing is not None
+        look = self._edge.comparing.look(self.state, now)
+        self._comparison = self._comparison or Comparison(self._config(()))
+        difference = self._comparison.look(look.intervals, now)
+        self._note(
+            "compared", sentence=difference or "; ".join(look.problems), gates=self._comparison.counts()
+        )
+        return Sight(self._verdict, look.traffic, look.problems, abort, difference=difference)
 
     def _sight(self, look: Look, abort: str) -> Sight:
         """What is seen. While stage 0 lasts its synthetic requests go on; they say something too."""
@@ -155,7 +170,9 @@ class Controller:
             complaint, unasked = testers.complaint(), testers.unasked()
         else:
             testers.stop()
-        return Sight(self._verdict, look.traffic, tuple(problems), abort, complaint, unasked)
+        return Sight(
+            self._verdict, look.traffic, tuple(problems), abort, complaint=complaint, unasked=unasked
+        )
 
     def _closing_pending(self) -> bool:
         return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
@@ -230,12 +247,12 @@ class Controller:
 
     # acting
 
-    def _split(self, weights: Mapping[str, int]) -> Split:
+    def _split(self, weights: Mapping[str, int], trial: bool = False) -> Split:
         """Everybody on stable always carries the one version that was reserved at the start."""
         started = self.state.started
         version = f"{started['token']}-{len(self.state.changes) + 1}"
         return Split(
-            weights, self.state.salt, version if any(weights.values()) else started["rollback_version"]
+            weights, self.state.salt, version if any(weights.values()) else started["rollback_version"], trial
         )
 
     def _move(self, move: Move) -> bool:
@@ -243,15 +260,16 @@ class Controller:
         self._edge.testers.stop()
         pending = self.state.pending
         if pending is None or pending.move != move:
-            split = self._split(move.weights)
+            split = self._split(move.weights, trial=move.purpose is Purpose.TRIAL)
             try:
-                must = move.purpose is Purpose.WIDEN
+                must = move.purpose in (Purpose.WIDEN, Purpose.TRIAL)
                 self._note("intended", must=must, **move.to_data(), version=split.version)
             except StateError:
                 return False
             self._say(move.sentence, "bold red" if move.purpose in AGAIN - {Purpose.RETURN} else "bold")
         else:
-            split = Split(move.weights, self.state.salt, pending.version)
+            trial = move.purpose is Purpose.TRIAL
+            split = Split(move.weights, self.state.salt, pending.version, trial)
         began = self._edge.clock.monotonic()
         try:
             self._edge.router.write(split)

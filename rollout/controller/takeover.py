@@ -18,7 +18,8 @@ def reconciled(state: RolloutState, view: RouteView, ladder: Ladder, adopt: bool
     if state.pending is not None:
         return None  # the write may or may not have happened: it is repeated
     served = view.agreed
-    if served is not None and dict(served.weights) == dict(state.weights):
+    trial = state.trial == "open" and any(state.weights.values())
+    if served is not None and dict(served.weights) == dict(state.weights) and served.trial == trial:
         return None
     if served is not None and served.all_stable and served.version == state.started["rollback_version"]:
         sentence = "stable serves everybody: the release was taken back while state could not be written"

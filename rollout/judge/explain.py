@@ -44,6 +44,7 @@ def subject(spec: GateSpec) -> str:
         "delay": f"events later than {seconds}",
         "conversion": "sessions without conversion",
         "gauge": f"blocks above {spec.seconds:g}",
+        "service": "errors" if spec.limit is None else f"requests slower than {seconds}, or lost",
     }.get(spec.kind, "errors")
 
 

@@ -214,7 +214,7 @@ class EnvoyRouter:
             for each in self._ask(proxy, f"/config_dump?resource={resource}").get("configs", []):
                 known.add(str(each.get("cluster", {}).get("name")))
         for arms in self._cohorts.values():
-            for cluster in (arms.stable, arms.candidate):
+            for cluster in arms.clusters:
                 if cluster not in known:
                     raise RouteProblem(
                         f"no cluster {cluster!r} (there: {', '.join(sorted(known)) or 'none'})"

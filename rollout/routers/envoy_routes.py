@@ -18,11 +18,30 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Arms:
-    """One cohort: the route that selects it and the cluster of each arm behind it."""
+    """One cohort: the route that selects it and the cluster of each arm behind it.
+
+    The weighted list is: candidate, `trial` (if there is one: the A/A stage), stable, stable's other parts.
+    """
 
     route: str
     stable: str
     candidate: str
+    trial: str = ""
+    parts: tuple[str, ...] = ()
+
+    @property
+    def clusters(self) -> list[str]:
+        """In the order of the list."""
+        return [self.candidate, *([self.trial] if self.trial else []), self.stable, *self.parts]
+
+    def weights(self, share: int, trial: bool) -> dict[str, int]:
+        """Basis points of each cluster when `share` are chosen; stable's parts share the rest evenly."""
+        chosen = {self.candidate: 0 if trial else share} | (
+            {self.trial: share if trial else 0} if self.trial else {}
+        )
+        stable = (self.stable, *self.parts)
+        each, over = divmod(WHOLE - share, len(stable))
+        return chosen | {name: each + (number < over) for number, name in enumerate(stable)}
 
 
 class RouteProblem(ValueError):
@@ -44,17 +63,24 @@ def route_configuration(document: Json, name: str) -> Json:
 
 def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -> Split:
     """The split that `configuration` makes. Raises RouteProblem where a route or a cluster is not there."""
-    weights = {}
+    weights, tried = {}, False
     salts: set[str] = set()
     for cohort, arms in cohorts.items():
         route = _route(configuration, arms.route)
-        weights[cohort] = _weights_of(route, arms)[arms.candidate]
+        found = _weights_of(route, arms)
+        on_trial = found.get(arms.trial, 0)
+        weights[cohort] = found[arms.candidate] + on_trial
+        tried = tried or on_trial > 0
+        if tried and found[arms.candidate]:
+            raise RouteProblem(
+                f"route {arms.route!r} sends customers to {arms.candidate!r} and {arms.trial!r}"
+            )
         salts.update(
             text.rpartition("|")[2] for text in (rewrite["substitution"] for rewrite in _salted(route))
         )
     if len(salts) > 1:
         raise RouteProblem(f"the cohorts carry different salts: {', '.join(sorted(salts))}")
-    return Split(weights, salts.pop() if salts else "", version)
+    return Split(weights, salts.pop() if salts else "", version, tried)
 
 
 def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Split) -> Json:
@@ -64,9 +90,11 @@ def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Sp
     for cohort, arms in cohorts.items():
         route = _route(configuration, arms.route)
         _weights_of(route, arms)
-        share = split.weights[cohort]
+        if split.trial and split.weights[cohort] and not arms.trial:
+            raise RouteProblem(f"route {arms.route!r} has no cluster for the A/A stage")
+        weights = arms.weights(split.weights[cohort], split.trial)
         for cluster in route["route"]["weighted_clusters"]["clusters"]:
-            cluster["weight"] = share if cluster["name"] == arms.candidate else WHOLE - share
+            cluster["weight"] = weights[cluster["name"]]
         for rewrite in _salted(route):
             head, bar, _ = rewrite["substitution"].rpartition("|")
             rewrite["substitution"] = f"{head}{bar}{split.salt}"
@@ -93,18 +121,17 @@ def _route(configuration: Json, name: str) -> Json:
 def _weights_of(route: Json, arms: Arms) -> dict[str, int]:
     clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
     names = [cluster.get("name") for cluster in clusters]
-    for wanted in (arms.candidate, arms.stable):
-        if wanted not in names:
+    for needed in arms.clusters:
+        if needed not in names:
             raise RouteProblem(
-                f"route {arms.route!r} has no weighted cluster {wanted!r} "
+                f"route {arms.route!r} has no weighted cluster {needed!r} "
                 f"(there: {', '.join(map(str, names)) or 'none'})"
             )
-    if names != [arms.candidate, arms.stable]:
+    if names != arms.clusters:
         # Envoy walks the list and cuts the hash range in order: only with the candidate first
         # do the customers who are in stay in while its weight grows.
-        raise RouteProblem(
-            f"route {arms.route!r} must list {arms.candidate!r}, then {arms.stable!r}, and no other"
-        )
+        wanted = ", ".join(map(repr, arms.clusters))
+        raise RouteProblem(f"route {arms.route!r} must list {wanted} in this order, and no other")
     weights = {cluster["name"]: int(cluster.get("weight", 0)) for cluster in clusters}
     if sum(weights.values()) != WHOLE:
         raise RouteProblem(

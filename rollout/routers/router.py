@@ -14,21 +14,24 @@ WHOLE = 10_000
 class Split:
     """The candidate's weight per cohort in basis points (0 to `WHOLE`), the cohort salt, and a version.
 
-    The version names one write: a proxy that reports it serves exactly these weights.
+    The version names one write: a proxy that reports it serves exactly these weights. `trial`: the chosen
+    customers are counted apart, and served by stable.
     """
 
     weights: Mapping[str, int]
     salt: str = ""
     version: str = ""
+    trial: bool = False
 
     def same_traffic(self, other: Split) -> bool:
         """Whether both send every customer to the same arm."""
-        return dict(self.weights) == dict(other.weights) and self.salt == other.salt
+        same = dict(self.weights) == dict(other.weights) and self.salt == other.salt
+        return same and self.trial == other.trial
 
     @property
     def all_stable(self) -> bool:
         """Whether nobody is sent to the candidate."""
-        return not any(self.weights.values())
+        return self.trial or not any(self.weights.values())
 
 
 @dataclass(frozen=True, slots=True)

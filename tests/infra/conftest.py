@@ -184,9 +184,9 @@ class EdgeUnderTest:
             weighted = route["route"].get("weighted_clusters")
             if weighted and cohort in (None, route["name"]):
                 weight = round(share * edge.TOTAL_WEIGHT)
-                for each, value in zip(
-                    weighted["clusters"], (weight, edge.TOTAL_WEIGHT - weight), strict=True
-                ):
+                candidate, trial, stable, *parts = weighted["clusters"]
+                stable["weight"] = edge.TOTAL_WEIGHT - weight
+                for each, value in ((candidate, weight), (trial, 0), *((part, 0) for part in parts)):
                     each["weight"] = value
                 for policy in route["route"]["hash_policy"]:
                     policy["header"]["regex_rewrite"]["substitution"] = rf"\1|{salt}"

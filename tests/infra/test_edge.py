@@ -126,6 +126,42 @@ class TestCohorts:
         assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: "guess"}).body == b"candidate"
 
 
+class TestPartsOfStable:
+    def test_a_new_stack_splits_stable_evenly_and_gives_the_chosen_ones_nobody(self) -> None:
+        for route in edge.routes(SECRET)["resources"][0]["virtual_hosts"][0]["routes"]:
+            if "weighted_clusters" not in route["route"]:
+                continue
+            clusters = route["route"]["weighted_clusters"]["clusters"]
+            candidate, trial, *parts = [each["weight"] for each in clusters]
+            assert (candidate, trial) == (0, 0)
+            assert (
+                len(parts) == edge.STABLE_PARTS and sum(parts) == edge.TOTAL_WEIGHT and len(set(parts)) == 1
+            )
+
+    def test_every_part_and_the_trial_are_served_by_stable_and_counted_apart(
+        self, edge_under_test: EdgeUnderTest
+    ) -> None:
+        routes = edge.routes(SECRET)
+        for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
+            if route["name"] == "cohort-high":
+                clusters = route["route"]["weighted_clusters"]["clusters"]
+                _, trial, *parts = clusters
+                trial["weight"] = 2000
+                for part in parts:
+                    part["weight"] = 1000
+        names = [each["name"] for each in (trial, *parts)]
+        total = "envoy_cluster_upstream_rq_total"
+        before = {name: edge_under_test.metric(total, name) for name in names}
+        version = edge_under_test.publish(routes)
+        wait_until(lambda: edge_under_test.dump().get("version_info") == version)
+        assert set(edge_under_test.arms_of(CUSTOMERS[:400]).values()) == {"stable"}
+        time.sleep(1.2)
+        seen = [edge_under_test.metric(total, name) - before[name] for name in names]
+        # Binomial, n = 400: five standard deviations are 40 at 20 % and 30 at 10 %.
+        assert sum(seen) == 400 and 40 <= seen[0] <= 120
+        assert all(10 <= part <= 70 for part in seen[1:])
+
+
 class TestRouteFile:
     def test_new_weights_are_confirmed_within_a_second(self, edge_under_test: EdgeUnderTest) -> None:
         # The best of three: on a busy machine this test itself may wait that long for its turn.

@@ -70,7 +70,7 @@ def test_a_good_release_is_promoted_a_bad_one_is_taken_back_and_nothing_stays_ru
     assert bad["outcome"] == "rolled-back"
     assert bad["blamed_gate"] == "errors"
     assert bad["timeline"][-1]["share"] == 0
-    assert bad["requests_canary"] > 0
+    assert bad["requests_canary"] + bad["requests_synthetic"] > 0
     assert "errors" in bad["sentence"] and "stable" in bad["sentence"]
 
     deadline = time.monotonic() + 10

@@ -94,6 +94,22 @@ class World:
     # the testers
 
     strata: tuple[str, ...] = ()
+    odd: float = 0.0
+    """Error rate of the first customers, whoever serves them."""
+
+    def compare(self, state: RolloutState, now: float) -> Look:
+        """What the A/A stage sees: the chosen ones and the others, all served by stable."""
+        begun, self.last = self.last, now
+        if begun is None or now <= begun or not self.router.served.trial:
+            return Look(traffic=dict(self.rate))
+        intervals = []
+        for cohort, rate in self.rate.items():
+            n = rate * (now - begun)
+            part = self.router.served.weights[cohort] / WHOLE
+            chosen = self._counts(cohort, "a", n * part, self.odd or self.stable_errors)
+            others = self._counts(cohort, "b", n * (1 - part), self.stable_errors)
+            intervals.append(Interval("errors", cohort, begun, now, chosen, others))
+        return Look(tuple(intervals), dict(self.rate))
 
     def start(self) -> None:
         self.testing = True
@@ -118,6 +134,16 @@ class World:
         amount += self.owed.get(key, 0.0)
         self.owed[key] = amount - int(amount + 1e-9)
         return float(int(amount + 1e-9))
+
+
+@dataclass
+class Comparing:
+    """The eyes of the A/A stage."""
+
+    world: World
+
+    def look(self, state: RolloutState, now: float) -> Look:
+        return self.world.compare(state, now)
 
 
 class ListEvidence:
@@ -176,6 +202,7 @@ class Stage:
             voice=self.lines,
             folder=self.folder,
             testers=self.world,
+            comparing=Comparing(self.world),
         )
 
     def controller(self, **changed: object) -> Controller:

@@ -83,7 +83,10 @@ def test_an_unknown_route_or_cluster_is_refused_and_nothing_changes(start_edge):
     for wrong, told in (
         (Arms("cohort-vip", "stable-high", "candidate-high"), "no route 'cohort-vip'"),
         (Arms("cohort-high", "stable-high", "candidate-hihg"), "no weighted cluster 'candidate-hihg'"),
-        (Arms("cohort-high", "candidate-high", "stable-high"), "must list 'stable-high', then"),
+        (
+            Arms("cohort-high", "candidate-high", "stable-high"),
+            "must list 'stable-high', 'cand",
+        ),
     ):
         with pytest.raises(ConfigError, match=told):
             router(edge, cohorts={"high": wrong}).check()
@@ -205,3 +208,40 @@ def test_different_salts_are_refused(document):
     document = json.loads(json.dumps(document).replace("|none", "|other", 1))
     with pytest.raises(RouteProblem, match="different salts"):
         read_split(route_configuration(document, "arms"), ARMS, "")
+
+
+def with_parts(document):
+    """A route file whose first cohort has a cluster for the A/A stage and stable in three parts."""
+    route = document["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]
+    names = ["candidate-high", "trial-high", "stable-high", "stable-high-2", "stable-high-3"]
+    weights = [0, 0, 3334, 3333, 3333]
+    route["weighted_clusters"]["clusters"] = [
+        {"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)
+    ]
+    return document
+
+
+PARTED = ARMS | {
+    "high": Arms(
+        "cohort-high", "stable-high", "candidate-high", "trial-high", ("stable-high-2", "stable-high-3")
+    )
+}
+
+
+@given(high=st.integers(0, 10_000), trial=st.booleans())
+def test_parts_of_stable_share_the_rest_and_a_trial_takes_the_chosen_customers(document, high, trial):
+    parted = with_parts(json.loads(json.dumps(document)))
+    written = with_split(parted, "arms", PARTED, Split({"high": high, "rest": 0}, "s", "v", trial))
+    configuration = route_configuration(written, "arms")
+    clusters = configuration["virtual_hosts"][0]["routes"][0]["route"]["weighted_clusters"]["clusters"]
+    weights = [cluster["weight"] for cluster in clusters]
+    assert weights[:2] == ([0, high] if trial else [high, 0]), "the same part of the hash range either way"
+    assert sum(weights) == 10_000 and max(weights[2:]) - min(weights[2:]) <= 1
+    read = read_split(configuration, PARTED, "v")
+    assert read.weights == {"high": high, "rest": 0} and read.trial == (trial and high > 0)
+    assert read.all_stable == (high == 0 or trial)
+
+
+def test_a_cohort_without_a_cluster_for_the_trial_has_no_trial(document):
+    with pytest.raises(RouteProblem, match="A/A"):
+        with_split(document, "arms", ARMS, Split({"high": 100, "rest": 0}, "s", "v", trial=True))

@@ -26,6 +26,9 @@ COHORTS = ("high", "standard", "anonymous")
 CHANNELS = ("web", "wechat", "shop", "call")
 ARMS = ("candidate", "stable")  # The candidate first, or growing shares are not monotone.
 TOTAL_WEIGHT = 10_000
+# Stable's customers are split by the same hash into so many named clusters on the same endpoints, so that one
+# can see by how much groups of customers differ without any release (a rollout's measured dispersion).
+STABLE_PARTS = 8
 
 # Each hop's limit for one request. The arm's is the shorter one, so that its clusters count the timeout.
 _ARM_TIMEOUT = "5s"
@@ -64,8 +67,22 @@ class EdgeSpec:
 
 
 def cluster(arm: str, cohort: str) -> str:
-    """The cluster of an arm (stable, candidate) and a cohort (COHORTS, or testers)."""
+    """The cluster of an arm (stable, candidate, trial) and a cohort (COHORTS, or testers)."""
     return f"touchpoints-{arm}-{cohort}"
+
+
+def stable_parts(cohort: str) -> tuple[str, ...]:
+    """Stable's clusters of a cohort besides the first, which has the plain name."""
+    return tuple(f"{cluster('stable', cohort)}-{number}" for number in range(2, STABLE_PARTS + 1))
+
+
+def weighted(cohort: str) -> list[str]:
+    """The clusters of a cohort's route, in the order its hash range is cut: the chosen customers first.
+
+    `trial` is stable too: where a rollout sends its chosen customers before any release serves them.
+    """
+    first = [cluster(arm, cohort) for arm in ("candidate", "trial", "stable")]
+    return [*first, *stable_parts(cohort)]
 
 
 def route(cohort: str) -> str:
@@ -80,10 +97,11 @@ def jwks(key: str) -> Config:
 
 def bootstrap(spec: EdgeSpec) -> Config:
     """The edge's bootstrap file."""
+    names = [name for cohort in COHORTS for name in weighted(cohort)]
+    names += [cluster(arm, "testers") for arm in ARMS]
+    candidates = {cluster("candidate", cohort) for cohort in (*COHORTS, "testers")}
     arms = [
-        proxy.cluster(cluster(arm, cohort), spec.candidate_port if arm == "candidate" else spec.stable_port)
-        for cohort in (*COHORTS, "testers")
-        for arm in ARMS
+        proxy.cluster(name, spec.candidate_port if name in candidates else spec.stable_port) for name in names
     ]
     channels = [_channel_cluster(name, breaker) for name, breaker in spec.breakers.items()]
     listeners = [
@@ -147,13 +165,16 @@ def _cohort_route(cohort: str, header: Config | None = None) -> Config:
         policy = salted("cookie", rf"^(?:.*;\s*)?{VISITOR_COOKIE}=([^;]*).*$", "none")
     else:
         policy = salted(CUSTOMER_HEADER, "^(.*)$", "none")
-    weights = {"candidate": 0, "stable": TOTAL_WEIGHT}
+    shared = [cluster("stable", cohort), *stable_parts(cohort)]
     return {
         "name": route(cohort),
         "match": {"prefix": "/", **({"headers": [header]} if header else {})},
         "route": {
             "weighted_clusters": {
-                "clusters": [{"name": cluster(arm, cohort), "weight": weights[arm]} for arm in ARMS],
+                "clusters": [
+                    {"name": name, "weight": TOTAL_WEIGHT // len(shared) if name in shared else 0}
+                    for name in weighted(cohort)
+                ],
                 "use_hash_policy": True,
             },
             "hash_policy": [policy],

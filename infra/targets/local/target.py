@@ -65,6 +65,8 @@ class LocalTarget:
                     route=edge.route(cohort),
                     stable=edge.cluster("stable", cohort),
                     candidate=edge.cluster("candidate", cohort),
+                    trial=edge.cluster("trial", cohort),
+                    stable_parts=edge.stable_parts(cohort),
                 )
                 for cohort in edge.COHORTS
             },
