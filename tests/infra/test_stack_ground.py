@@ -229,9 +229,9 @@ def test_the_candidates_share_is_read_from_the_route_file(tmp_path: Path, weight
     for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
         clusters = route["route"].get("weighted_clusters", {}).get("clusters", [])
         if route["name"] == "cohort-high":
+            given = {"touchpoints-candidate-high": weight, "touchpoints-stable-high": 10000 - weight}
             for each in clusters:
-                candidate = each["name"] == "touchpoints-candidate-high"
-                each["weight"] = weight if candidate else 10000 - weight
+                each["weight"] = given.get(each["name"], 0)
     file.write_text(json.dumps(routes))
     assert candidate_share(file) == share
     file.write_text(text)
