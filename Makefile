@@ -29,10 +29,11 @@ demo: setup ## The main job on one machine: provision, prove under load, release
 	@$(BIN)/huidu runbook run go-live $(ARGS)
 
 test: setup check ## Checks and all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" $(ARGS)
+	@$(BIN)/python -m pytest -m server --durations=10 $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server (under a minute)
-	@$(BIN)/python -m pytest -m "not server and not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not slow" $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers
 	@$(BIN)/ruff check .
