@@ -221,7 +221,8 @@ def test_a_candidate_that_serves_is_not_stopped(home: Home) -> None:
     for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
         if route["name"] == "cohort-high":
             for each in route["route"]["weighted_clusters"]["clusters"]:
-                each["weight"] = 500 if "candidate" in each["name"] else 9500
+                arm = each["name"].removeprefix("touchpoints-")
+                each["weight"] = {"candidate-high": 500, "stable-high": 9500}.get(arm, 0)
     route_file.write_text(json.dumps(routes))
     assert "5.00%" in home.huidu("release", "--stop", code=2)
     assert home.pid("touchpoints-candidate") is not None
