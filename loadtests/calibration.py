@@ -11,10 +11,11 @@ from pathlib import Path
 from loadtests.checks import Check
 from loadtests.guard import PROTECTED
 from loadtests.health import SCOPE, check_health
+from loadtests.http_steps import HttpStep
 from loadtests.null_server import null_server
 from loadtests.plan import ChannelPlan, Plan
 from loadtests.planning import bin_seconds, with_channels
-from loadtests.profile import HttpStep, Limits, Stop
+from loadtests.profile import Limits, Stop
 from loadtests.recording import Recording
 from loadtests.runners.local import LocalRun
 from loadtests.verdict import check_offered

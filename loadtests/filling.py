@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from huidu.foundation.errors import ConfigError
-from loadtests.profile import HttpStep
+from loadtests.http_steps import HttpStep
 
 _PLACE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*(?:\.[^{}\s]+)?)\}")
 _DATA = "data."

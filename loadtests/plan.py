@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict
 
 from loadtests.bounds import ALPHA
 from loadtests.histogram import Buckets, buckets_with
+from loadtests.http_steps import HttpStep
 from loadtests.profile import (
     RESPONSE_SECONDS,
     Connections,
     Data,
     Health,
-    HttpStep,
     Limits,
     Population,
     Soak,

@@ -20,7 +20,8 @@ from loadtests.report.junit import junit
 from loadtests.report.markdown import markdown
 from loadtests.report.page import render
 from loadtests.soak import judge_soak
-from loadtests.summary import ChannelSummary, Summary, summarise
+from loadtests.summarise import summarise
+from loadtests.summary import ChannelSummary, Summary
 from loadtests.surge import judge_surge
 from loadtests.verdict import Word, judge
 

@@ -14,9 +14,10 @@ import pytest
 from huidu.foundation.document import load_document
 from huidu.foundation.errors import ConfigError
 from loadtests.filling import Script, own_rows
+from loadtests.http_steps import HttpStep
 from loadtests.plan import Plan
 from loadtests.planning import make_plan
-from loadtests.profile import HttpStep, Profile
+from loadtests.profile import Profile
 from loadtests.report.junit import junit
 from loadtests.report.markdown import markdown
 from loadtests.report.reports import HEADERS, rows

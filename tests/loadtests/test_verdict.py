@@ -22,7 +22,7 @@ from loadtests.profile import Profile
 from loadtests.recorder import Pulse, Tally
 from loadtests.recording import Recording
 from loadtests.report.page import render
-from loadtests.summary import summarise
+from loadtests.summarise import summarise
 from loadtests.verdict import judge
 
 PROFILE = """

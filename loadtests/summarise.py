@@ -1,0 +1,222 @@
+"""From a recording to `verdict.json`: made from the plan, the recording and the checks alone. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from loadtests import bounds
+from loadtests.bounds import Batch
+from loadtests.checks import Check
+from loadtests.health import cpu_max
+from loadtests.histogram import Cell
+from loadtests.plan import FEWEST_BATCHES, Plan
+from loadtests.recorder import Tally
+from loadtests.recording import Key, Recording
+from loadtests.summary import Bin, ChannelSummary, Failure, Latency, Summary
+from loadtests.verdict import Word, offered_ratio
+
+_CURVE = (
+    0,
+    10,
+    20,
+    25,
+    30,
+    40,
+    50,
+    60,
+    70,
+    75,
+    80,
+    85,
+    90,
+    92.5,
+    95,
+    96,
+    97,
+    98,
+    99,
+    99.5,
+    99.9,
+    99.95,
+    99.99,
+    100,
+)
+
+
+def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Check], started: str) -> Summary:
+    """Everything the report shows. `started`: when, ISO 8601."""
+    total, window = recording.tally(), recording.requests()
+    lag = recording.lags().quantile(0.99, plan.buckets())
+    decided = {"PASS": ("kept",), "FAIL": ("broken",), "INVALID": ("invalid", "broken", "unproved")}[word]
+    return Summary(
+        **_latency(plan, window),
+        **_counts(plan, recording, total),
+        kind=plan.kind,
+        verdict=word,
+        reasons=[check.sentence for check in checks if check.state in decided],
+        checks=list(checks),
+        profile=plan.profile,
+        host=plan.host,
+        started=started,
+        duration=plan.duration or 0.0,
+        bin_seconds=plan.bin,
+        offer=plan.offer,
+        offered_ratio=_overall_ratio(plan, total),
+        schedule_lag_p99_ms=_ms(lag),
+        cpu_max={str(worker): cpu_max(pulses) for worker, pulses in sorted(recording.pulses.items())},
+        littles_law_error=littles_law_error(plan, recording),
+        lag_1_correlation=round(_correlation(plan, recording), 4),
+        sessions_limit=plan.in_flight * plan.workers,
+        in_flight_max=max((number for _, number in _in_flight(recording)), default=0),
+        in_flight=_in_flight(recording),
+        channels={channel.name: _channel(plan, recording, channel.name) for channel in plan.channels},
+        curve=_curve(plan, window),
+        bins=_bins(plan, recording),
+        failures=[
+            Failure(channel=channel, journey=journey, step=step, reason=reason, number=number)
+            for (channel, journey, step, reason), number in recording.failures.most_common(30)
+        ],
+    )
+
+
+def littles_law_error(plan: Plan, recording: Recording) -> float | None:
+    """|L - lambda W| / L of the window: visits in flight on average, against their rate times their length.
+
+    Two measurements of the same thing by different code: far apart, one of them is wrong. (Visits that
+    straddle an edge of the window count in one only, so short windows with long visits differ honestly.)
+    """
+    duration = plan.duration or 0.0
+    busy = sum(
+        each.busy * min(1.0, each.t / each.seconds if each.seconds else 1.0)
+        for pulses in recording.pulses.values()
+        for each in pulses
+        if 0 < each.t <= duration + each.seconds
+    )
+    # A failed visit stands in the histogram with its time limit, not with the time it really took.
+    cells = recording.journeys()
+    if cells.failed or not busy or not duration:
+        return None
+    lags = recording.lags()
+    return abs(busy - (cells.total - lags.total)) / busy
+
+
+def _in_flight(recording: Recording) -> list[tuple[float, int]]:
+    """Visits open in all workers together, second by second."""
+    found: Counter[int] = Counter()
+    for pulses in recording.pulses.values():
+        for second, pulse in {round(each.t): each for each in pulses}.items():
+            found[second] += pulse.in_flight
+    return [(float(second), number) for second, number in sorted(found.items())]
+
+
+def _overall_ratio(plan: Plan, total: Tally) -> float | None:
+    expected = (
+        sum(plan.intensity(each).between(0.0, plan.duration or 0.0) for each in plan.channels) / plan.offer
+    )
+    return round((total.planned - total.dropped) / expected, 5) if expected else None
+
+
+def _correlation(plan: Plan, recording: Recording) -> float:
+    cells: dict[int, Cell] = {}
+    for (place, _, _, step), cell in recording.cells.items():
+        if place >= 0 and step:
+            cells.setdefault(place, Cell()).merge(cell)
+    batches = [Batch(cells[place].total, cells[place].number) for place in sorted(cells)]
+    return bounds.lag_correlation(bounds.gather(batches, FEWEST_BATCHES))
+
+
+def _counts(plan: Plan, recording: Recording, tally: Tally, channel: str | None = None) -> dict[str, int]:
+    """As owed by the schedule, whatever the workers lived to say; what nobody accounts for is censored."""
+    owed = sum(
+        number
+        for worker in range(plan.workers)
+        for name, number in plan.owed(worker).items()
+        if channel in (None, name)
+    )
+    planned = max(owed, tally.planned)
+    if not recording.started:  # no generator ever began: nothing was sent
+        tally = Tally(planned, dropped=planned)
+    return {
+        "planned": planned,
+        "ok": tally.ok,
+        "failed": tally.failed,
+        "dropped": tally.dropped,
+        "censored": planned - tally.ok - tally.failed - tally.dropped,
+    }
+
+
+def _latency(plan: Plan, cell: Cell) -> dict[str, Any]:
+    found = cell.quantiles((0.5, 0.95, 0.99, 0.999), plan.buckets())
+    return {
+        "requests": cell.number,
+        "average_ms": _ms(cell.average),
+        "p50_ms": _ms(found[0.5]),
+        "p95_ms": _ms(found[0.95]),
+        "p99_ms": _ms(found[0.99]),
+        "p999_ms": _ms(found[0.999]),
+        "longest_ms": _ms(cell.longest) if cell.number else None,
+    }
+
+
+def _channel(plan: Plan, recording: Recording, name: str) -> ChannelSummary:
+    channel = next(each for each in plan.channels if each.name == name)
+    ratio = offered_ratio(plan, recording, name)
+
+    def mine(key: Key) -> bool:
+        return key[1] == name
+
+    steps = sorted({(key[2], key[3]) for key in recording.cells if key[0] >= 0 and key[1] == name and key[3]})
+    return ChannelSummary(
+        **_latency(plan, recording.requests(mine)),
+        **_counts(plan, recording, recording.tally(lambda _, each: each == name), name),
+        offered_ratio=None if ratio is None else round(ratio, 5),
+        peak_rps=channel.peak,
+        offered_rps=channel.offered,
+        visits_per_second=round(channel.visits, 6),
+        steps={
+            f"{journey}: {step}": Latency(**_latency(plan, recording.requests(_only(name, journey, step))))
+            for journey, step in steps
+        },
+        visit=Latency(**_latency(plan, recording.journeys(mine))),
+    )
+
+
+def _only(name: str, journey: str, step: str) -> Callable[[Key], bool]:
+    return lambda key: key[1:] == (name, journey, step)
+
+
+def _curve(plan: Plan, window: Cell) -> list[list[float]]:
+    if not window.number:
+        return []
+    found = window.quantiles([each / 100 for each in _CURVE], plan.buckets())
+    return [[each, _ms(found[each / 100]) or 0.0] for each in _CURVE]
+
+
+def _bins(plan: Plan, recording: Recording) -> list[Bin]:
+    cells: dict[int, Cell] = {}
+    for (place, _, _, step), cell in recording.cells.items():
+        if place >= 0 and step:
+            cells.setdefault(place, Cell()).merge(cell)
+    places = {place for place, _ in recording.visits if place >= 0}
+    return [_bin(plan, recording, place, cells.get(place, Cell())) for place in sorted(places)]
+
+
+def _bin(plan: Plan, recording: Recording, place: int, cell: Cell) -> Bin:
+    tally = recording.tally(lambda each, _: each == place)
+    lag = recording.lag.get(place, Cell())
+    return Bin(
+        t=round(place * plan.bin, 3),
+        planned=tally.planned,
+        ok=tally.ok,
+        failed=tally.failed,
+        dropped=tally.dropped,
+        p95_ms=_ms(cell.quantile(0.95, plan.buckets())),
+        lag_p99_ms=_ms(lag.quantile(0.99, plan.buckets())),
+        heat=[[bucket, number] for bucket, number in sorted(cell.counts.items())],
+    )
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)
