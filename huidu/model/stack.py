@@ -29,6 +29,9 @@ class Edge(_Part):
     testers_stable_header: str = ""
     testers_stable: str = ""
     testers_candidate: str = ""
+    # Failed requests, one JSON object a line: time, request_id, method, path without query, status, flags,
+    # cluster, ms. Bounded: the older part lies beside it as `<file>.1`, and both together are in order.
+    failures_log: Path | None = None
 
 
 class CohortRoute(_Part):

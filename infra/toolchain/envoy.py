@@ -39,6 +39,8 @@ def command(found: Found, bootstrap: Path, concurrency: int = 1) -> list[str]:
     Without hot restart, so any number run side by side.
     """
     options = ["--disable-hot-restart", "--concurrency", str(concurrency), "--log-level", "warning"]
+    # An access log waits ten seconds for company by default; whoever asks for failed requests asks at once.
+    options += ["--file-flush-interval-msec", "1000"]
     return [str(found.path), "--config-path", str(bootstrap), *options]
 
 

@@ -59,6 +59,9 @@ class Arm:
             def do_GET(self) -> None:
                 self.rfile.read(int(self.headers.get("content-length") or 0))
                 arm.seen.append((self.path, {key.lower(): value for key, value in self.headers.items()}))
+                if "hangs-up" in self.path:
+                    self.close_connection = True
+                    return
                 if "slow" in self.path:
                     arm.gate.wait(20)
                 body = arm.name.encode()
@@ -151,7 +154,13 @@ class EdgeUnderTest:
     spec: edge.EdgeSpec
     stable: Arm
     candidate: Arm
+    log: Path
     version: int = 0
+
+    def failures(self) -> list[dict[str, Any]]:
+        """The failed requests that the edge has told of so far."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
 
     def get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
         return call(self.spec.port, path, headers)
@@ -239,7 +248,7 @@ def edge_under_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeUn
     spec.jwks_file.chmod(0o600)
     spec.route_file.write_text(json.dumps(edge.routes(SECRET)))
     with running_envoy(folder, edge.bootstrap(spec), admin):
-        yield EdgeUnderTest(spec, stable, candidate)
+        yield EdgeUnderTest(spec, stable, candidate, folder / f"envoy-{admin}.log")
     for each in servers:
         each.shutdown()
         each.server_close()

@@ -213,6 +213,11 @@ class TestBreakers:
         assert shop.headers["x-degraded"] == "true"
         assert shop.headers["content-type"] == "application/json"
         assert json.loads(shop.body) == {"degraded": True, "channel": "shop"}
+        # Seven met the open breaker and never came to an arm: told once, with the channel.
+        wait_until(lambda: sum(each["flags"] == "UO" for each in edge_under_test.failures()) >= 7)
+        refused = [each for each in edge_under_test.failures() if each["flags"] == "UO"]
+        assert {(each["status"], each["cluster"]) for each in refused} == {(503, "channel-shop")}
+        assert len({each["request_id"] for each in refused}) == len(refused) == 7
         # Eight at once and two waiting were let in; every one of them was served.
         assert sum(answer.status == 200 for answer in answers) == 10
         assert edge_under_test.get("/shop/x", token()).status == 200, "the breaker did not close again"
@@ -255,3 +260,36 @@ class TestMetrics:
         for arm in edge.ARMS:
             for cohort in edge.COHORTS:
                 assert f'{name}{{envoy_cluster_name="{edge.cluster(arm, cohort)}"}}' in text
+
+
+class TestFailedRequests:
+    def test_a_failed_request_is_told_without_query_token_or_customer(
+        self, edge_under_test: EdgeUnderTest
+    ) -> None:
+        told = len(edge_under_test.failures())
+        edge_under_test.shift(1, cohort="cohort-high")
+        edge_under_test.candidate.status = 502
+        who = token("c-000042") | {"x-request-id": "chosen-outside"}
+        assert edge_under_test.get("/web/tickets/7?name=Ada&token=t0p", who).status == 502
+        edge_under_test.candidate.status = 200
+        edge_under_test.get("/web/fine", who)
+        wait_until(lambda: len(edge_under_test.failures()) > told)
+        (line,) = edge_under_test.failures()[told:]
+        asked = edge_under_test.candidate.seen[0][1]["x-request-id"]
+        assert line.pop("request_id") == asked != "chosen-outside"
+        assert line.pop("time").endswith("Z") and line.pop("ms") >= 0
+        assert line == {
+            "method": "GET",
+            "path": "/web/tickets/7",
+            "status": 502,
+            "flags": "-",
+            "cluster": "touchpoints-candidate-high",
+        }
+
+    def test_an_arm_that_hangs_up_is_told(self, edge_under_test: EdgeUnderTest) -> None:
+        told = len(edge_under_test.failures())
+        assert edge_under_test.get("/shop/hangs-up", token()).status == 503
+        wait_until(lambda: len(edge_under_test.failures()) > told)
+        (line,) = edge_under_test.failures()[told:]
+        assert (line["status"], line["flags"]) == (503, "UC")
+        assert line["cluster"].startswith("touchpoints-stable-high")

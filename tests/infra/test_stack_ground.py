@@ -116,6 +116,19 @@ def test_a_programs_section_says_what_was_meant_whatever_the_path(odd: str) -> N
     assert parser["program:edge"]["stdout_logfile_maxbytes"] == "2MB"
 
 
+def test_an_output_of_its_own_is_bounded_and_what_goes_wrong_stays_in_the_log() -> None:
+    process = Process(
+        command=("run",), address="", version="", probe=Tcp(1), output=Path("/logs/failures.jsonl")
+    )
+    parser = configparser.RawConfigParser()
+    parser.read_string(section("edge", process, Path("/"), Path("/pid"), Path("/logs/edge.log")))
+    said = parser["program:edge"]
+    assert (said["stdout_logfile"], said["stderr_logfile"]) == ("/logs/failures.jsonl", "/logs/edge.log")
+    for stream in ("stdout", "stderr"):
+        assert said[f"{stream}_logfile_maxbytes"] == "2MB" and said[f"{stream}_logfile_backups"] == "1"
+    assert "redirect_stderr" not in said
+
+
 def test_a_second_command_is_told_who_is_at_work(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from infra.lock import held\n"

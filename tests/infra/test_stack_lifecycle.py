@@ -142,6 +142,19 @@ def test_its_events_reach_the_core(home: Home) -> None:
     until(delivered)
 
 
+def test_a_request_that_failed_is_kept_by_its_id(home: Home) -> None:
+    edge = home.stack.edge
+    header = {edge.testers_header: edge.testers_secret_file.read_text().strip()}
+    assert requests.get(f"{edge.url}/shop/nobody?who=Ada", headers=header, timeout=10).status_code == 503
+    log = edge.failures_log
+    assert log is not None
+    until(lambda: log.exists() and "/shop/nobody" in log.read_text())
+    line = json.loads(log.read_text().splitlines()[-1])
+    assert (line["path"], line["status"], line["flags"]) == ("/shop/nobody", 503, "UF")
+    assert line["cluster"] == edge.testers_candidate and line["request_id"]
+    assert log.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_nothing_of_it_listens_beyond_loopback_and_files_are_private(home: Home) -> None:
     pids = {pid for pid in home.pids().values() if pid}
     open_to_all = [

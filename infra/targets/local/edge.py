@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from infra.targets.local import proxy
+from infra.targets.local import failures, proxy
 from infra.targets.local.proxy import Config, typed
 
 TESTERS_HEADER = "x-huidu-test"
@@ -212,6 +212,9 @@ def _edge_manager(spec: EdgeSpec) -> Config:
         early_header_mutation_extensions=[_strip()],
         local_reply_config=_answers(),
         use_remote_address=True,
+        # Ours, whatever comes from outside: by it a failed request is found in every log on its way.
+        generate_request_id=True,
+        access_log=failures.of_edge(),
     )
 
 
@@ -223,7 +226,8 @@ def _arms_manager(spec: EdgeSpec) -> Config:
             "watched_directory": {"path": str(spec.route_file.parent)},
         },
     }
-    return proxy.http("arms", [], rds={"route_config_name": ROUTE_CONFIG, "config_source": source})
+    rds = {"route_config_name": ROUTE_CONFIG, "config_source": source}
+    return proxy.http("arms", [], rds=rds, access_log=failures.of_arms())
 
 
 def _strip() -> Config:

@@ -27,6 +27,7 @@ class Process:
     `stop_signal`: a name without SIG; after `stop_seconds` it is SIGKILL.
     `ready_seconds`: how long it may take until the probe is content.
     `orphan_signal`: what the kernel sends it when the supervisor is killed.
+    `output`: where its standard output goes by itself, bounded as a log is; empty: into its log.
     """
 
     command: tuple[str, ...]
@@ -40,6 +41,7 @@ class Process:
     stop_seconds: int = 8
     ready_seconds: float = 90.0
     orphan_signal: int = int(signal.SIGKILL)
+    output: Path | None = None
 
 
 def digest(text: str) -> str:
@@ -75,13 +77,20 @@ def section(name: str, process: Process, folder: Path, record: Path, log: Path) 
         "stopsignal": process.stop_signal,
         "stopwaitsecs": str(process.stop_seconds),
         "killasgroup": "true",
-        "redirect_stderr": "true",
-        "stdout_logfile": _escaped(_escaped(str(log))),  # this one supervisor expands twice
-        "stdout_logfile_maxbytes": _LOG_BYTES,
-        "stdout_logfile_backups": "1",
+        **(_kept("stdout", log) | {"redirect_stderr": "true"} if process.output is None else {}),
+        **(_kept("stdout", process.output) | _kept("stderr", log) if process.output else {}),
     }
     body = "".join(f"{key}={value}\n" for key, value in lines.items() if value)
     return f"[program:{name}]\n{body}"
+
+
+def _kept(stream: str, file: Path) -> dict[str, str]:
+    """The file a stream goes to: at most twice _LOG_BYTES, the older half beside it as `<file>.1`."""
+    return {
+        f"{stream}_logfile": _escaped(_escaped(str(file))),  # this one supervisor expands twice
+        f"{stream}_logfile_maxbytes": _LOG_BYTES,
+        f"{stream}_logfile_backups": "1",
+    }
 
 
 def _escaped(text: str) -> str:

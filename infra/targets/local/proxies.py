@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from infra.targets.local import core_proxy, edge, link
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
 from infra.targets.local.secrets import JWKS, TESTERS, TOKEN_KEY
-from infra.targets.local.site import Site
+from infra.targets.local.site import Site, failures_file
 from infra.toolchain import envoy, tryton
 
 PORTS = ("", "admin")
@@ -33,7 +34,8 @@ def edge_process(site: Site, name: str) -> Process:
         audience=AUDIENCE,
     )
     routes = json.dumps(edge.routes(site.secrets.read(TESTERS)), indent=1)
-    return _envoy(site, name, edge.bootstrap(spec), {ROUTE_FILE: routes})
+    process = _envoy(site, name, edge.bootstrap(spec), {ROUTE_FILE: routes})
+    return replace(process, output=failures_file(site.workspace, name))
 
 
 def link_process(site: Site, name: str) -> Process:

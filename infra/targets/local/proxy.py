@@ -65,15 +65,14 @@ def http(prefix: str, filters: Sequence[Config], **fields: Any) -> Config:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
-        generate_request_id=False,
         request_timeout="30s",
-        **fields,
+        **({"generate_request_id": False} | fields),
     )
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
 
 
 def bootstrap(node: str, admin_port: int, listeners: Sequence[Config], clusters: Sequence[Config]) -> Config:
-    """A bootstrap file: static listeners and clusters, statistics flushed every second, no access log."""
+    """A bootstrap file: static listeners and clusters, statistics flushed every second."""
     return {
         "node": {"id": node, "cluster": "huidu"},
         "admin": {"address": address(admin_port)},

@@ -77,6 +77,11 @@ def log_file(workspace: Workspace, component: str) -> Path:
     return workspace.logs / f"{component}.log"
 
 
+def failures_file(workspace: Workspace, component: str) -> Path:
+    """Where an edge's failed requests are kept; `<file>.1` is the older part."""
+    return workspace.logs / f"{component}-failures.jsonl"
+
+
 def record_file(workspace: Workspace, name: str) -> Path:
     """Where the process id and start time of `name` are kept."""
     return root(workspace) / "pids" / name

@@ -59,6 +59,7 @@ class LocalTarget:
                 testers_stable_header=edge.TESTERS_STABLE_HEADER,
                 testers_stable=edge.cluster("stable", "testers"),
                 testers_candidate=edge.cluster("candidate", "testers"),
+                failures_log=site.failures_file(stack.workspace, door),
             ),
             cohorts={
                 cohort: CohortRoute(
