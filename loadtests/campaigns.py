@@ -46,6 +46,7 @@ class SearchResult(BaseModel):
 def search(asked_for: Asked, start: float, most: float, terminal: Terminal) -> tuple[SearchResult, Path]:
     """The largest load that passes, with the run of every step in the folder. Raises as `runs.verify`."""
     workspace, plan = prepare(asked_for)
+    _has_rates(plan)
     folder = new_folder(workspace, asked_for.out, "search")
     steps: list[Step] = []
     while not isinstance(asked := next_step(steps, start, most), Found | Ended):
@@ -115,6 +116,7 @@ def _write_search(folder: Path, plan: Plan, result: SearchResult) -> None:
 def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) -> tuple[Summary, Path]:
     """A surge of `channel`, judged. Raises UsageError where the profile has no such channel."""
     workspace, plan = prepare(asked)
+    _has_rates(plan)
     names = [each.name for each in plan.channels]
     if channel not in names:
         raise UsageError(f"the profile has no channel {channel!r}", remedy=f"one of {', '.join(names)}")
@@ -129,9 +131,15 @@ def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) 
     return summary, folder
 
 
+def _has_rates(plan: Plan) -> None:
+    if plan.kind == "functional":
+        raise UsageError("a functional suite has no rates", remedy="`huidu load verify` runs it")
+
+
 def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summary, Path]:
     """A long run, judged with its trends."""
     workspace, plan = prepare(asked, duration=duration)
+    _has_rates(plan)
     plan = plan.model_copy(update={"kind": "soak"})
     folder = new_folder(workspace, asked.out, "soak")
     describe(terminal, plan)

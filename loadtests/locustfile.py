@@ -14,6 +14,7 @@ from locust import User, task
 from loadtests.driver import Driver
 from loadtests.plan import Plan
 from loadtests.recording import recording_file
+from loadtests.walker import Walker
 
 PLAN = os.environ.get("HUIDU_LOAD_PLAN")
 
@@ -39,9 +40,9 @@ else:
 
 def _offer(plan_file: Path, worker: int) -> None:
     run, parent = plan_file.parent, os.getppid()
-    driver = Driver(
-        Plan.model_validate_json(plan_file.read_text(encoding="utf-8")), worker, recording_file(run, worker)
-    )
+    plan = Plan.model_validate_json(plan_file.read_text(encoding="utf-8"))
+    file = recording_file(run, worker)
+    driver = Walker(plan, file) if plan.kind == "functional" else Driver(plan, worker, file)
     gevent.signal_handler(signal.SIGUSR1, driver.stop)
 
     def alive() -> bool:
@@ -58,5 +59,8 @@ def _offer(plan_file: Path, worker: int) -> None:
     def until() -> float | None:
         return float(longer.read_text(encoding="ascii")) if longer.exists() else None
 
+    if isinstance(driver, Walker):
+        driver.run(alive)
+        return
     # The monotonic clock is one for all processes of a machine.
     driver.run(float(start.read_text(encoding="ascii")), alive, until)

@@ -24,6 +24,7 @@ from loadtests.profile import (
     Population,
     Soak,
     Stop,
+    Suite,
     Surge,
     Users,
 )
@@ -81,6 +82,19 @@ class SurgePlan(Surge):
     channel: str
 
 
+class Walk(_Part):
+    """One journey made once, by a known customer or by anybody: what a functional suite consists of."""
+
+    channel: str
+    journey: str
+    known: bool
+
+    @property
+    def title(self) -> str:
+        """How it is called in reports."""
+        return f"{self.journey} (anonymous)" if not self.known and self.journey != "http" else self.journey
+
+
 class Plan(_Part):
     """One run. `extend`: seconds it may go on beyond `duration` where that does not decide; it is judged
     `looks` times at most."""
@@ -103,7 +117,9 @@ class Plan(_Part):
     extend: float = 0.0
     looks: int = 1
     stop: Stop = Stop()
-    kind: Literal["verify", "surge", "soak"] = "verify"
+    kind: Literal["verify", "surge", "soak", "functional", "calibration"] = "verify"
+    suite: Suite | None = None
+    walks: tuple[Walk, ...] = ()
     surge: SurgePlan | None = None
     surge_asked: Surge = Surge()
     soak: Soak = Soak()
@@ -131,6 +147,9 @@ class Plan(_Part):
 
     def owed(self, worker: int) -> Mapping[str, int]:
         """Visits of the window that `worker` owes, by channel. `duration` must be finite."""
+        if self.kind == "functional":
+            names = [walk.channel for walk in self.walks if worker == 0]
+            return {each.name: names.count(each.name) for each in self.channels}
         end = self.duration or 0.0
         return {
             each.name: count(
@@ -147,4 +166,5 @@ class Plan(_Part):
     @property
     def drain(self) -> float:
         """Seconds after the last arrival within which every visit must have ended by its own time limits."""
-        return max(each.longest * (self.timeout + 6 * each.think) for each in self.channels) + 1.0
+        longest = max(each.longest * (self.timeout + 6 * each.think) for each in self.channels) + 1.0
+        return longest * max(1, len(self.walks))  # walks are made one after the other

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.model.stack import Stack
 from loadtests.filling import check_filling, placeholders, read_rows
+from loadtests.functional import functional_plan
 from loadtests.journeys.catalogue import Journey, catalogue
 from loadtests.plan import BIN_SECONDS, FEWEST_BATCHES, ChannelPlan, Plan, Tokens
 from loadtests.profile import Channel, Connections, Data, Profile, Stop
@@ -65,6 +66,13 @@ def make_plan(
             remedy="give --host http://name:port, or run `huidu stack up` first",
         )
     every = catalogue(journeys)
+    for name, each in profile.channels.items():
+        if each.peak is None and each.users is None and profile.suite != "functional":
+            raise ConfigError(
+                f"channels.{name}: expected either `peak` (requests) or `users: {{peak, visit}}`",
+                file=file,
+                line=_line(file, name),
+            )
     channels = tuple(_channel(name, each, profile, file, every) for name, each in profile.channels.items())
     known = any(every[name].known for each in channels for name in each.journeys)
     if stack is None and not known:
@@ -97,6 +105,7 @@ def make_plan(
         soak=profile.soak,
         stop=Stop(windows=0) if endless else profile.stop,
         tokens=_tokens(stack) if known and stack else None,
+        suite=profile.suite,
         seed=profile.seed,
         workers=workers,
         in_flight=_in_flight(channels, profile.timeout, workers),
@@ -106,7 +115,11 @@ def make_plan(
         journeys_file=None if journeys is None else journeys.resolve(),
     )
     _check_filling(plan, file, environment or {})
-    return plan
+    if profile.suite != "functional":
+        return plan
+    if endless or duration is not None:
+        raise UsageError("a functional suite has no rates to go on at", remedy="`huidu load verify` runs it")
+    return functional_plan(plan, every)
 
 
 def _data(profile: Profile, file: Path) -> Data | None:
@@ -246,8 +259,7 @@ def _peak(channel: Channel, steps: float) -> float:
     """Requests per second. Little's law: users at once = arrivals per second x length of a visit."""
     if channel.users is not None:
         return channel.users.peak / channel.users.visit * steps
-    assert channel.peak is not None  # the profile says one of the two
-    return channel.peak
+    return channel.peak or 0.0  # a functional suite has no rates
 
 
 def _mean(weights: Mapping[str, float], catalogue: Mapping[str, Journey]) -> float:

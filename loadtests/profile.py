@@ -96,6 +96,11 @@ class Users(_Part):
     visit: Positive
 
 
+def _weights(value: Any) -> Any:
+    """A list of journeys is the same weight for each."""
+    return {each: 1.0 for each in value if isinstance(each, str)} if isinstance(value, list) else value
+
+
 class Channel(_Part):
     """One channel: its busiest minute in requests per second (or in concurrent users), and its visitors'
     journeys."""
@@ -103,7 +108,7 @@ class Channel(_Part):
     peak: Annotated[Rate, Field(gt=0, le=1_000_000)] | None = None
     users: Users | None = None
     journey: HttpJourney | None = None
-    journeys: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    journeys: Annotated[dict[str, Annotated[float, Field(gt=0)]] | None, BeforeValidator(_weights)] = None
     anonymous: Share = 0.0
     think: Annotated[Duration, Field(ge=0)] = 0.0
     limits: Limits | None = None
@@ -114,7 +119,7 @@ class Channel(_Part):
     def _one_source(self) -> Channel:
         if (self.journey is None) == (not self.journeys):
             raise ValueError("expected either `journey: {http: [...]}` or `journeys: {name: weight}`")
-        if (self.peak is None) == (self.users is None):
+        if self.peak is not None and self.users is not None:
             raise ValueError("expected either `peak` (requests) or `users: {peak, visit}`")
         for unknown in self.journey_limits.keys() - (self.journeys or {}).keys():
             raise ValueError(f"journey_limits: {unknown!r} is none of this channel's journeys")
@@ -188,9 +193,15 @@ class Connections(_Part):
     ca: Path | None = None
 
 
-class Profile(_Part):
-    """A load profile."""
+# Implementation guides: functional tests 30 %, stress 20 %, business scenarios 50 % of the tests.
+Suite = Literal["functional", "stress", "business"]
 
+
+class Profile(_Part):
+    """A load profile. `suite`: which of the guides' three it belongs to; `functional` makes every journey
+    once and asks for no rates."""
+
+    suite: Suite | None = None
     channels: dict[str, Channel] = Field(min_length=1)
     offer: Factor = OFFER
     duration: Annotated[Duration, Field(ge=5, le=7 * 86400)] = 60.0

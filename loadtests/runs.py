@@ -211,6 +211,10 @@ def new_folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
 
 
 def describe(terminal: Terminal, plan: Plan) -> None:
+    """What is about to be offered, with every conversion."""
+    if plan.kind == "functional":
+        terminal.say(f"  {len(plan.walks)} journeys at {plan.host}, each once")
+        return
     for channel in plan.channels:
         if channel.users is not None:
             terminal.say(

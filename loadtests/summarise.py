@@ -54,6 +54,7 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
         **_latency(plan, window),
         **_counts(plan, recording, total),
         kind=plan.kind,
+        suite=plan.suite,
         verdict=word,
         reasons=[check.sentence for check in checks if check.state in decided],
         checks=list(checks),
@@ -96,7 +97,7 @@ def littles_law_error(plan: Plan, recording: Recording) -> float | None:
     )
     # A failed visit stands in the histogram with its time limit, not with the time it really took.
     cells = recording.journeys()
-    if cells.failed or not busy or not duration:
+    if cells.failed or not busy or not duration or plan.kind == "functional":
         return None
     lags = recording.lags()
     return abs(busy - (cells.total - lags.total)) / busy

@@ -72,6 +72,7 @@ class Summary(Latency):
 
     version: int = 1
     kind: str
+    suite: str | None = None
     verdict: Word
     reasons: list[str]
     checks: list[Check]

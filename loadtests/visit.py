@@ -140,9 +140,17 @@ class Visit:
             self.stopwatch(name, sent, max(done, self.monotonic()) if failure else done, failure)
 
 
+def is_degraded(answer: Answer) -> bool:
+    """Whether a proxy that protects a service refused at once, instead of letting the visitor wait."""
+    return _degraded(answer.reply)
+
+
+def _degraded(reply: Reply) -> bool:
+    return reply.status == 503 and reply.headers.get("x-degraded") == "true"
+
+
 def _status_reason(reply: Reply) -> str:
-    # What a proxy says that protects a service: refused at once, instead of waiting for nothing.
-    if reply.status == 503 and reply.headers.get("x-degraded") == "true":
+    if _degraded(reply):
         return DEGRADED
     if 300 <= reply.status < 400:
         return (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huidu.foundation.errors import ConfigError
-from loadtests.journeys import call, shop, web, wechat
+from loadtests.journeys import business, call, shop, web, wechat
 from loadtests.visit import Visit
 
 
@@ -33,6 +33,9 @@ CATALOGUE: Mapping[str, Journey] = {
     "shop-ticket": Journey(shop.ticket, 1),
     "call-log": Journey(call.call, 2),
     "call-ticket": Journey(call.ticket, 1),
+    "priority-ticket": Journey(business.priority_ticket, 4),
+    "lead-to-order": Journey(business.lead_to_order, 7),
+    "order-or-call": Journey(business.order_or_call, 3),
 }
 
 

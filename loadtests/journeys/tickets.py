@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from loadtests.visit import Visit
+from loadtests.visit import Answer, Visit
 
 CREATED = (201,)
 
 
-def open_ticket(visit: Visit, touchpoint: str) -> None:
+def open_ticket(visit: Visit, touchpoint: str) -> Answer:
     """Open a ticket; it is a priority ticket once the customer has open ones from three touchpoints
     (implementation guides)."""
     answer = visit.step(
@@ -25,3 +25,4 @@ def open_ticket(visit: Visit, touchpoint: str) -> None:
     answer.require(
         priority == wanted, f"priority {priority!r} with tickets from {len(set(touchpoints))} touchpoints"
     )
+    return answer

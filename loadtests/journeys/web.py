@@ -29,10 +29,15 @@ def lead(visit: Visit) -> None:
 
 def chat(visit: Visit) -> None:
     """Open a chat and ask two questions; each is echoed word for word."""
+    ask(visit, questions=2)
+
+
+def ask(visit: Visit, questions: int) -> None:
+    """Open a chat and ask so many questions."""
     (room,) = visit.step("open chat", "POST", "/web/chat/sessions", json_body={}, expect=CREATED).fields(
         "session_id"
     )
-    for _ in range(2):
+    for _ in range(questions):
         text = visit.rng.choice(QUESTIONS)
         answer = visit.step(
             "send message",

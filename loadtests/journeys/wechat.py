@@ -15,10 +15,8 @@ def browse(visit: Visit) -> None:
     )
     answer = visit.step("see offers", "GET", "/wechat/offers", expect=(200,))
     (offers,) = answer.fields("offers")
-    answer.require(
-        isinstance(offers, list) and all({"sku", "title", "price"} <= set(offer) for offer in offers),
-        "an offer without sku, title or price",
-    )
+    whole = isinstance(offers, list) and all({"sku", "title", "price"} <= set(offer) for offer in offers)
+    answer.require(bool(whole and offers), "no offers, or one without sku, title or price")
 
 
 def ticket(visit: Visit) -> None:

@@ -13,7 +13,9 @@ from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import read_json, write_atomic
 from loadtests import memory
 from loadtests.checks import Check
+from loadtests.functional import judge_functional
 from loadtests.health import WorkerEnd
+from loadtests.journeys.catalogue import catalogue
 from loadtests.plan import Plan
 from loadtests.recording import Recording, read_recording
 from loadtests.report.junit import junit
@@ -42,7 +44,7 @@ def write(
     facts = {
         "started": started,
         "stopped": stopped,
-        "ends": [{"worker": each.worker, "exit_code": each.exit_code, "note": each.note} for each in ends],
+        "ends": [each.facts() for each in ends],
         "before": [each.model_dump() for each in before],
     }
     write_atomic(folder / "ends.json", json.dumps(facts, indent=2) + "\n")
@@ -74,7 +76,7 @@ def _facts(folder: Path) -> tuple[Plan, _Facts]:
     try:
         plan = Plan.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
         facts = read_json(folder / "ends.json")
-        ends = [WorkerEnd(**each) for each in facts["ends"]]
+        ends = [WorkerEnd.of(each) for each in facts["ends"]]
         stopped, started = str(facts["stopped"]), str(facts["started"])
         before = [Check.model_validate(each) for each in facts.get("before", [])]
     except (OSError, ValidationError, KeyError, TypeError) as error:
@@ -128,6 +130,8 @@ def _judge(
     stopped: str,
     before: Sequence[Check],
 ) -> tuple[Word, list[Check]]:
+    if plan.kind == "functional":
+        return judge_functional(plan, recording, ends, stopped, catalogue(plan.journeys_file))
     if plan.kind == "surge":
         return judge_surge(plan, recording, ends, stopped, before)
     if plan.kind == "soak":

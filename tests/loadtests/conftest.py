@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from huidu.model.stack import CohortRoute, Customers, Edge, Releases, Stack, Tokens
+
 TARGET = Path(__file__).parent / "target.py"
 
 # The tests' machine is shared: what they check is the target's behaviour, so the generator may be late,
@@ -115,3 +117,29 @@ def begin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ru
             return running
 
         yield start
+
+
+@pytest.fixture
+def stack() -> Stack:
+    """A reference stack as stack.json tells of it; nothing runs."""
+    return Stack(
+        name="test",
+        target="local",
+        created="now",
+        edge=Edge(
+            url="http://127.0.0.1:8080",
+            admin="http://127.0.0.1:1",
+            route_file=Path("arms.json"),
+            route_config="arms",
+            testers_header="x-huidu-test",
+            testers_secret_file=Path("testers"),
+        ),
+        cohorts={"high": CohortRoute(route="r", stable="s", candidate="c")},
+        prometheus="http://127.0.0.1:2",
+        core="http://127.0.0.1:3",
+        tokens=Tokens(key_file=Path("token.key"), issuer="huidu-crm", audience="touchpoints"),
+        customers=Customers(count=5000, high=1000),
+        releases=Releases(stable="v1"),
+        components=(),
+        links=(),
+    )

@@ -27,7 +27,6 @@ ANSWERS: Mapping[str, tuple[int, dict[str, Any]]] = {
     "POST /wechat/sessions": (201, {"session_id": "s2", "customer_id": CUSTOMER.id}),
     "GET /wechat/offers": (200, {"offers": [{"sku": "A", "title": "Tea", "price": 3}]}),
     "GET /shop/products": (200, {"products": [{"sku": "A", "name": "Tea", "price": 3}]}),
-    "GET /call/customers/me": (200, {"customer_id": CUSTOMER.id, "tier": "high", "open_tickets": 0}),
     "POST /call/calls": (201, {"call_id": "k1", "status": "logged"}),
 }
 
@@ -35,13 +34,19 @@ ANSWERS: Mapping[str, tuple[int, dict[str, Any]]] = {
 class Crm:
     """The reference CRM's HTTP interface in memory; `spoil` changes its answers."""
 
-    def __init__(self, spoil: Mapping[str, Any] | None = None, status: int | None = None) -> None:
-        self.spoil, self.status = dict(spoil or {}), status
+    def __init__(
+        self, spoil: Mapping[str, Any] | None = None, status: int | None = None, degraded: str = ""
+    ) -> None:
+        self.spoil, self.status, self.degraded = dict(spoil or {}), status, degraded
+        self.tickets: list[str] = []
         self.orders: dict[str, dict[str, Any]] = {}
         self.seen: list[tuple[str, str, Mapping[str, str]]] = []
 
     def __call__(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         self.seen.append((method, path, headers))
+        if self.degraded and path.startswith(self.degraded):
+            text = json.dumps({"degraded": True, "channel": "channel-shop"} | self.spoil)
+            return Reply(503, {"x-degraded": "true"}, {}, text.encode())
         sent = json.loads(body) if body else {}
         status, answer = self._answer(method, path, sent)
         answer |= {name: value for name, value in self.spoil.items() if name in answer}
@@ -57,7 +62,12 @@ class Crm:
         if path.endswith("/messages"):
             return 201, {"message_id": "m1", "echo": sent["text"]}
         if path.endswith("/tickets"):
-            return 201, {"ticket_id": "t1", "priority": "normal", "touchpoints": [path.split("/")[1]]}
+            self.tickets.append(path.split("/")[1])
+            touchpoints = sorted(set(self.tickets))
+            priority = "priority" if len(touchpoints) >= 3 else "normal"
+            return 201, {"ticket_id": "t1", "priority": priority, "touchpoints": touchpoints}
+        if path == "/call/customers/me":
+            return 200, {"customer_id": CUSTOMER.id, "tier": "high", "open_tickets": len(self.tickets)}
         status, answer = ANSWERS[f"{method} {path}"]
         return status, dict(answer)
 
@@ -117,6 +127,15 @@ def test_anybody_may_make_the_open_journeys_and_keeps_the_cookie_he_was_given(na
         ("shop-order", {"status": "pending"}),
         ("shop-order", {"total": "missing"}),
         ("shop-order", {"quantity": 99}),
+        ("shop-order", {"total": 1}),
+        ("wechat-browse", {"offers": []}),
+        ("priority-ticket", {"priority": "normal"}),
+        ("priority-ticket", {"open_tickets": 2}),
+        ("priority-ticket", {"touchpoints": ["web", "wechat", "shop"], "priority": "priority"}),
+        ("lead-to-order", {"customer_id": "c-000008"}),
+        ("lead-to-order", {"echo": "something else"}),
+        ("order-or-call", {"status": "pending"}),
+        ("order-or-call", {"products": []}),
         ("call-log", {"tier": "standard"}),
         ("call-log", {"customer_id": "c-000001"}),
         ("call-log", {"status": "lost"}),
@@ -133,6 +152,24 @@ def test_a_wrong_status_fails_the_first_step(name: str, status: int) -> None:
     steps = walk(name, Crm(status=status))
     assert len(steps) == 1
     assert f"status {status}" in str(steps[0][1])
+
+
+@pytest.mark.parametrize(
+    ("degraded", "steps"),
+    [
+        ("/shop/products", ["see products", "log call"]),
+        ("/shop/orders", ["see products", "place order", "log call"]),
+        ("/shop/orders/", ["see products", "place order", "see order"]),
+    ],
+)
+def test_where_the_shop_is_degraded_the_call_centre_takes_the_order(degraded: str, steps: list[str]) -> None:
+    assert walk("order-or-call", Crm(degraded=degraded)) == [(step, None) for step in steps]
+
+
+@pytest.mark.parametrize("spoil", [{"degraded": False}, {"channel": "web"}, {"channel": ""}])
+def test_a_degraded_mode_that_does_not_say_so_fails(spoil: dict[str, Any]) -> None:
+    steps = walk("order-or-call", Crm(spoil, degraded="/shop/"))
+    assert len(steps) == 1 and "wrong answer" in str(steps[0][1])
 
 
 @pytest.fixture
