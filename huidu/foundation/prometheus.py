@@ -18,11 +18,28 @@ from huidu.foundation.errors import ConfigError, Unreachable
 
 
 @dataclass(frozen=True, slots=True)
+class NativeHistogram:
+    """One sample of a native histogram (Prometheus 2.40 and later).
+
+    `buckets`: (rule, left, right, count), each counted by itself, empty ones left out. `rule` says which
+    boundaries belong to the bucket: 0 the right one, 1 the left one, 2 none, 3 both (the zero bucket).
+    """
+
+    count: float
+    sum: float
+    buckets: tuple[tuple[int, float, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
-    """One time series: its labels and raw samples (Unix seconds, value), oldest first."""
+    """One time series: its labels and raw samples (Unix seconds, value), oldest first.
+
+    `histograms`: of a native histogram, the whole at each moment; `samples` then has its counts.
+    """
 
     labels: Mapping[str, str]
     samples: tuple[tuple[float, float], ...]
+    histograms: tuple[tuple[float, NativeHistogram], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +65,22 @@ class Prometheus:
         Raises Unreachable (no answer, not an answer, over its own limits) and ConfigError (not PromQL).
         """
         query = f"{selector}[{max(1, math.ceil(seconds))}s]"
-        result = self._query(query, at)
-        series = tuple(
-            Series(item["metric"], tuple((float(t), float(value)) for t, value in item["values"]))
-            for item in result
-            if item.get("values")
-        )
-        return series or NoData(query)
+        return self._read(query, self._query(query, at))
 
     def instant(self, expression: str, at: float | None = None) -> tuple[Series, ...] | NoData:
         """The value of `expression` at one moment, one sample a series. Raises as `window` does."""
-        result = self._query(expression, at)
-        series = tuple(
-            Series(item["metric"], ((float(item["value"][0]), float(item["value"][1])),)) for item in result
-        )
-        return series or NoData(expression)
+        return self._read(expression, self._query(expression, at))
 
-    def _query(self, query: str, at: float | None) -> list[dict[str, Any]]:
+    def _read(self, query: str, result: list[Any]) -> tuple[Series, ...] | NoData:
+        try:
+            series = [_series(item) for item in result]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise Unreachable(
+                f"Prometheus answered something else than its protocol: {error!r:.80}", where=self.url
+            ) from None
+        return tuple(each for each in series if each.samples) or NoData(query)
+
+    def _query(self, query: str, at: float | None) -> list[Any]:
         data = {"query": query, "timeout": f"{math.ceil(self._timeout * 1000)}ms"}
         if at is not None:
             data["time"] = f"{at:.3f}"
@@ -79,7 +95,7 @@ class Prometheus:
             ) from None
         return self._result(query, answer.status_code, body)
 
-    def _result(self, query: str, status: int, body: Any) -> list[dict[str, Any]]:
+    def _result(self, query: str, status: int, body: Any) -> list[Any]:
         if isinstance(body, dict) and body.get("status") == "success":
             result = body.get("data", {}).get("result")
             if isinstance(result, list):
@@ -90,3 +106,26 @@ class Prometheus:
                 f"Prometheus does not understand the query {query!r}: {reason}", remedy="mend the selector"
             )
         raise Unreachable(f"Prometheus answered {status}: {reason or 'not its protocol'}", where=self.url)
+
+
+def _series(item: Mapping[str, Any]) -> Series:
+    """One element of a result: [time, value] pairs of a window, or one of them of a moment."""
+    plain = item.get("values") or ([item["value"]] if "value" in item else [])
+    native = item.get("histograms") or ([item["histogram"]] if "histogram" in item else [])
+    values = tuple((float(t), float(value)) for t, value in plain)
+    histograms = tuple((float(t), _native(raw)) for t, raw in native)
+    if histograms:
+        # A series that was a plain one before counts as what it is now.
+        values = tuple((t, histogram.count) for t, histogram in histograms)
+    return Series(item["metric"], values, histograms)
+
+
+def _native(raw: Mapping[str, Any]) -> NativeHistogram:
+    return NativeHistogram(
+        float(raw["count"]),
+        float(raw["sum"]),
+        tuple(
+            (int(rule), float(left), float(right), float(count))
+            for rule, left, right, count in raw.get("buckets") or ()
+        ),
+    )

@@ -51,6 +51,27 @@ def test_raw_samples_are_given_as_they_are() -> None:
     assert series[0].samples[1][1] != series[0].samples[1][1]
 
 
+def test_native_histograms_are_given_whole_and_their_counts_as_samples() -> None:
+    native = {"count": "5", "sum": "1.5", "buckets": [[3, "-0.001", "0.001", "2"], [0, "0.25", "0.5", "3"]]}
+    with answering(200, success([{"metric": {}, "histograms": [[1.5, native]]}])) as url:
+        (series,) = Prometheus(url).window("latency", 60)
+    assert series.samples == ((1.5, 5.0),)
+    ((t, histogram),) = series.histograms
+    assert (t, histogram.count, histogram.sum) == (1.5, 5.0, 1.5)
+    assert histogram.buckets == ((3, -0.001, 0.001, 2.0), (0, 0.25, 0.5, 3.0))
+    with answering(200, success([{"metric": {}, "histogram": [1.5, native]}])) as url:
+        assert Prometheus(url).instant("latency") == (series,)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [["a"], [{"metric": {}, "values": [[1, "x"]]}], [{"metric": {}, "histograms": [[1, {}]]}], [1, "2"]],
+)
+def test_samples_that_are_none_are_unreachable(odd: list[Any]) -> None:
+    with answering(200, success(odd)) as url, pytest.raises(Unreachable, match="protocol"):
+        Prometheus(url).window("up", 60)
+
+
 def test_nothing_there_is_no_data_and_not_zero() -> None:
     with answering(200, success([])) as url:
         assert Prometheus(url).window("up", 60) == NoData("up[60s]")
