@@ -22,6 +22,17 @@ settings.load_profile("huidu")
 _REQUIRED = frozenset(filter(None, os.environ.get("HUIDU_REQUIRE", "").split(",")))
 
 
+_MEASURING = ("loadtests", "main_job")
+"""Folders whose tests measure what a load generator manages: one at a time, whatever runs beside them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`--dist loadgroup`: a file stays with one worker, and so do all tests that measure load."""
+    for item in items:
+        folder = item.path.parent.name
+        item.add_marker(pytest.mark.xdist_group("load" if folder in _MEASURING else str(item.path)))
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
