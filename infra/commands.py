@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 import threading
@@ -166,16 +167,24 @@ def down(keep_data: bool, take_over: bool) -> None:
 @stack.command()
 @click.argument("version", required=False)
 @click.option("--defect", "defects", multiple=True, metavar="DEFECT", help=f"For demonstrations: {_DEFECTS}.")
+@click.option("--baseline", is_flag=True, help="Also start the stable version anew, to compare VERSION with.")
 @click.option("--promote", is_flag=True, help="The stable arm restarts as the candidate's version.")
 @click.option("--stop", is_flag=True, help="Stop the candidate's arm.")
-@click.option("--force", is_flag=True, help="With --stop: also while the candidate still serves customers.")
+@click.option("--force", is_flag=True, help="Stop an arm although it still serves customers.")
 @_JSON
 def release(
-    version: str | None, defects: tuple[str, ...], promote: bool, stop: bool, force: bool, as_json: bool
+    version: str | None,
+    defects: tuple[str, ...],
+    baseline: bool,
+    promote: bool,
+    stop: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Start VERSION as the candidate beside the stable release; it gets no traffic by that."""
-    from infra.lifecycle import candidate_share, route_file
+    """Start VERSION as the candidate beside the stable release; it gets no traffic by that.
 
+    --promote and --stop end the baseline too.
+    """
     if sum((version is not None, promote, stop)) != 1:
         raise UsageError("give one of VERSION, --promote, --stop", remedy="huidu stack release --help")
     wrong = [each for each in defects if not _DEFECT.fullmatch(each)]
@@ -183,25 +192,37 @@ def release(
         raise UsageError(
             f"unknown defect {wrong[0] if wrong else defects[0]!r}", remedy=f"one or more of {_DEFECTS}"
         )
+    if baseline and version is None:
+        raise UsageError("--baseline goes with VERSION", remedy="huidu stack release VERSION --baseline")
     progress = _Progress()
     life = _lifecycle(progress)
-    if stop and not force:
-        share = candidate_share(route_file(life.workspace, life.desired().topology))
-        if share > 0:
-            raise UsageError(
-                f"the candidate still serves {share:.2%} of a cohort",
-                remedy="roll it back or promote it first; --force stops it all the same",
-            )
+    if not force:
+        _refuse_where_they_serve(life, ("candidate", "baseline") if stop else ("baseline",))
     with progress.shown():
         if promote:
             change = life.release(lambda now: now.promoted(), "release --promote")
         elif stop:
             change = life.release(lambda now: now.without_candidate(), "release --stop")
         else:
+            begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds") if baseline else ""
             change = life.release(
-                lambda now: now.with_candidate(version or "", defects), f"release {version}"
+                lambda now: now.with_candidate(version or "", defects, begun), f"release {version}"
             )
     _report(life, change, as_json)
+
+
+def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
+    """Raises UsageError where the route gives one of the arms that would stop or restart a share."""
+    from infra.lifecycle import route_file, share_of_arm
+
+    file = route_file(life.workspace, life.desired().topology)
+    for arm in arms:
+        share = share_of_arm(file, arm)
+        if share > 0:
+            raise UsageError(
+                f"the {arm} still serves {share:.2%} of a cohort",
+                remedy="roll the release back or promote it first; --force stops it all the same",
+            )
 
 
 @click.command()
@@ -237,6 +258,8 @@ def _report(life: Lifecycle, change: Change, as_json: bool) -> None:
     else:
         terminal.say(f"nothing to change: {change.unchanged} components stand ({change.seconds:.1f} s)")
     candidate = f", candidate {found.releases.candidate}" if found.releases.candidate else ""
+    if found.releases.baseline:
+        candidate += f", beside a fresh {found.releases.baseline}"
     terminal.say(f"edge {found.edge.url}  prometheus {found.prometheus}  core {found.core}")
     terminal.say(f"stable {found.releases.stable}{candidate}")
 

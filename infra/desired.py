@@ -14,36 +14,49 @@ RELEASE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
 
 
 class Release(BaseModel):
-    """A version that runs in an arm, and the defects switched on in it for a demonstration."""
+    """A version that runs in an arm, and the defects switched on in it for a demonstration.
+
+    `begun`: when processes that must be equally new were asked for; another value starts them anew.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: str = Field(pattern=RELEASE)
     defects: tuple[str, ...] = ()
+    begun: str = ""
 
 
 class Desired(BaseModel):
-    """The state that `up` brings about."""
+    """The state that `up` brings about. `baseline`: the stable version also runs in a process as new as the
+    candidate's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     topology: Topology
     stable: Release
     candidate: Release | None = None
+    baseline: bool = False
     created: str
 
     def release(self, arm: Arm) -> Release | None:
         """What runs in an arm."""
+        if arm == "baseline":
+            if not self.baseline or self.candidate is None:
+                return None
+            return self.stable.model_copy(update={"begun": self.candidate.begun})
         return self.stable if arm == "stable" else self.candidate
 
     def standing(self) -> tuple[str, ...]:
         """Names of the components that should stand, in order of start."""
-        return self.topology.standing(self.candidate is not None)
+        return self.topology.standing(self.candidate is not None, self.release("baseline") is not None)
 
-    def with_candidate(self, version: str, defects: tuple[str, ...]) -> Desired:
-        """The same with this candidate beside stable. Raises UsageError for an impossible version."""
+    def with_candidate(self, version: str, defects: tuple[str, ...], beside: str = "") -> Desired:
+        """The same with this candidate beside stable. Raises UsageError for an impossible version.
+
+        `beside`: the time, where a baseline is to start together with it; both are started anew then.
+        """
         try:
-            release = Release(version=version, defects=defects)
+            release = Release(version=version, defects=defects, begun=beside)
         except ValidationError:
             raise UsageError(
                 f"{version!r} is no version",
@@ -53,7 +66,12 @@ class Desired(BaseModel):
             raise UsageError(
                 f"{version} is what the stable arm runs already", remedy="release another version"
             )
-        return self.model_copy(update={"candidate": release})
+        if beside and all(each.arm != "baseline" for each in self.topology.components.values()):
+            raise UsageError(
+                f"the topology {self.topology.name!r} has no component for a baseline",
+                remedy="give it one of the kind touchpoints with `arm: baseline`, or release without one",
+            )
+        return self.model_copy(update={"candidate": release, "baseline": bool(beside)})
 
     def promoted(self) -> Desired:
         """The stable arm runs what the candidate runs; the candidate stays until it is stopped."""
@@ -61,11 +79,11 @@ class Desired(BaseModel):
             raise UsageError(
                 "there is no candidate to promote", remedy="start one: huidu stack release VERSION"
             )
-        return self.model_copy(update={"stable": self.candidate})
+        return self.model_copy(update={"stable": self.candidate, "baseline": False})
 
     def without_candidate(self) -> Desired:
         """The stable release alone."""
-        return self.model_copy(update={"candidate": None})
+        return self.model_copy(update={"candidate": None, "baseline": False})
 
     @classmethod
     def read(cls, path: Path) -> Desired | None:

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from infra.topology import HIGH_CONCURRENCY, Arm, Component, Link, Topology, Zone
 
+_RUNS = {"baseline": "the stable release, as new as the candidate"}
+
 
 def _touchpoints(arm: Arm, *after: str) -> Component:
     return Component(
@@ -20,7 +22,7 @@ def _touchpoints(arm: Arm, *after: str) -> Component:
         kind="touchpoints",
         arm=arm,
         after=after,
-        about=f"web, WeChat, shop and call centre; {arm} release",
+        about=f"web, WeChat, shop and call centre; {_RUNS.get(arm, f'{arm} release')}",
         size=HIGH_CONCURRENCY,
     )
 
@@ -43,6 +45,8 @@ _COMPONENTS = {
     "core-db": Component(zone="private", kind="postgres", about="the core's database", data="core"),
     "touchpoints-stable": _touchpoints("stable", "touchpoints-db"),
     "touchpoints-candidate": _touchpoints("candidate", "touchpoints-stable"),
+    # What it writes bears the stable release, so that stable's worker delivers it: it needs none of its own.
+    "touchpoints-baseline": _touchpoints("baseline", "touchpoints-stable"),
     "sync-stable": _worker("stable"),
     "sync-candidate": _worker("candidate"),
     "sync-monitor": Component(
@@ -69,6 +73,7 @@ _SCRAPED = (
     "edge",
     "touchpoints-stable",
     "touchpoints-candidate",
+    "touchpoints-baseline",
     "sync-stable",
     "sync-candidate",
     "sync-monitor",
@@ -89,6 +94,14 @@ def _links() -> tuple[Link, ...]:
         ]
     return (
         *links,
+        Link(
+            source="edge",
+            target="touchpoints-baseline",
+            role="baseline",
+            label="baseline arm",
+            data="personal",
+        ),
+        Link(source="touchpoints-baseline", target="touchpoints-db", role="database", data="personal"),
         Link(
             source="sync-monitor", target="touchpoints-db", role="database", label="outbox", data="behaviour"
         ),

@@ -156,19 +156,19 @@ class Lifecycle:
         )
 
 
-def candidate_share(route_file: Path) -> float:
-    """The largest share (0 to 1) that a cohort's route gives the candidate; 0 without a route file."""
+def share_of_arm(route_file: Path, arm: str) -> float:
+    """The largest share (0 to 1) that a cohort's route gives an arm; 0 without a route file."""
     try:
         resources = json.loads(route_file.read_text(encoding="utf-8"))["resources"]
     except (OSError, ValueError, KeyError):
         return 0.0
-    mine = {edge.cluster("candidate", cohort) for cohort in edge.COHORTS}
+    mine = {edge.cluster(arm, cohort) for cohort in edge.COHORTS}
     share = 0.0
     for route in (route for host in resources[0]["virtual_hosts"] for route in host["routes"]):
         clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
         total = sum(each["weight"] for each in clusters)
-        candidate = sum(each["weight"] for each in clusters if each["name"] in mine)
-        share = max(share, candidate / total if total else 0.0)
+        given = sum(each["weight"] for each in clusters if each["name"] in mine)
+        share = max(share, given / total if total else 0.0)
     return share
 
 

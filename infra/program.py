@@ -21,6 +21,8 @@ def program(desired: Desired, target: Target) -> Callable[[], None]:
         pulumi.export("topology", desired.topology.name)
         pulumi.export("target", target.name)
         pulumi.export("stable", desired.stable.version)
-        pulumi.export("candidate", desired.candidate.version if desired.candidate else None)
+        for arm in ("candidate", "baseline"):
+            release = desired.release(arm)
+            pulumi.export(arm, release.version if release else None)
 
     return run

@@ -6,6 +6,7 @@ from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Component, Customers, Link, Releases, Stack
 from infra.desired import Desired
 from infra.targets.protocol import Description
+from infra.topology import Arm
 
 
 def compose(desired: Desired, target: str, description: Description) -> Stack:
@@ -24,7 +25,8 @@ def compose(desired: Desired, target: str, description: Description) -> Stack:
         customers=Customers(count=topology.customers.count, high=topology.customers.high),
         releases=Releases(
             stable=desired.stable.version,
-            candidate=desired.candidate.version if desired.candidate else None,
+            candidate=_version(desired, "candidate"),
+            baseline=_version(desired, "baseline"),
         ),
         components=tuple(
             Component(
@@ -43,6 +45,11 @@ def compose(desired: Desired, target: str, description: Description) -> Stack:
             if each.source in standing and each.target in standing
         ),
     )
+
+
+def _version(desired: Desired, arm: Arm) -> str | None:
+    release = desired.release(arm)
+    return release.version if release else None
 
 
 def write(workspace: Workspace, stack: Stack) -> None:

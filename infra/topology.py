@@ -10,7 +10,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -20,7 +20,8 @@ from huidu.foundation.errors import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 ZoneKind = Literal["public", "private", "link", "monitoring"]
-Arm = Literal["stable", "candidate"]
+Arm = Literal["stable", "candidate", "baseline"]
+"""`baseline`: the stable version in a process as new as the candidate's; there when a release asks for it."""
 Data = Literal["core", "personal", "behaviour", "operational", "none"]
 """Classes of data a component keeps or a link carries. `core`: the customer master, orders, contracts.
 `personal`: identifies a customer. `behaviour`: what he did. `operational`: metrics, health."""
@@ -136,12 +137,13 @@ class Topology(_Part):
         """The component that `source` knows as `role`, or None."""
         return next((each.target for each in self.links if (each.source, each.role) == (source, role)), None)
 
-    def standing(self, candidate: bool) -> tuple[str, ...]:
-        """Names of what should stand, each after what it waits for; with `candidate` also that arm."""
+    def standing(self, candidate: bool, baseline: bool = False) -> tuple[str, ...]:
+        """Names of what should stand, each after what it waits for; the other arms where they are wanted."""
         order: list[str] = []
         for name in self.components:
             _visit(self, name, order, ())
-        return tuple(name for name in order if candidate or self.components[name].arm != "candidate")
+        absent = {arm for arm, wanted in (("candidate", candidate), ("baseline", baseline)) if not wanted}
+        return tuple(name for name in order if self.components[name].arm not in absent)
 
 
 def _visit(topology: Topology, name: str, order: list[str], path: tuple[str, ...]) -> None:
@@ -228,8 +230,10 @@ def _missing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
                 )
     for kind in ("touchpoints", "synchronisation-worker"):
         arms = sorted(each.arm or "none" for _, each in topology.of(kind))
-        if arms != sorted(get_args(Arm)) and (arms or kind == "touchpoints"):
-            yield ("components",), f"arms of the kind {kind}: {', '.join(arms) or 'none'}", "one per arm"
+        needed = [arm for arm in arms if arm != "baseline"] == ["candidate", "stable"]
+        if not (needed and arms.count("baseline") <= 1) and (arms or kind == "touchpoints"):
+            said = f"arms of the kind {kind}: {', '.join(arms) or 'none'}"
+            yield ("components",), said, "one stable, one candidate; a baseline where one is wanted"
 
 
 def _crossing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
@@ -246,7 +250,7 @@ def _crossing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
 
 def _cycles(topology: Topology) -> Iterator[tuple[Place, str, str]]:
     done: list[str] = []
-    for name in topology.standing(candidate=True):
+    for name in topology.standing(candidate=True, baseline=True):
         for index, before in enumerate(topology.components[name].after):
             if before not in done:
                 yield (

@@ -26,7 +26,8 @@ class CohortArms(_Part):
 
     `trial`: a cluster of stable's endpoints for the customers who are chosen first (the A/A stage).
     `stable_parts`: further clusters of stable's endpoints, which share its customers evenly with it: what
-    they differ by is how clumped requests are.
+    they differ by is how clumped requests are. `fresh`: the cluster of a process of the stable version that
+    is as new as the candidate's, last in the weighted list (`baseline: fresh`).
     """
 
     route: str
@@ -34,6 +35,7 @@ class CohortArms(_Part):
     candidate: str
     trial: str = ""
     stable_parts: tuple[str, ...] = ()
+    fresh: str = ""
 
     @property
     def baseline(self) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ class Target:
     def router(self, clock: Clock) -> EnvoyRouter:
         """The router over all proxies."""
         arms = {
-            name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts)
+            name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts, each.fresh)
             for name, each in self.cohorts.items()
         }
         return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)

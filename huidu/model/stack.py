@@ -29,6 +29,8 @@ class Edge(_Part):
     testers_stable_header: str = ""
     testers_stable: str = ""
     testers_candidate: str = ""
+    testers_fresh_header: str = ""
+    testers_fresh: str = ""
     # Failed requests, one JSON object a line: time, request_id, method, path without query, status, flags,
     # cluster, ms. Bounded: the older part lies beside it as `<file>.1`, and both together are in order.
     failures_log: Path | None = None
@@ -38,7 +40,8 @@ class CohortRoute(_Part):
     """One cohort: the route that selects it and the cluster of each arm behind it.
 
     `trial`, `stable_parts`: more clusters of stable's endpoints: for the chosen customers before any release
-    serves them, and for parts of stable's customers that are compared with each other.
+    serves them, and for parts of stable's customers that are compared with each other. `fresh`: the cluster
+    of a process of the stable version that is as new as the candidate's (the baseline arm).
     """
 
     route: str
@@ -46,6 +49,7 @@ class CohortRoute(_Part):
     candidate: str
     trial: str = ""
     stable_parts: tuple[str, ...] = ()
+    fresh: str = ""
 
 
 class Tokens(_Part):
@@ -64,10 +68,11 @@ class Customers(_Part):
 
 
 class Releases(_Part):
-    """Which version each arm runs now."""
+    """Which version each arm runs now; `baseline`: None where no fresh process of stable stands."""
 
     stable: str
     candidate: str | None = None
+    baseline: str | None = None
 
 
 class Component(_Part):

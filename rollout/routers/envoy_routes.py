@@ -20,7 +20,10 @@ Json = dict[str, Any]
 class Arms:
     """One cohort: the route that selects it and the cluster of each arm behind it.
 
-    The weighted list is: candidate, `trial` (if there is one: the A/A stage), stable, stable's other parts.
+    The weighted list is: candidate, `trial` (if there is one: the A/A stage), stable, stable's other parts,
+    `fresh` (if there is one: the stable version in a process as new as the candidate's). Envoy cuts the hash
+    range in this order: the candidate grows from its beginning and the fresh baseline from its end, so that
+    growing moves nobody out of the candidate, and nobody out of the baseline but into the candidate.
     """
 
     route: str
@@ -28,20 +31,26 @@ class Arms:
     candidate: str
     trial: str = ""
     parts: tuple[str, ...] = ()
+    fresh: str = ""
 
     @property
     def clusters(self) -> list[str]:
         """In the order of the list."""
-        return [self.candidate, *([self.trial] if self.trial else []), self.stable, *self.parts]
+        named = (self.candidate, self.trial, self.stable, *self.parts, self.fresh)
+        return [name for name in named if name]
 
-    def weights(self, share: int, trial: bool) -> dict[str, int]:
-        """Basis points of each cluster when `share` are chosen; stable's parts share the rest evenly."""
+    def weights(self, share: int, trial: bool, fresh: int = 0) -> dict[str, int]:
+        """Basis points of each cluster when `share` are chosen, and `fresh` to compare them with.
+
+        Stable's parts share the rest evenly.
+        """
         chosen = {self.candidate: 0 if trial else share} | (
             {self.trial: share if trial else 0} if self.trial else {}
         )
         stable = (self.stable, *self.parts)
-        each, over = divmod(WHOLE - share, len(stable))
-        return chosen | {name: each + (number < over) for number, name in enumerate(stable)}
+        each, over = divmod(WHOLE - share - fresh, len(stable))
+        rest = {name: each + (number < over) for number, name in enumerate(stable)}
+        return chosen | rest | ({self.fresh: fresh} if self.fresh else {})
 
 
 class RouteProblem(ValueError):
@@ -63,7 +72,7 @@ def route_configuration(document: Json, name: str) -> Json:
 
 def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -> Split:
     """The split that `configuration` makes. Raises RouteProblem where a route or a cluster is not there."""
-    weights, tried = {}, False
+    weights, fresh, tried = {}, {}, False
     salts: set[str] = set()
     for cohort, arms in cohorts.items():
         route = _route(configuration, arms.route)
@@ -71,6 +80,8 @@ def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -
         on_trial = found.get(arms.trial, 0)
         weights[cohort] = found[arms.candidate] + on_trial
         tried = tried or on_trial > 0
+        if beside := found.get(arms.fresh, 0):
+            fresh[cohort] = beside
         if tried and found[arms.candidate]:
             raise RouteProblem(
                 f"route {arms.route!r} sends customers to {arms.candidate!r} and {arms.trial!r}"
@@ -80,7 +91,7 @@ def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -
         )
     if len(salts) > 1:
         raise RouteProblem(f"the cohorts carry different salts: {', '.join(sorted(salts))}")
-    return Split(weights, salts.pop() if salts else "", version, tried)
+    return Split(weights, salts.pop() if salts else "", version, tried, fresh)
 
 
 def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Split) -> Json:
@@ -92,7 +103,10 @@ def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Sp
         _weights_of(route, arms)
         if split.trial and split.weights[cohort] and not arms.trial:
             raise RouteProblem(f"route {arms.route!r} has no cluster for the A/A stage")
-        weights = arms.weights(split.weights[cohort], split.trial)
+        fresh = split.fresh.get(cohort, 0)
+        if fresh and not arms.fresh:
+            raise RouteProblem(f"route {arms.route!r} has no cluster for a fresh baseline")
+        weights = arms.weights(split.weights[cohort], split.trial, fresh)
         for cluster in route["route"]["weighted_clusters"]["clusters"]:
             cluster["weight"] = weights[cluster["name"]]
         for rewrite in _salted(route):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 WHOLE = 10_000
-"""Weights are basis points: both arms' always sum to this, or growth is not monotone."""
+"""Weights are basis points: the arms' always sum to this, or growth is not monotone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,23 +15,40 @@ class Split:
     """The candidate's weight per cohort in basis points (0 to `WHOLE`), the cohort salt, and a version.
 
     The version names one write: a proxy that reports it serves exactly these weights. `trial`: the chosen
-    customers are counted apart, and served by stable.
+    customers are counted apart, and served by stable. `fresh`: the weights of a baseline, a process of the
+    stable version as new as the candidate's; a cohort that is not named has none. Raises ValueError where
+    both together are more than the whole.
     """
 
     weights: Mapping[str, int]
     salt: str = ""
     version: str = ""
     trial: bool = False
+    fresh: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for cohort, weight in self.fresh.items():
+            if weight < 0 or weight + self.weights[cohort] > WHOLE:
+                raise ValueError(f"{cohort}: {weight} beside {self.weights[cohort]} exceeds {WHOLE}")
 
     def same_traffic(self, other: Split) -> bool:
         """Whether both send every customer to the same arm."""
         same = dict(self.weights) == dict(other.weights) and self.salt == other.salt
-        return same and self.trial == other.trial
+        return same and self.trial == other.trial and _given(self.fresh) == _given(other.fresh)
 
     @property
     def all_stable(self) -> bool:
         """Whether nobody is sent to the candidate."""
         return self.trial or not any(self.weights.values())
+
+
+def beside(weights: Mapping[str, int]) -> dict[str, int]:
+    """A fresh baseline's weights beside the candidate's: as much, or what is left of the whole."""
+    return _given({cohort: min(weight, WHOLE - weight) for cohort, weight in weights.items()})
+
+
+def _given(weights: Mapping[str, int]) -> dict[str, int]:
+    return {cohort: weight for cohort, weight in weights.items() if weight}
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,7 @@ class EdgeUnderTest:
     spec: edge.EdgeSpec
     stable: Arm
     candidate: Arm
+    baseline: Arm
     log: Path
     version: int = 0
 
@@ -230,8 +231,9 @@ class EdgeUnderTest:
 @pytest.fixture(scope="module")
 def edge_under_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeUnderTest]:
     folder = tmp_path_factory.mktemp("edge")
-    stable, candidate = Arm("stable"), Arm("candidate")
-    servers = [stable.serve(), candidate.serve()]
+    arms = [Arm(name) for name in ("stable", "candidate", "baseline")]
+    servers = [each.serve() for each in arms]
+    stable, candidate, baseline = arms
     (folder / "rds").mkdir()
     port, admin = free_ports(2)
     breakers = {name: edge.Breaker(max_requests=8, max_pending=2) for name in edge.CHANNELS}
@@ -240,6 +242,7 @@ def edge_under_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeUn
         admin_port=admin,
         stable_port=stable.port,
         candidate_port=candidate.port,
+        baseline_port=baseline.port,
         route_file=folder / "rds" / "arms.json",
         jwks_file=folder / "jwks.json",
         breakers=breakers,
@@ -248,7 +251,7 @@ def edge_under_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeUn
     spec.jwks_file.chmod(0o600)
     spec.route_file.write_text(json.dumps(edge.routes(SECRET)))
     with running_envoy(folder, edge.bootstrap(spec), admin):
-        yield EdgeUnderTest(spec, stable, candidate, folder / f"envoy-{admin}.log")
+        yield EdgeUnderTest(spec, *arms, folder / f"envoy-{admin}.log")
     for each in servers:
         each.shutdown()
         each.server_close()

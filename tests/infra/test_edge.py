@@ -19,7 +19,7 @@ CUSTOMERS = [f"c-{number:06d}" for number in range(1, 2001)]
 
 @pytest.fixture(autouse=True)
 def all_on_stable(edge_under_test: EdgeUnderTest) -> None:
-    for arm in (edge_under_test.stable, edge_under_test.candidate):
+    for arm in (edge_under_test.stable, edge_under_test.candidate, edge_under_test.baseline):
         arm.seen.clear()
         arm.status = 200
     edge_under_test.shift(0)
@@ -124,6 +124,9 @@ class TestCohorts:
         edge_under_test.shift(1)
         assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: SECRET}).body == b"stable"
         assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: "guess"}).body == b"candidate"
+        assert edge_under_test.get("/web/x", {edge.TESTERS_BASELINE_HEADER: SECRET}).body == b"baseline"
+        assert edge.TESTERS_BASELINE_HEADER not in edge_under_test.baseline.seen[-1][1]
+        assert edge_under_test.get("/web/x", {edge.TESTERS_BASELINE_HEADER: "guess"}).body == b"candidate"
 
 
 class TestPartsOfStable:
@@ -132,8 +135,8 @@ class TestPartsOfStable:
             if "weighted_clusters" not in route["route"]:
                 continue
             clusters = route["route"]["weighted_clusters"]["clusters"]
-            candidate, trial, *parts = [each["weight"] for each in clusters]
-            assert (candidate, trial) == (0, 0)
+            candidate, trial, *parts, baseline = [each["weight"] for each in clusters]
+            assert (candidate, trial, baseline) == (0, 0, 0)
             assert (
                 len(parts) == edge.STABLE_PARTS and sum(parts) == edge.TOTAL_WEIGHT and len(set(parts)) == 1
             )
@@ -145,7 +148,7 @@ class TestPartsOfStable:
         for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
             if route["name"] == "cohort-high":
                 clusters = route["route"]["weighted_clusters"]["clusters"]
-                _, trial, *parts = clusters
+                _, trial, *parts, _ = clusters
                 trial["weight"] = 2000
                 for part in parts:
                     part["weight"] = 1000

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from huidu.foundation.errors import Locked, StateError, UsageError
 from infra.desired import Desired, Release
 from infra.hybrid_crm import TOPOLOGY
-from infra.lifecycle import candidate_share
+from infra.lifecycle import share_of_arm
 from infra.lock import held
 from infra.targets.local import edge, launch, ports, runtime
 from infra.targets.local.probe import Http, Tcp
@@ -210,6 +210,23 @@ def test_a_release_is_promoted_and_then_stands_alone(stable: Desired) -> None:
     assert promoted.without_candidate().release("candidate") is None
 
 
+def test_a_baseline_is_the_stable_release_begun_with_the_candidate_and_ends_with_it(stable: Desired) -> None:
+    assert stable.release("baseline") is None
+    three = stable.with_candidate("v2", (), "10:00")
+    found = three.release("baseline")
+    assert found is not None and (found.version, found.begun) == ("v1", "10:00")
+    for after in (three.promoted(), three.without_candidate(), three.with_candidate("v3", ())):
+        assert after.release("baseline") is None
+        assert "touchpoints-baseline" not in after.standing()
+
+
+def test_a_topology_without_a_baseline_says_so(stable: Desired) -> None:
+    kept = {name: each for name, each in TOPOLOGY.components.items() if each.arm != "baseline"}
+    mine = stable.model_copy(update={"topology": TOPOLOGY.model_copy(update={"components": kept})})
+    with pytest.raises(UsageError, match="no component for a baseline"):
+        mine.with_candidate("v2", (), "10:00")
+
+
 @pytest.mark.parametrize("version", ["", "v 2", "-v", "v/2", "x" * 41])
 def test_an_impossible_version_is_refused(stable: Desired, version: str) -> None:
     with pytest.raises(UsageError, match="no version"):
@@ -246,10 +263,10 @@ def test_the_candidates_share_is_read_from_the_route_file(tmp_path: Path, weight
             for each in clusters:
                 each["weight"] = given.get(each["name"], 0)
     file.write_text(json.dumps(routes))
-    assert candidate_share(file) == share
+    assert share_of_arm(file, "candidate") == share
     file.write_text(text)
-    assert candidate_share(file) == 0.0
-    assert candidate_share(tmp_path / "none.json") == 0.0
+    assert share_of_arm(file, "candidate") == 0.0
+    assert share_of_arm(tmp_path / "none.json", "candidate") == 0.0
 
 
 def _until(condition: Callable[[], bool]) -> None:

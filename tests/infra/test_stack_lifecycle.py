@@ -243,10 +243,36 @@ def test_a_candidate_that_serves_is_not_stopped(home: Home) -> None:
     home.huidu("release", "--stop")
 
 
+def test_a_baseline_is_as_new_as_the_candidate_and_ends_with_it(home: Home) -> None:
+    before = home.pids()
+    home.huidu("release", "v3", "--baseline")
+    assert {name: pid for name, pid in home.pids().items() if name in before} == before
+    assert (home.stack.releases.baseline, home.stack.releases.stable) == ("v2", "v2")
+    assert home.healthy()
+    edge = home.stack.edge
+    secret = edge.testers_secret_file.read_text().strip()
+    served = requests.get(f"{edge.url}/shop/products", headers={edge.testers_fresh_header: secret}, timeout=5)
+    assert served.headers["x-release"] == "v2"
+    original = edge.route_file.read_text()
+    routes = json.loads(original)
+    for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
+        if route["name"] == "cohort-high":
+            for each in route["route"]["weighted_clusters"]["clusters"]:
+                arm = each["name"].removeprefix("touchpoints-")
+                each["weight"] = {"baseline-high": 300, "stable-high": 9700}.get(arm, 0)
+    edge.route_file.write_text(json.dumps(routes))
+    for words in (("release", "--stop"), ("release", "--promote"), ("release", "v4")):
+        assert "the baseline still serves 3.00%" in home.huidu(*words, code=2)
+    edge.route_file.write_text(original)
+    home.huidu("release", "--stop")
+    assert home.stack.releases.baseline is None and home.pid("touchpoints-baseline") is None
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("release",),
+        ("release", "--promote", "--baseline"),
         ("release", "v9", "--promote"),
         ("release", "--promote"),
         ("release", "v9", "--defect", "errors"),

@@ -90,6 +90,25 @@ def test_promotion_restarts_the_stable_arm_alone(tmp_path: Path, stable: Desired
     assert "--release v2" in after["touchpoints-stable"]["command"]
 
 
+def test_a_baseline_starts_together_with_the_candidate_and_leaves_it_alone_when_it_ends(
+    tmp_path: Path, stable: Desired
+) -> None:
+    alone = provisioned(tmp_path, stable)
+    three = provisioned(tmp_path, stable.with_candidate("v2", (), "10:00"))
+    assert {name: three[name] for name in alone} == alone, "what serves is not touched"
+    assert "--release v1" in three["touchpoints-baseline"]["command"]
+    again = provisioned(tmp_path, stable.with_candidate("v2", (), "11:00"))
+    assert {name for name in three if three[name] != again[name]} == {
+        "touchpoints-candidate",
+        "touchpoints-baseline",
+    }, "asked for again, both are started anew"
+    promoted = provisioned(tmp_path, stable.with_candidate("v2", (), "10:00").promoted())
+    assert "touchpoints-baseline" not in promoted
+    assert promoted["touchpoints-candidate"] == three["touchpoints-candidate"], (
+        "it serves everybody just then"
+    )
+
+
 def test_only_the_stable_worker_drains_what_others_left(tmp_path: Path, stable: Desired) -> None:
     inputs = provisioned(tmp_path, stable.with_candidate("v2", ()))
     assert "--drain-abandoned" in inputs["sync-stable"]["command"]
@@ -123,7 +142,7 @@ def test_stack_json_names_what_stands_and_only_links_between(tmp_path: Path, sta
     names = {each.name for each in found.components}
     assert names == set(TOPOLOGY.standing(candidate=False))
     assert all({link.source, link.target} <= names for link in found.links)
-    assert found.releases.candidate is None
+    assert (found.releases.candidate, found.releases.baseline) == (None, None)
     assert set(found.cohorts) == {"high", "standard", "anonymous"}
 
 

@@ -16,7 +16,7 @@ def test_the_reference_stack_hangs_together() -> None:
 
 
 def test_every_component_starts_after_what_it_waits_for() -> None:
-    order = TOPOLOGY.standing(candidate=True)
+    order = TOPOLOGY.standing(candidate=True, baseline=True)
     for name, component in TOPOLOGY.components.items():
         assert all(order.index(before) < order.index(name) for before in component.after)
 
@@ -24,6 +24,8 @@ def test_every_component_starts_after_what_it_waits_for() -> None:
 def test_the_candidates_arm_stands_only_when_there_is_one() -> None:
     without, beside = TOPOLOGY.standing(candidate=False), TOPOLOGY.standing(candidate=True)
     assert set(beside) - set(without) == {"touchpoints-candidate", "sync-candidate"}
+    three = TOPOLOGY.standing(candidate=True, baseline=True)
+    assert set(three) - set(beside) == {"touchpoints-baseline"}
 
 
 WHOLE = """\
@@ -59,7 +61,8 @@ WRONG = [
     ("kind: postgres, data: personal", "kind: postgres, data: core", 9, "outside a private zone"),
     ("kind: postgres,", "kind: postgres, after: [door-a],", 9, "wait for each other"),
     ("{zone: front, kind: postgres", "{zone: back, kind: postgres", 13, "without a link zone"),
-    ("arm: candidate", "arm: stable", 5, "one per arm"),
+    ("arm: candidate", "arm: stable", 5, "one stable, one candidate"),
+    ("arm: candidate", "arm: baseline", 5, "one stable, one candidate"),
     ("  edge: {zone: front, kind: edge}\n", "", 10, "unknown component 'edge'"),
     ("kind: postgres", "sise: big, kind: postgres", 9, "unknown key 'sise'"),
     ("name: mine", "name: mine\ncustomers: {count: 10, high: 11}", 2, "more high-value customers"),

@@ -18,13 +18,16 @@ from infra.targets.local.proxy import Config, typed
 
 TESTERS_HEADER = "x-huidu-test"
 TESTERS_STABLE_HEADER = "x-huidu-test-stable"
+TESTERS_BASELINE_HEADER = "x-huidu-test-baseline"
 CUSTOMER_HEADER = "x-customer-id"
 TIER_HEADER = "x-customer-tier"
 VISITOR_COOKIE = "visitor"
 ROUTE_CONFIG = "arms"
 COHORTS = ("high", "standard", "anonymous")
 CHANNELS = ("web", "wechat", "shop", "call")
-ARMS = ("candidate", "stable")  # The candidate first, or growing shares are not monotone.
+# A weighted list is cut along the hash range: the candidate grows from its beginning, the baseline (the
+# stable version in a fresh process) from its end. Who is in either stays while both grow, until they meet.
+ARMS = ("candidate", "stable", "baseline")
 TOTAL_WEIGHT = 10_000
 # Stable's customers are split by the same hash into so many named clusters on the same endpoints, so that one
 # can see by how much groups of customers differ without any release (a rollout's measured dispersion).
@@ -59,6 +62,7 @@ class EdgeSpec:
     admin_port: int
     stable_port: int
     candidate_port: int
+    baseline_port: int
     route_file: Path
     jwks_file: Path
     issuer: str = "huidu-crm"
@@ -67,7 +71,7 @@ class EdgeSpec:
 
 
 def cluster(arm: str, cohort: str) -> str:
-    """The cluster of an arm (stable, candidate, trial) and a cohort (COHORTS, or testers)."""
+    """The cluster of an arm (stable, candidate, trial, baseline) and a cohort (COHORTS, or testers)."""
     return f"touchpoints-{arm}-{cohort}"
 
 
@@ -82,7 +86,7 @@ def weighted(cohort: str) -> list[str]:
     `trial` is stable too: where a rollout sends its chosen customers before any release serves them.
     """
     first = [cluster(arm, cohort) for arm in ("candidate", "trial", "stable")]
-    return [*first, *stable_parts(cohort)]
+    return [*first, *stable_parts(cohort), cluster("baseline", cohort)]
 
 
 def route(cohort: str) -> str:
@@ -99,10 +103,9 @@ def bootstrap(spec: EdgeSpec) -> Config:
     """The edge's bootstrap file."""
     names = [name for cohort in COHORTS for name in weighted(cohort)]
     names += [cluster(arm, "testers") for arm in ARMS]
-    candidates = {cluster("candidate", cohort) for cohort in (*COHORTS, "testers")}
-    arms = [
-        proxy.cluster(name, spec.candidate_port if name in candidates else spec.stable_port) for name in names
-    ]
+    others = {"candidate": spec.candidate_port, "baseline": spec.baseline_port}
+    ports = {cluster(arm, cohort): port for arm, port in others.items() for cohort in (*COHORTS, "testers")}
+    arms = [proxy.cluster(name, ports.get(name, spec.stable_port)) for name in names]
     channels = [_channel_cluster(name, breaker) for name, breaker in spec.breakers.items()]
     listeners = [
         proxy.listener("edge", spec.port, [_edge_manager(spec)]),
@@ -118,13 +121,13 @@ def bootstrap(spec: EdgeSpec) -> Config:
 
 
 def routes(testers_secret: str) -> Config:
-    """The route file as a new stack begins: stable 100 %, candidate 0, salt `none`. Write it 0600."""
+    """The route file as a new stack begins: stable 100 %, the others 0, salt `none`. Write it 0600."""
     resource = typed(
         "envoy.config.route.v3.RouteConfiguration",
         name=ROUTE_CONFIG,
         # Without it a route to a cluster that does not exist is accepted, and everybody gets 503.
         validate_clusters=True,
-        request_headers_to_remove=[TESTERS_HEADER, TESTERS_STABLE_HEADER],
+        request_headers_to_remove=[TESTERS_HEADER, TESTERS_STABLE_HEADER, TESTERS_BASELINE_HEADER],
         virtual_hosts=[
             {
                 "name": "arms",
@@ -132,6 +135,7 @@ def routes(testers_secret: str) -> Config:
                 "routes": [
                     _testers_route("testers", TESTERS_HEADER, testers_secret, "candidate"),
                     _testers_route("testers-stable", TESTERS_STABLE_HEADER, testers_secret, "stable"),
+                    _testers_route("testers-baseline", TESTERS_BASELINE_HEADER, testers_secret, "baseline"),
                     _cohort_route("high", {"name": TIER_HEADER, "string_match": {"exact": "high"}}),
                     _cohort_route("standard", {"name": CUSTOMER_HEADER, "present_match": True}),
                     _cohort_route("anonymous"),

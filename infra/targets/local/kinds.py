@@ -54,7 +54,7 @@ def programs(topology: Topology) -> set[str]:
 
 
 def port_names(topology: Topology) -> Iterable[str]:
-    """Names of all ports the topology needs, also of the candidate's arm, so that they never change."""
+    """Names of all ports the topology needs, also of arms that do not stand, so that they never change."""
     for name, component in topology.components.items():
         for role in KINDS[component.kind].ports:
             yield f"{name}/{role}" if role else name

@@ -147,8 +147,8 @@ def _burns(objective: Objective, burn: Burn) -> str:
 def _down() -> dict[str, Any]:
     return {
         "alert": "ComponentDown",
-        # A candidate that nobody has released is not down.
-        "expr": 'up{component!~".+-candidate"} == 0',
+        # What nobody has released is not down.
+        "expr": 'up{component!~".+-(candidate|baseline)"} == 0',
         "for": "15s",
         "labels": {"severity": "page"},
         "annotations": {"summary": "{{ $labels.component }} is not scraped"},

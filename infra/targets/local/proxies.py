@@ -16,7 +16,6 @@ from infra.toolchain import envoy, tryton
 PORTS = ("", "admin")
 ROUTE_FILE = "rds/arms.json"
 ISSUER, AUDIENCE = "huidu-crm", "touchpoints"
-_CANDIDATE = "candidate"
 
 
 def edge_process(site: Site, name: str) -> Process:
@@ -27,7 +26,8 @@ def edge_process(site: Site, name: str) -> Process:
         port=site.port(name),
         admin_port=site.port(name, "admin"),
         stable_port=site.port(stable),
-        candidate_port=site.port(topology.target(name, _CANDIDATE) or stable),
+        candidate_port=site.port(topology.target(name, "candidate") or stable),
+        baseline_port=site.port(topology.target(name, "baseline") or stable),
         route_file=site.folder(name) / ROUTE_FILE,
         jwks_file=site.secrets.keep(JWKS, json.dumps(edge.jwks(site.secrets.read(TOKEN_KEY)))),
         issuer=ISSUER,

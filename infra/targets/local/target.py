@@ -59,6 +59,8 @@ class LocalTarget:
                 testers_stable_header=edge.TESTERS_STABLE_HEADER,
                 testers_stable=edge.cluster("stable", "testers"),
                 testers_candidate=edge.cluster("candidate", "testers"),
+                testers_fresh_header=edge.TESTERS_BASELINE_HEADER,
+                testers_fresh=edge.cluster("baseline", "testers"),
                 failures_log=site.failures_file(stack.workspace, door),
             ),
             cohorts={
@@ -68,6 +70,7 @@ class LocalTarget:
                     candidate=edge.cluster("candidate", cohort),
                     trial=edge.cluster("trial", cohort),
                     stable_parts=edge.stable_parts(cohort),
+                    fresh=edge.cluster("baseline", cohort),
                 )
                 for cohort in edge.COHORTS
             },

@@ -29,7 +29,7 @@ def process(site: Site, name: str) -> Process:
         address=f"http://{address}",
         version=running.version,
         probe=Http(f"http://{address}/healthz"),
-        environment=ENVIRONMENT,
+        environment=ENVIRONMENT | ({"HUIDU_BEGUN": running.begun} if running.begun else {}),
     )
 
 
