@@ -21,6 +21,7 @@ from rollout.begin import Order, journaled, opened
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
+from rollout.observe.command import observe
 from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
@@ -38,6 +39,7 @@ def rollout() -> None:
 rollout.add_command(replay)
 rollout.add_command(rehearse)
 rollout.add_command(explain)
+rollout.add_command(observe)
 
 
 @rollout.command()

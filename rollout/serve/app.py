@@ -26,6 +26,7 @@ from rollout.serve import words
 from rollout.serve.acts import Acts
 from rollout.serve.drawn import span
 from rollout.serve.readings import Readings
+from rollout.serve.verdicts import Verdicts
 from rollout.serve.view import glance, view
 
 _HERE = Path(__file__).resolve().parent
@@ -224,11 +225,18 @@ def language_of(request: Request) -> str:
 
 
 def application(
-    readings: Readings, clock: Clock, acts: Acts, stopping: Callable[[], bool] = lambda: False
+    readings: Readings,
+    clock: Clock,
+    acts: Acts,
+    stopping: Callable[[], bool] = lambda: False,
+    observations: Readings | None = None,
 ) -> Starlette:
     """The page over `readings`; whoever serves it puts guarded.Guarded around it."""
     pages = Pages(readings, clock, acts, stopping)
-    return Starlette(routes=pages.routes(), exception_handlers={HTTPException: pages.wrong})
+    verdicts = Verdicts([each for each in (observations, readings) if each is not None], clock)
+    return Starlette(
+        routes=[*pages.routes(), *verdicts.routes()], exception_handlers={HTTPException: pages.wrong}
+    )
 
 
 def _templates() -> Environment:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from huidu.foundation.journal import Event
-from rollout.controller.fold import RolloutState, fold
+from rollout.controller.fold import RolloutState
+from rollout.observe.fold import observed
+from rollout.observe.would import BACK
 
 BLIND_AFTER = 15.0
 """Seconds without usable evidence that are worth telling; one look without is nothing."""
@@ -47,23 +49,26 @@ class Turn:
 
 @dataclass
 class Story:
-    """`last_seq`, `last_t`: of the newest event. Times are Unix seconds."""
+    """`last_seq`, `last_t`: of the newest event; `looked_at`: of the newest look. Times are Unix seconds."""
 
     state: RolloutState = field(default_factory=RolloutState)
     points: list[Point] = field(default_factory=list)
     turns: list[Turn] = field(default_factory=list)
     last_seq: int = 0
     last_t: float = 0.0
+    looked_at: float | None = None
+    would_end: Mapping[str, Any] | None = None
+    """Of an observation: the act by which huidu's own rollout would have ended."""
     _blind: bool = False
 
     def tell(self, events: Iterable[Event]) -> None:
         """Go on with `events`, which follow those that were told before."""
         for event in events:
             before = self.state
-            self.state = fold((event,), before)
+            self.state = observed((event,), before)
             self.last_seq, self.last_t = event.seq, event.t
             self._turn(event, before)
-            if event.kind in ("started", "judged", "confirmed", "ended"):
+            if event.kind in ("started", "judged", "confirmed", "shifted", "ended"):
                 self._point(event)
 
     def _point(self, event: Event) -> None:
@@ -81,8 +86,13 @@ class Story:
         data, kind, sentence = event.data, event.kind, str(event.data.get("sentence", ""))
         blamed = data.get("blamed")
         if kind == "judged":
+            self.looked_at = event.t
             self._sight(event)
             return
+        if kind == "would":
+            kind = f"would-{data['act']}"
+            if self.would_end is None and data["act"] in (*BACK, "promote"):
+                self.would_end = data
         if kind == "confirmed" and before.pending is not None:
             move = before.pending.move
             kind, sentence, blamed = move.purpose.value, move.sentence, move.blamed

@@ -76,6 +76,13 @@ _KINDS = {
     "hook-done": Text("promote command done", "已设为稳定版本"),
     "hook-failed": Text("promote failed", "设为稳定版本失败"),
     "ended": Text("over", "结束"),
+    "shifted": Text("shifted by somebody", "由他人调整"),
+    "would-widen": Text("huidu would widen", "huidu 将放量"),
+    "would-everybody": Text("huidu would open it to everybody", "huidu 将全量放开"),
+    "would-promote": Text("huidu would promote", "huidu 将完成发布"),
+    "would-rollback": Text("huidu would roll back", "huidu 将回滚"),
+    "would-service": Text("huidu would take it back: service", "huidu 将退回：整体故障"),
+    "would-retreat": Text("huidu would retreat", "huidu 将撤回"),
 }
 
 

@@ -1,0 +1,1 @@
+"""A release that somebody else shifts: judged, nothing moved. What huidu would have done, and when."""

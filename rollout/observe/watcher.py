@@ -1,0 +1,270 @@
+"""The observer's loop: look, judge, note what huidu would have done. It has no router and moves nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import HuiduError, StateError
+from huidu.foundation.journal import Journal
+from huidu.foundation.outcome import Outcome
+from huidu.model.evidence import Interval
+from huidu.model.verdict import Decision, Verdict
+from rollout.controller.edge import EvidenceLog, Eyes, Look
+from rollout.controller.judgement import SETTLING, Judgement, first_bad
+from rollout.controller.reconcile import planned_shares
+from rollout.controller.voice import Voice, line
+from rollout.judge import JudgeConfig
+from rollout.ladder import Ladder
+from rollout.observe.fold import observed, stepping
+from rollout.observe.shares import Flow, Flows, Held, flows_of, share_of_all, shifted
+from rollout.observe.would import BACK, EVERYBODY, Act, act_now, allowed
+from rollout.plan import Plan, judge_config
+
+SLICE = 0.2
+"""Seconds between two looks at whether somebody wants it to stop."""
+GONE = 60.0
+"""Seconds without a request to a candidate that had some: whoever shifts has taken it back."""
+COUNTING = ("error-ratio", "slo", "absolute-margin", "service")
+"""Kinds of gates that count requests; the first of them says which share the candidate has."""
+
+
+@dataclass
+class Outside:
+    """What the observer touches. `share`: the share as a selector tells it, None where traffic must tell."""
+
+    journal: Journal
+    eyes: Eyes
+    evidence: EvidenceLog
+    clock: Clock
+    voice: Voice
+    stop: Callable[[], bool]
+    share: Callable[[], float] | None = None
+
+
+class Watcher:
+    """Watches one release until it is promoted or taken back by somebody, or until it is stopped."""
+
+    def __init__(self, name: str, plan: Plan, ladder: Ladder, outside: Outside) -> None:
+        self.name = name
+        self._plan = plan
+        self._ladder = ladder
+        self._out = outside
+        self.state = observed(outside.journal.events())
+        self.would: list[Mapping[str, Any]] = [e.data for e in outside.journal.events() if e.kind == "would"]
+        self._first = next((n for n, g in plan.gates.items() if g.kind in COUNTING), next(iter(plan.gates)))
+        self._held = Held()
+        self._looked = False
+        self._seen_at = 0.0
+        self._verdict: Verdict | None = None
+        self._judgement: Judgement | None = None
+        self._take_over()
+
+    @property
+    def over(self) -> str:
+        """The act by which huidu's own rollout would have ended, "" while it would go on."""
+        return next((str(w["act"]) for w in self.would if w["act"] in (*BACK, "promote")), "")
+
+    def outcome(self) -> Outcome:
+        """What the observation comes to."""
+        ends = {"promote": Outcome.GOOD, "rollback": Outcome.BAD, "service": Outcome.HELD}
+        return ends.get(self.over, Outcome.NOT_EVIDENCE if self._blind() else Outcome.HELD)
+
+    def _blind(self) -> bool:
+        return self.over == "retreat" or self.state.judging is None
+
+    def watch(self, until: float | None = None) -> Outcome:
+        """Until the release is with everybody and baked, or gone again; `until`: at most (Unix seconds)."""
+        clock = self._out.clock
+        while True:
+            began = clock.monotonic()
+            sentence = self.turn()
+            if sentence or (until is not None and clock.now() >= until):
+                self._note("ended", outcome="observed", sentence=sentence or "the time to observe is over")
+                return self.outcome()
+            while not self._out.stop():
+                left = began + self._plan.observation.poll - clock.monotonic()
+                if left <= 0:
+                    break
+                clock.sleep(min(SLICE, left))
+            else:
+                self._note("paused", sentence=f"observing stopped at {self.state.share:.1%} of all requests")
+                return self.outcome()
+
+    def turn(self) -> str:
+        """One look; why it is over, "" while it is not."""
+        now = self._out.clock.now()
+        look, stated = self._share(self._out.eyes.look(self.state, now))
+        flows = flows_of(look.intervals, self._first)
+        intervals = self._shift(look, flows, stated, now)
+        self._judge(dataclasses.replace(look, intervals=intervals), flows, now)
+        act = act_now(self._plan, self._config(), self.state, self._verdict, look.problems, now)
+        if act is not None and not self.over:
+            self._tell(act)
+        what = "; ".join(look.problems) or (self._verdict.sentence if self._verdict else "nothing judged yet")
+        self._out.voice.progress(line(self.state, self._verdict, now, what))
+        return self._finished(now)
+
+    def _finished(self, now: float) -> str:
+        if self.over == "promote" and self.state.share >= EVERYBODY:
+            return "everybody has it"
+        if self.state.opened_at and self.state.share <= 0 and now - self._seen_at > GONE:
+            return "somebody took it back to stable"
+        return ""
+
+    # looking
+
+    def _take_over(self) -> None:
+        if self.state.started and self.state.polls:
+            self._note("resumed")
+        if self.state.judging is None:
+            self._out.evidence.read(0)
+            return
+        config = self._config()
+        intervals = self._out.evidence.read(self.state.evidence_lines)
+        self._judgement, remark = Judgement.replay(config, stepping(self._out.journal.events()), intervals)
+        if remark:
+            self._out.voice.say(f"note: {remark}", "yellow")
+
+    def _config(self) -> JudgeConfig:
+        shares = self.state.judging["shares"] if self.state.judging else ()
+        return judge_config(self._plan, self._ladder.cohorts, tuple(shares))
+
+    def _share(self, look: Look) -> tuple[Look, float | None]:
+        """The share as the selector says it; None where traffic must tell."""
+        if self._out.share is None:
+            return look, None
+        try:
+            return look, self._out.share()
+        except HuiduError as error:
+            return dataclasses.replace(look, problems=(*look.problems, error.what)), self.state.share
+
+    def _shift(self, look: Look, flows: Flows, stated: float | None, now: float) -> tuple[Interval, ...]:
+        """Note a change of the share; the intervals, those of a change left out."""
+        if sum(flow.canary for flow in flows.values()) > 0:
+            self._seen_at = now
+        moved = shifted(self._held, flows) if stated is None else abs(stated - self.state.share) > 1e-6
+        if not moved:
+            self._held = self._held.after(flows)
+            self._looked = self._looked or sum(flow.total for flow in flows.values()) > 0
+            return look.intervals
+        share = share_of_all(flows) if stated is None else stated
+        borne = allowed(self._plan, self._config(), self.state, self._verdict)
+        before = self.state.share
+        self._note(
+            "shifted",
+            share=share,
+            before=before,
+            shares={name: flow.share if stated is None else stated for name, flow in flows.items()},
+            since=min((each.start for each in look.intervals), default=now),
+            borne=borne,
+            # What was already open when the observation began was opened before anybody looked.
+            ahead=self._looked and share > before and share > borne * 1.1,
+        )
+        if self._judgement is not None:
+            self._judgement.stepped()
+        self._held, self._looked = Held().after(flows), True
+        self._out.voice.say(
+            line(self.state, self._verdict, now, f"somebody set {share:.1%} of all requests"), "bold"
+        )
+        why = f"{SETTLING}: somebody changed the share"
+        return tuple(dataclasses.replace(each, excluded=each.excluded or why) for each in look.intervals)
+
+    # judging
+
+    def _judge(self, look: Look, flows: Flows, now: float) -> None:
+        if self.state.judging is None:
+            if look.problems or sum(look.traffic.values()) <= 0:
+                return
+            shares = planned_shares(self._plan, self._ladder, look.traffic) if self._ladder.corners else []
+            self._note("judging", shares=shares, traffic=dict(look.traffic))
+            self._judgement = Judgement(self._config())
+        if self._judgement is None or not (look.intervals or look.problems):
+            return
+        if look.intervals:
+            self._verdict = self._judgement.look(look.intervals, now)
+        self._note("judged", **self._judged(look, self._out.evidence.append(look.intervals)))
+
+    def _judged(self, look: Look, lines: int) -> dict[str, Any]:
+        verdict, config = self._verdict, self._config()
+        gates = verdict.gates if verdict else {}
+        known = self._held.flows if self._out.share is None else {}
+        share = share_of_all(known) if sum(known.values(), Flow()).total > 0 else self.state.share
+        everybody = share >= EVERYBODY
+        usable = verdict is not None and not look.problems and look.requests > 0
+        return {
+            "gates": {
+                name: {
+                    "log_e": gate.log_e,
+                    "bound": gate.bound,
+                    "harm_upper": gate.harm_upper,
+                    "canary": {"total": gate.canary.total, "bad": gate.canary.bad},
+                    "baseline": {"total": gate.baseline.total, "bad": gate.baseline.bad},
+                    "sentence": gate.sentence,
+                }
+                for name, gate in gates.items()
+            },
+            "decision": "not-evidence" if look.problems or verdict is None else verdict.decision.value,
+            "sentence": "; ".join(look.problems) or (verdict.sentence if verdict else ""),
+            "blamed": verdict.blamed if verdict else None,
+            "allowed": 0.0 if look.problems else allowed(self._plan, config, self.state, verdict),
+            "share": share,
+            "requests": self.state.last.get("requests", 0.0) + look.requests,
+            "synthetic": 0.0,
+            "exposed": look.exposed if look.exposed is not None else self.state.last.get("exposed"),
+            "usable": usable and (everybody or _decided(verdict)),
+            "evidence_lines": lines,
+            "evidence_end": max((each.end for each in look.intervals), default=self.state.evidence_end),
+            "first_bad": {
+                gate: since
+                for gate, since in first_bad(config, look.intervals).items()
+                if gate not in self.state.first_bad
+            },
+        }
+
+    def _tell(self, act: Act) -> None:
+        last = self.would[-1] if self.would else {}
+        if last.get("act") == act.name and last.get("share") == round(act.share, 4):
+            return
+        if act.name in ("widen", "everybody") and last.get("shift") == len(self.state.changes):
+            return  # once a share: it waits for whoever shifts
+        self._note(
+            "would",
+            act=act.name,
+            share=round(act.share, 4),
+            at=self.state.share,
+            sentence=act.sentence,
+            blamed=act.blamed,
+            shift=len(self.state.changes),
+        )
+        style = "bold red" if act.name in BACK else "bold green"
+        self._out.voice.say(
+            line(
+                self.state, self._verdict, self._out.clock.now(), f"huidu would: {act.name}; {act.sentence}"
+            ),
+            style,
+        )
+
+    def _note(self, kind: str, **data: Any) -> None:
+        """Journal it and fold it in. Raises StateError: an observation that cannot be written is none."""
+        event = self._out.journal.append(kind, **data)
+        self.state = observed([event], self.state)
+        if kind == "would":
+            self.would.append(data)
+
+
+def _decided(verdict: Verdict | None) -> bool:
+    return verdict is not None and verdict.decision is not Decision.NOT_EVIDENCE
+
+
+def stated_share(value: Sequence[float], expression: str) -> float:
+    """A share from what Prometheus answered. Raises StateError where it is no part of one."""
+    if len(value) != 1 or not 0.0 <= value[0] <= 1.0:
+        raise StateError(
+            f"the share must be one number from 0 to 1, {expression!r} says {list(value)[:3]}",
+            remedy="a weight in per cent is divided in the expression: flagger_canary_weight{...} / 100",
+        )
+    return value[0]
