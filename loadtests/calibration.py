@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from huidu.foundation.errors import StateError
 from loadtests.checks import Check
 from loadtests.guard import PROTECTED
 from loadtests.health import SCOPE, check_health
@@ -17,7 +18,8 @@ from loadtests.plan import ChannelPlan, Plan
 from loadtests.planning import bin_seconds, with_channels
 from loadtests.profile import Limits, Stop
 from loadtests.recording import Recording
-from loadtests.runners.local import LocalRun
+from loadtests.runners.run import Run
+from loadtests.sizing import PROBE_RATE, PROBE_SECONDS, cost_of
 from loadtests.verdict import check_offered
 
 # load must be borne with room to spare: what fails at 1.2 times the target is too near to it.
@@ -46,7 +48,7 @@ def calibration_plan(plan: Plan, host: str) -> Plan:
     return with_channels(plan, channels, plan.offer * MARGIN).model_copy(
         update={
             "host": host,
-            "kind": "verify",
+            "kind": "calibration",
             "duration": plan.calibration,
             "extend": 0.0,
             "warmup": _WARMUP_SECONDS,
@@ -58,18 +60,55 @@ def calibration_plan(plan: Plan, host: str) -> Plan:
     )
 
 
+def probe_plan(plan: Plan, host: str) -> Plan:
+    """One worker, at no more than what one surely bears: to see what a request costs."""
+    own = calibration_plan(plan, host)
+    share = min(1.0, PROBE_RATE / sum(each.visits for each in own.channels))
+    channels = tuple(
+        each.model_copy(update={"visits": each.visits * share, "offered": each.offered * share})
+        for each in own.channels
+    )
+    own = with_channels(own.model_copy(update={"workers": 1}), channels, own.offer)
+    return own.model_copy(update={"duration": PROBE_SECONDS, "bin": bin_seconds(PROBE_SECONDS)})
+
+
+def measure_cost(
+    plan: Plan, folder: Path, launch: Callable[[Plan, Path], Run], started: Callable[[Run], None]
+) -> float:
+    """CPU seconds of a request to a null server. Its files stay in `folder`/sizing. Raises StateError."""
+    inner = folder / "sizing"
+    inner.mkdir(parents=True, exist_ok=True)
+    with null_server() as host, launch(probe_plan(plan, host), inner) as run:
+        started(run)
+        if run.wait_ready():
+            run.go()
+            for _ in run.watch():
+                pass
+        recording, _ends = run.result()
+        why = run.stopped
+    cost = cost_of(recording)
+    if cost is None:
+        raise StateError(f"what a request costs could not be measured: {why or 'nothing was answered'}")
+    return cost
+
+
 def calibrate(
-    plan: Plan, folder: Path, show: Callable[[float, Recording], None], started: Callable[[LocalRun], None]
+    plan: Plan,
+    folder: Path,
+    launch: Callable[[Plan, Path], Run],
+    show: Callable[[float, Recording], None],
+    started: Callable[[Run], None],
 ) -> list[Check]:
-    """One check, kept or invalid. Its files stay in `folder`/calibration. `started`: handed the run, so that
-    a signal can stop it."""
+    """One check, kept or invalid. Its files stay in `folder`/calibration. `launch`: starts the same workers
+    as the run's; elsewhere each finds a null server of its own. `started`: handed the run, so that a signal
+    can stop it."""
     inner = folder / "calibration"
     inner.mkdir(parents=True, exist_ok=True)
     for left in (*inner.glob("ready-*"), inner / "start"):
         left.unlink(missing_ok=True)
     with null_server() as host:
         own = calibration_plan(plan, host)
-        with LocalRun(own, inner) as run:
+        with launch(own, inner) as run:
             started(run)
             if run.wait_ready():
                 run.go()

@@ -54,7 +54,7 @@ def search(asked_for: Asked, start: float, most: float, terminal: Terminal) -> t
         own = scaled(plan, asked.factor)
         terminal.step(f"run {number}: {asked.factor:.3g} times the peak{', again' if asked.confirms else ''}")
         run = new_folder(workspace, folder / f"run-{number:02d}", "verify")
-        summary = verify_plan(own, run, terminal, asked_for.metrics)
+        summary = verify_plan(own, run, terminal, asked_for)
         steps.append(_step(own, summary, asked.factor, asked.confirms, run.name))
         terminal.say(f"  {steps[-1].word}: {steps[-1].reason}")
         _write_search(folder, plan, _result(plan, steps, None))
@@ -126,7 +126,7 @@ def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) 
     plan = surge_plan(plan, channel)
     folder = new_folder(workspace, asked.out, "surge")
     describe(terminal, plan)
-    summary = verify_plan(plan, folder, terminal, asked.metrics)
+    summary = verify_plan(plan, folder, terminal, asked)
     remember(workspace, folder, asked.out)
     return summary, folder
 
@@ -144,7 +144,7 @@ def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summ
     folder = new_folder(workspace, asked.out, "soak")
     describe(terminal, plan)
     began = time.time()
-    summary = verify_plan(plan, folder, terminal, asked.metrics)
+    summary = verify_plan(plan, folder, terminal, asked)
     stack = Stack.read(workspace.stack_file) if asked.host is None else None
     ended = time.time()
     terminal.say(f"  {memory.keep(folder, stack.prometheus if stack else None, ended - began, ended)}")

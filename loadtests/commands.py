@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import signal
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,52 +14,15 @@ from huidu.foundation.terminal import Terminal
 from loadtests import bench as benching
 from loadtests import campaigns, runs
 from loadtests import compare as comparing
+from loadtests.asking import asks, asks_demo, default_token, token_option
 from loadtests.report import reports, sheets
+from loadtests.runners.joining import Joining
 from loadtests.runs import Asked
 from loadtests.summary import Summary
 from loadtests.verdict import OUTCOMES
 
-_HOST = click.option("--host", help="http://name:port; default: the stack of HUIDU_HOME.")
-_WORKERS = click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
-)
 _MOST_REASONS = 8
-_OUT = click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
-_METRICS = click.option(
-    "--metrics", type=click.IntRange(1, 65535), help="Port on 127.0.0.1 for Prometheus, while it runs."
-)
-_JOURNEYS = click.option(
-    "--journeys",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A Python file with journeys of your own.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
-
-
-Command = Callable[..., None]
-
-
-def _asks(command: Command, **profile: Any) -> Command:
-    """What every command that offers load is asked: the profile, and where, with what, into what folder."""
-
-    @functools.wraps(command)
-    def call(
-        profile: str,
-        host: str | None,
-        workers: int,
-        out: Path | None,
-        journeys: Path | None,
-        metrics: int | None,
-        **rest: Any,
-    ) -> None:
-        command(asked=Asked(profile, host, workers, out, journeys, metrics), **rest)
-
-    for option in (_METRICS, _JOURNEYS, _OUT, _WORKERS, _HOST, click.argument("profile", **profile)):
-        call = option(call)
-    return call
-
-
-_asks_demo = functools.partial(_asks, default="demo")
 
 
 @click.group()
@@ -70,7 +31,7 @@ def load() -> None:
 
 
 @load.command()
-@_asks
+@asks
 @_JSON
 def verify(asked: Asked, as_json: bool) -> None:
     """Offer PROFILE's load (a file, or the name of one that ships) and judge it.
@@ -93,7 +54,7 @@ def report(run: str | None, as_json: bool) -> None:
 
 
 @load.command()
-@_asks
+@asks
 @click.option("--duration", help="Such as 10m; default: until stopped.")
 def offer(asked: Asked, duration: str | None) -> None:
     """Offer PROFILE's load as background traffic, until Ctrl-C, SIGTERM or the duration ends. No verdict."""
@@ -102,7 +63,7 @@ def offer(asked: Asked, duration: str | None) -> None:
 
 
 @load.command()
-@_asks
+@asks
 @click.option("--start", type=float, default=1.0, show_default=True, help="The first load, times the peak.")
 @click.option("--most", type=float, default=100.0, show_default=True, help="Never offer more than this.")
 @_JSON
@@ -125,7 +86,7 @@ def search(asked: Asked, start: float, most: float, as_json: bool) -> None:
 
 @load.command()
 @click.argument("channel")
-@_asks_demo
+@asks_demo
 @click.option(
     "--factor", type=click.FloatRange(1, 100), help="Times the channel's peak; default: the profile's."
 )
@@ -141,7 +102,7 @@ def surge(asked: Asked, channel: str, factor: float | None, as_json: bool) -> No
 
 
 @load.command()
-@_asks
+@asks
 @click.option("--duration", help="Such as 4h; default: the profile's.")
 @_JSON
 def soak(asked: Asked, duration: str | None, as_json: bool) -> None:
@@ -180,6 +141,21 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
     if as_json:
         click.echo(result.model_dump_json(indent=2))
     raise SystemExit(comparing.OUTCOMES[result.word].code)
+
+
+@load.command()
+@click.option("--master", required=True, help="HOST or HOST:PORT where the run awaits its workers.")
+@token_option
+@click.option("--once", is_flag=True, help="End after one run; a calibration is one too.")
+@click.option("--wait", help="Such as 5m: how long to wait for a run; default: until stopped.")
+def worker(master: str, token_file: Path | None, once: bool, wait: str | None) -> None:
+    """Take part in the runs at HOST (`verify --expect-workers`), one after the other, until stopped."""
+    terminal = Terminal()
+    joining = Joining(master, token_file or default_token(), terminal.say)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: joining.stop())
+    joining.serve(once, _seconds(wait))
+    raise SystemExit(Outcome.GOOD.code)
 
 
 @load.command()

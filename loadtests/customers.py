@@ -19,8 +19,9 @@ _LIFETIME_SECONDS = 7 * 86400
 class Customers:
     """Draws customers; the key is read once and never written anywhere."""
 
-    def __init__(self, tokens: Tokens, population: Population) -> None:
-        text = tokens.key_file.read_text(encoding="ascii").strip()
+    def __init__(self, tokens: Tokens, population: Population, key: bytes | None = None) -> None:
+        """`key`: what the key's file holds, where it is not on this machine."""
+        text = (tokens.key_file.read_bytes() if key is None else key).decode("ascii").strip()
         self._key = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         self._tokens = tokens
         self._population = population

@@ -9,8 +9,8 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import gevent  # type: ignore[import-untyped]
@@ -32,6 +32,22 @@ _PATIENCE = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Supplies:
+    """What a worker needs beside the plan. `rows`: its own of the test data; `key`: what the file of the
+    tokens' key holds, None: read it; `environment`: where placeholders are looked up."""
+
+    rows: tuple[Mapping[str, str], ...] = ()
+    key: bytes | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def here(cls, plan: Plan, worker: int) -> Supplies:
+        """From the files and the environment of this machine. Raises ConfigError."""
+        rows = read_rows(plan.data.csv) if plan.data else []
+        return cls(tuple(rows[worker :: plan.workers]))
+
+
+@dataclass(frozen=True, slots=True)
 class _Arrival:
     due: float
     place: int
@@ -41,21 +57,31 @@ class _Arrival:
 
 
 class Driver:
-    """One worker's part of a run. `zero`: monotonic second at which the window begins."""
+    """One worker's part of a run. `zero`: second at which the window begins, by the monotonic clock `now`."""
 
-    def __init__(self, plan: Plan, worker: int, file: Path) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        worker: int,
+        file: Path,
+        *,
+        supplies: Supplies | None = None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        supplies = supplies or Supplies.here(plan, worker)
+        self._now = now
         self._plan = plan
         self._worker = worker
         self._recorder = Recorder(file, worker, os.getpid(), plan.buckets(), plan.bin)
         self._pool = SessionPool(plan.host, plan.timeout, plan.in_flight, plan.connections)
-        self._customers = Customers(plan.tokens, plan.population) if plan.tokens else None
+        self._customers = Customers(plan.tokens, plan.population, supplies.key) if plan.tokens else None
         self._channels = {each.name: each for each in plan.channels}
         self._catalogue = catalogue(plan.journeys_file)
+        environment = supplies.environment
         self._scripts = {
-            each.name: Script(each.http, plan.headers, os.environ) for each in plan.channels if each.http
+            each.name: Script(each.http, plan.headers, environment) for each in plan.channels if each.http
         }
-        rows = read_rows(plan.data.csv) if plan.data else []
-        self._rows = own_rows(rows, worker, plan.workers)
+        self._rows = own_rows(supplies.rows, 0, 1)
         # Reproducible, not secret.
         self._rng = random.Random(f"{plan.seed}/{worker}/visits")
         self._open: dict[gevent.Greenlet, _Arrival] = {}
@@ -80,8 +106,8 @@ class Driver:
         self._zero = zero
         gc.collect()
         gc.freeze()  # a collection over what Locust imported would stop the schedule for tens of milliseconds
-        self._last = (time.monotonic(), time.process_time())
-        self._busy_from = time.monotonic()
+        self._last = (self._now(), time.process_time())
+        self._busy_from = self._now()
         pulse = gevent.spawn(self._pulses, alive)
         try:
             complete = self._offer(until)
@@ -125,7 +151,7 @@ class Driver:
         )
         burst = 0
         for due, name in merged(streams):
-            wait = self._zero + due - time.monotonic()
+            wait = self._zero + due - self._now()
             if not self._stopped and (wait > 0 or burst >= _BURST):
                 self._sleep_until(self._zero + due)
                 burst = 0
@@ -145,7 +171,7 @@ class Driver:
     def _sleep_until(self, moment: float) -> None:
         """In naps, so that being stopped is noticed; always lets other greenlets run."""
         while True:
-            wait = moment - time.monotonic()
+            wait = moment - self._now()
             gevent.sleep(min(max(wait, 0.0), 0.5))
             if wait <= 0.5 or self._stopped:
                 return
@@ -197,12 +223,12 @@ class Driver:
         visit = Visit(
             exchange=session,
             stopwatch=stopwatch,
-            monotonic=time.monotonic,
+            monotonic=self._now,
             pause=lambda: self._think(channel.think),
             rng=self._rng,
             customer=arrival.customer,
         )
-        self._recorder.lag(arrival.place, max(0.0, time.monotonic() - due))
+        self._recorder.lag(arrival.place, max(0.0, self._now() - due))
         self._count_busy(+1)
         failure: str | None = None
         known = True
@@ -237,7 +263,7 @@ class Driver:
             self._recorder.journey_failed(arrival.place, arrival.channel.name, arrival.journey, failure)
         tally.ok += failure is None
         tally.failed += failure is not None
-        seconds = time.monotonic() - due
+        seconds = self._now() - due
         if failure is not None:
             seconds = max(seconds, self._plan.timeout)
         self._recorder.request(arrival.place, arrival.channel.name, arrival.journey, "", seconds, failure)
@@ -248,8 +274,8 @@ class Driver:
             gevent.sleep(min(self._rng.expovariate(1 / mean), 6 * mean))
 
     def _drain(self) -> None:
-        end = time.monotonic() + self._plan.drain
-        while self._open and time.monotonic() < end:
+        end = self._now() + self._plan.drain
+        while self._open and self._now() < end:
             gevent.sleep(0.02)
         gevent.killall(list(self._open), timeout=5)
 
@@ -268,7 +294,7 @@ class Driver:
                 self._stopped = True
 
     def _flush(self) -> None:
-        now, cpu = time.monotonic(), time.process_time()
+        now, cpu = self._now(), time.process_time()
         self._count_busy(0)
         pulse = Pulse(
             t=round(now - self._zero, 6),
@@ -283,7 +309,7 @@ class Driver:
 
     def _count_busy(self, change: int) -> None:
         """Keep the integral of visits that are on their way: the L of Little's law, `change` from now on."""
-        now = time.monotonic()
+        now = self._now()
         self._busy += self._walking * (now - self._busy_from)
         self._busy_from = now
         self._walking += change

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     return rows
 
 
-def own_rows(rows: list[dict[str, str]], worker: int, workers: int) -> Iterator[dict[str, str]]:
+def own_rows(rows: Sequence[Mapping[str, str]], worker: int, workers: int) -> Iterator[Mapping[str, str]]:
     """This worker's rows, over and over: no row is another worker's too."""
     mine = rows[worker::workers]
     while mine:

@@ -7,10 +7,13 @@ itself, and reads as a slow server or, worse, as a fast one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from loadtests import clocks
 from loadtests.checks import Check
+from loadtests.clocks import Clock
 from loadtests.guard import PROTECTED
 from loadtests.plan import Plan
 from loadtests.recorder import Pulse
@@ -25,11 +28,25 @@ SCOPE = "generator"
 
 @dataclass(frozen=True, slots=True)
 class WorkerEnd:
-    """How a worker's process ended: its exit code, negative for a signal; None where it had to be killed."""
+    """How a worker's process ended: its exit code, negative for a signal; None where it had to be killed.
+
+    `who` and `clock`: of a worker elsewhere, its machine, and its clocks against those of this one."""
 
     worker: int
     exit_code: int | None
     note: str = ""
+    who: str = ""
+    clock: Clock | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> WorkerEnd:
+        """From its JSON. Raises TypeError, ValidationError."""
+        clock = facts.get("clock")
+        return cls(**{**facts, "clock": None if clock is None else Clock.model_validate(clock)})
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON."""
+        return {**asdict(self), "clock": self.clock.model_dump() if self.clock is not None else None}
 
 
 def check_health(
@@ -47,6 +64,7 @@ def check_health(
         pulses = recording.pulses.get(worker, [])
         checks += _cpu(plan, worker, pulses)
         checks += _gaps(worker, pulses)
+    checks += _clocks(ends)
     checks += _steal(plan, recording)
     checks += _accounting(plan, recording)
     return checks
@@ -127,6 +145,23 @@ def _gaps(worker: int, pulses: Sequence[Pulse]) -> list[Check]:
     if longest <= GAP_SECONDS:
         return []
     return [_invalid("standstill", longest, GAP_SECONDS, f"worker {worker} stood still for {longest:.1f} s")]
+
+
+def _clocks(ends: Sequence[WorkerEnd]) -> list[Check]:
+    """Of workers elsewhere."""
+    checks = []
+    for end in ends:
+        if end.clock is None:
+            continue
+        wrong = clocks.complaint(end.clock)
+        name = f"worker {end.worker} on {end.who}"
+        if wrong is not None:
+            text, measured, allowed = wrong
+            bound = f", allowed {allowed * 1000:g} ms" if allowed else ""
+            checks.append(_invalid("clock", measured, allowed or None, f"{name}: {text}{bound}"))
+        else:
+            checks.append(_noted("clock", f"{name}: {clocks.summary(end.clock)}"))
+    return checks
 
 
 def _steal(plan: Plan, recording: Recording) -> list[Check]:

@@ -58,7 +58,7 @@ def make_plan(
     """The run `profile` (read from `file`) means against `host`, or against `stack`.
 
     `duration` overrides the profile's; `endless` has none; `journeys`: a Python file with more of them;
-    `environment`: what placeholders are looked up in. Raises ConfigError, UsageError.
+    `environment`: what placeholders are looked up in, None: not here. Raises ConfigError, UsageError.
     """
     if host is None and stack is None:
         raise UsageError(
@@ -114,7 +114,7 @@ def make_plan(
         connections=_connections(profile, file),
         journeys_file=None if journeys is None else journeys.resolve(),
     )
-    _check_filling(plan, file, environment or {})
+    _check_filling(plan, file, environment)
     if profile.suite != "functional":
         return plan
     if endless or duration is not None:
@@ -138,13 +138,14 @@ def _connections(profile: Profile, file: Path) -> Connections:
     return profile.connections.model_copy(update={"ca": ca})
 
 
-def _check_filling(plan: Plan, file: Path, environment: Mapping[str, str]) -> None:
+def _check_filling(plan: Plan, file: Path, environment: Mapping[str, str] | None) -> None:
     """Placeholders, and rows enough where none may come twice. Raises ConfigError."""
     rows = read_rows(plan.data.csv) if plan.data is not None else []
     visits = 0.0
     for channel in plan.channels:
         names = placeholders(channel.http, plan.headers)
-        check_filling(names, rows[0] if rows else None, environment, file)
+        found = dict.fromkeys(names, "") if environment is None else environment
+        check_filling(names, rows[0] if rows else None, found, file)
         if any(name.startswith("data.") for name in names):
             end = (plan.duration or math.inf) + plan.extend
             visits += plan.intensity(channel).between(-plan.warmup, end) + 2 * plan.workers
@@ -154,6 +155,13 @@ def _check_filling(plan: Plan, file: Path, environment: Mapping[str, str]) -> No
             file=plan.data.csv,
             remedy="more rows, a shorter run, or without `once`",
         )
+
+
+def with_workers(plan: Plan, workers: int) -> Plan:
+    """The same run by another number of workers. Raises ConfigError where rows of test data are too few."""
+    plan = with_channels(plan.model_copy(update={"workers": workers}), plan.channels, plan.offer)
+    _check_filling(plan, Path(plan.profile), None)
+    return plan
 
 
 def scaled(plan: Plan, factor: float) -> Plan:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -19,18 +19,22 @@ from huidu.foundation.errors import ConfigError, HuiduError, StateError, Unreach
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
-from loadtests.calibration import calibrate
+from loadtests.calibration import calibrate, measure_cost
 from loadtests.checks import Check
 from loadtests.extension import extended
 from loadtests.guard import must_stop
 from loadtests.metrics import GeneratorMetrics, served
 from loadtests.plan import Plan
-from loadtests.planning import make_plan
+from loadtests.planning import make_plan, with_workers
 from loadtests.profile import load_profile
 from loadtests.progress import Progress
 from loadtests.recording import Recording
 from loadtests.report import reports
+from loadtests.runners.link import LOOPBACK, keep_token
 from loadtests.runners.local import LocalRun
+from loadtests.runners.remote import Elsewhere, RemoteRun
+from loadtests.runners.run import Run
+from loadtests.sizing import rate_of, sizing
 from loadtests.summary import Summary
 
 STOPPED_BY = "stopped by"
@@ -43,16 +47,20 @@ _AGAIN_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a person asks for: `profile` a file or a name; `host` None: the stack of this workspace; `out`:
-    the run's folder, None: one under `load/`; `journeys`: a file with more of them; `metrics`: the port
-    on 127.0.0.1 at which Prometheus finds the generator while it runs."""
+    """What a person asks for: `profile` a file or a name; `host` None: the stack of this workspace;
+    `workers` None: as many as the rate needs; `out`: the run's folder, None: one under `load/`;
+    `journeys`: a file with more of them; `metrics`: the port on 127.0.0.1 at which Prometheus finds the
+    generator while it runs; `elsewhere`: where workers of other machines join, None: `workers` processes
+    here; `page`: the port on 127.0.0.1 of Locust's own page."""
 
     profile: str
     host: str | None = None
-    workers: int = 1
+    workers: int | None = 1
     out: Path | None = None
     journeys: Path | None = None
     metrics: int | None = None
+    elsewhere: Elsewhere | None = None
+    page: int | None = None
 
 
 def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
@@ -64,20 +72,21 @@ def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
     workspace, plan = prepare(asked)
     folder = new_folder(workspace, asked.out, "verify")
     describe(terminal, plan)
-    summary = verify_plan(plan, folder, terminal, asked.metrics)
+    summary = verify_plan(plan, folder, terminal, asked)
     remember(workspace, folder, asked.out)
     return summary, folder
 
 
-def verify_plan(plan: Plan, folder: Path, terminal: Terminal, metrics: int | None = None) -> Summary:
+def verify_plan(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Summary:
     """Calibrate, offer what `plan` says, judge, and write every report into `folder`."""
     started, before = _now(), list[Check]()
+    plan = _sized(plan, folder, terminal, asked)
     if plan.calibration > 0:
-        before = _calibrate(plan, folder, terminal)
+        before = _calibrate(plan, folder, terminal, asked)
         if before[0].state == "invalid":
             terminal.close()
             return reports.write(folder, plan, Recording(), [], "", started, before)
-    with served(plan, metrics) as watched, LocalRun(plan, folder) as run, _stopping(run):
+    with served(plan, asked.metrics) as watched, _run(plan, folder, terminal, asked) as run, _stopping(run):
         _drive(run, Progress(plan, terminal), terminal, watched, planned=plan.duration)
         recording, ends = run.result()
         plan, stopped = run.plan, run.stopped
@@ -85,11 +94,38 @@ def verify_plan(plan: Plan, folder: Path, terminal: Terminal, metrics: int | Non
     return reports.write(folder, plan, recording, ends, stopped, started, before)
 
 
-def _calibrate(plan: Plan, folder: Path, terminal: Terminal) -> list[Check]:
+def _run(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Run:
+    """Workers here or elsewhere, as asked; for Locust's page, workers here that join as if elsewhere."""
+    if asked.elsewhere is not None:
+        return RemoteRun(plan, folder, replace(asked.elsewhere, page=asked.page), terminal.say)
+    if asked.page is not None:
+        token = folder / "token"
+        keep_token(token)
+        return RemoteRun(
+            plan, folder, Elsewhere(f"{LOOPBACK}:0", token, page=asked.page, own=True), terminal.say
+        )
+    return LocalRun(plan, folder)
+
+
+def _sized(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Plan:
+    """With as many workers as it needs, where that was left to us."""
+    if asked.workers is not None or plan.kind == "functional":
+        return plan
+    terminal.progress("workers: auto: measuring what a request costs here")
+    with ExitStack() as stack:
+        cost = measure_cost(plan, folder, LocalRun, lambda run: stack.enter_context(_stopping(run)))
+    found = sizing(rate_of(plan), cost, len(os.sched_getaffinity(0)))
+    terminal.say(f"  {found.sentence}")
+    return with_workers(plan, found.workers)
+
+
+def _calibrate(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> list[Check]:
+    without_page = replace(asked, page=None)
     with ExitStack() as stack:
         return calibrate(
             plan,
             folder,
+            lambda own, inner: _run(own, inner, terminal, without_page),
             lambda seconds, _: terminal.progress(
                 f"calibration against a null server: {max(0.0, seconds):.0f} s of {plan.calibration:g} s"
             ),
@@ -107,7 +143,7 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     describe(terminal, plan)
     with (
         served(plan, asked.metrics) as watched,
-        LocalRun(plan, folder) as run,
+        _run(plan, folder, terminal, asked) as run,
         _stopping(run),
     ):
         _drive(run, Progress(plan, terminal), terminal, watched, planned=None)
@@ -154,11 +190,12 @@ def prepare(asked: Asked, *, duration: float | None = None, endless: bool = Fals
         file,
         host=asked.host,
         stack=stack,
-        workers=asked.workers,
+        workers=asked.workers or 1,
         duration=duration,
         endless=endless,
         journeys=asked.journeys,
-        environment=os.environ,
+        # Workers elsewhere have environments of their own: each says itself what it lacks.
+        environment=os.environ if asked.elsewhere is None else None,
     )
     if plan.tokens is not None and not plan.tokens.key_file.is_file():
         raise StateError(
@@ -228,7 +265,7 @@ def describe(terminal: Terminal, plan: Plan) -> None:
 
 
 def _drive(
-    run: LocalRun,
+    run: Run,
     progress: Progress,
     terminal: Terminal,
     metrics: GeneratorMetrics,
@@ -258,7 +295,7 @@ def _drive(
 
 
 @contextmanager
-def _stopping(run: LocalRun) -> Iterator[None]:
+def _stopping(run: Run) -> Iterator[None]:
     """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

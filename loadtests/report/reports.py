@@ -44,7 +44,7 @@ def write(
     facts = {
         "started": started,
         "stopped": stopped,
-        "ends": [{"worker": each.worker, "exit_code": each.exit_code, "note": each.note} for each in ends],
+        "ends": [each.facts() for each in ends],
         "before": [each.model_dump() for each in before],
     }
     write_atomic(folder / "ends.json", json.dumps(facts, indent=2) + "\n")
@@ -76,7 +76,7 @@ def _facts(folder: Path) -> tuple[Plan, _Facts]:
     try:
         plan = Plan.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
         facts = read_json(folder / "ends.json")
-        ends = [WorkerEnd(**each) for each in facts["ends"]]
+        ends = [WorkerEnd.of(each) for each in facts["ends"]]
         stopped, started = str(facts["stopped"]), str(facts["started"])
         before = [Check.model_validate(each) for each in facts.get("before", [])]
     except (OSError, ValidationError, KeyError, TypeError) as error:

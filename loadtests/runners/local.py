@@ -6,7 +6,6 @@ the files, and how each process ended. Whatever happens, `LocalRun.__exit__` lea
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from huidu.foundation.workspace import write_atomic
 from loadtests.health import WorkerEnd
 from loadtests.plan import Plan
 from loadtests.recording import Follower, Recording, recording_file
+from loadtests.runners.run import last_line, locust_environment, since
 
 LOCUSTFILE = Path(__file__).parent.parent / "locustfile.py"
 # Importing Locust takes a second of CPU; on a crowded machine several.
@@ -115,15 +115,13 @@ class LocalRun:
 
     def seconds(self) -> float:
         """Seconds since the window began; negative before."""
-        return time.monotonic() - self.began if self.began is not None else -self.plan.warmup
+        return since(self.began, self.plan)
 
     def log_tail(self) -> str:
         """The last words of the first worker that said anything."""
         for worker in range(self.plan.workers):
-            log = self.folder / f"worker-{worker}.log"
-            lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-            if lines:
-                return lines[-1][:300]
+            if words := last_line(self.folder / f"worker-{worker}.log"):
+                return words
         return ""
 
     def _write_plan(self) -> Path:
@@ -139,14 +137,8 @@ class LocalRun:
                 process.wait(timeout=10)
 
     def _start(self, worker: int, plan_file: Path) -> subprocess.Popen[bytes]:
-        # Locust reads ~/.locust.conf, ./locust.conf, ./pyproject.toml and LOCUST_*: none of them is ours.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
-        environment |= {
-            "PYTHONSAFEPATH": "1",
-            "HOME": str(self.folder),
-            "HUIDU_LOAD_PLAN": str(plan_file),
-            "HUIDU_LOAD_WORKER": str(worker),
-        }
+        environment = locust_environment(self.folder)
+        environment |= {"HUIDU_LOAD_PLAN": str(plan_file), "HUIDU_LOAD_WORKER": str(worker)}
         recording_file(self.folder, worker).unlink(missing_ok=True)
         with (self.folder / f"worker-{worker}.log").open("wb") as log:
             return subprocess.Popen(
