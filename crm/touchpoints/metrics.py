@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from crm.touchpoints.largest import Largest
 
 # Seconds. The edges are those of the edge's own histogram: 0.5 s is the canary limit, 2 s the system's
 # (implementation guides: API response < 500 ms; average and tail < 2 s).
@@ -19,7 +21,11 @@ class Metrics:
     orders: Counter = field(init=False)
     degraded: Counter = field(init=False)
     seen: Counter = field(init=False)
+    largest_requests: Gauge = field(init=False)
+    largest_failures: Gauge = field(init=False)
     _met: set[str] = field(default_factory=set)
+    _asked: dict[str, Largest] = field(default_factory=dict)
+    _failed: dict[str, Largest] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         by = ("release", "channel", "tier")
@@ -32,6 +38,18 @@ class Metrics:
         self.seen = Counter(
             "crm_customers_seen", "Distinct customers served by this process", ("release", "tier"), registry=r
         )
+        self.largest_requests = Gauge(
+            "crm_largest_customer_requests",
+            "Requests of the customer who sent most of them to this process",
+            ("release", "tier"),
+            registry=r,
+        )
+        self.largest_failures = Gauge(
+            "crm_largest_customer_failures",
+            "Failed requests (5xx) of the customer who met most of them in this process",
+            ("release", "tier"),
+            registry=r,
+        )
         ProcessCollector(registry=r)
 
     def answered(self, channel: str, tier: str, code: int, seconds: float) -> None:
@@ -43,3 +61,19 @@ class Metrics:
         if customer not in self._met:
             self._met.add(customer)
             self.seen.labels(self.release, tier).inc()
+
+    def asked(self, customer: str, tier: str, code: int) -> None:
+        """One answered request of a customer, or of a visitor who was here before, for his part of the whole.
+
+        The metrics carry no name: which customer it is stays here.
+        """
+        self._of(self._asked, self.largest_requests, tier).add(customer)
+        failed = self._of(self._failed, self.largest_failures, tier)
+        if code >= 500:
+            failed.add(customer)
+
+    def _of(self, tiers: dict[str, Largest], gauge: Gauge, tier: str) -> Largest:
+        if tier not in tiers:
+            tiers[tier] = Largest()
+            gauge.labels(self.release, tier).set_function(tiers[tier].count)
+        return tiers[tier]

@@ -196,6 +196,18 @@ def test_metrics_tell_release_channel_tier_and_conversion(touchpoints: Any) -> N
     assert metric(url, "crm_customers_seen_total", release="v7", tier="high") == 2
 
 
+def test_one_customers_part_of_requests_and_failures_is_told_without_his_name(touchpoints: Any) -> None:
+    url = touchpoints("v7", "all").url
+    for customer in ("c-000001", "c-000001", "c-000002"):
+        call(url, "GET", "/wechat/offers", headers={"x-customer-id": customer, "x-customer-tier": "high"})
+    call(url, "GET", "/wechat/offers")  # a visitor who was never here before is not counted twice
+    call(url, "GET", "/wechat/offers", headers={"cookie": "visitor=abc"})
+    assert metric(url, "crm_largest_customer_requests", release="v7", tier="high") == 2
+    assert metric(url, "crm_largest_customer_failures", release="v7", tier="high") == 2
+    assert metric(url, "crm_largest_customer_failures", release="v7", tier="anonymous") == 1
+    assert "c-0000" not in requests.get(url + "/metrics", timeout=5).text
+
+
 def test_without_the_database_lists_are_marked_degraded_and_orders_refused(
     touchpoints: Any, database: str, postgres: Any, eventually: Callable[..., Any]
 ) -> None:
