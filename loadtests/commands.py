@@ -15,6 +15,7 @@ from loadtests import bench as benching
 from loadtests import campaigns, runs
 from loadtests import compare as comparing
 from loadtests.asking import asks, asks_demo, default_token, token_option
+from loadtests.har_command import record
 from loadtests.report import reports, sheets
 from loadtests.runners.joining import Joining
 from loadtests.runs import Asked
@@ -28,6 +29,9 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON
 @click.group()
 def load() -> None:
     """Prove that a service bears its load, or say honestly that the run proves nothing."""
+
+
+load.add_command(record)
 
 
 @load.command()
