@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.bench.page import page
 from rollout.bench.run import as_json, run
-from rollout.bench.speed import poll_milliseconds
+from rollout.bench.speed import poll_cost
 
 
 @click.group()
@@ -33,12 +34,14 @@ def judge(quick: bool, seed: int, workers: int | None, out: Path | None, as_text
     """False rollbacks, time until a rollback, and the ramp, simulated; exit 1 where a bar is missed."""
     terminal = Terminal()
     if speed:
-        first, last = poll_milliseconds()
+        cost = poll_cost()
         terminal.say(
-            f"one poll of ten gates and three strata: {first:.2f} ms, and {last:.2f} ms 200 polls later"
+            f"one poll of ten gates and three strata: {cost.first_ms:.2f} ms of CPU time "
+            f"({cost.first_wall_ms:.2f} ms on the clock), the least {cost.least_ms:.2f} ms; "
+            f"after {cost.polls} polls {cost.last_ms:.2f} ms ({cost.last_wall_ms:.2f} ms)"
         )
         if as_text:
-            click.echo(json.dumps({"first_ms": first, "last_ms": last}))
+            click.echo(json.dumps(asdict(cost)))
         return
     results = run(
         seed,

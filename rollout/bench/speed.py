@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,8 +27,22 @@ STRATA = ("high", "standard", "anonymous")
 EDGES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
 
 
-def poll_milliseconds(polls: int = 300) -> tuple[float, float]:
-    """Median CPU time of a poll (ms), at the beginning and after `polls` polls: it must not grow."""
+@dataclass(frozen=True, slots=True)
+class PollCost:
+    """Milliseconds of one poll: CPU time of this process and time on the clock, the median each, `first` at
+    the beginning and `last` at the end of `polls` polls (it must not grow); `least` CPU time of any. Other
+    processes on the machine make every number larger, the least one least."""
+
+    polls: int
+    first_ms: float
+    last_ms: float
+    least_ms: float
+    first_wall_ms: float
+    last_wall_ms: float
+
+
+def poll_cost(polls: int = 300) -> PollCost:
+    """Judge that many polls and time each."""
     config = JudgeConfig(
         tuple(
             GateSpec(f"{kind} {i}", kind, limit=0.8 if kind == "gauge" else None)
@@ -36,16 +51,24 @@ def poll_milliseconds(polls: int = 300) -> tuple[float, float]:
         strata=STRATA,
     )
     random = np.random.default_rng(1)
-    state, times = start(config), []
+    state, cpu, wall = start(config), [], []
     for k in range(polls):
         evidence = [
             _interval(spec.name, spec.kind, stratum, k, random) for spec in config.gates for stratum in STRATA
         ]
-        before = time.process_time()
+        begun, spent = time.perf_counter(), time.process_time()
         state, _ = judge_intervals(config, state, evidence, 5.0 * k + 5.0)
-        times.append(1000.0 * (time.process_time() - before))
+        cpu.append(1000.0 * (time.process_time() - spent))
+        wall.append(1000.0 * (time.perf_counter() - begun))
     third = polls // 3
-    return float(np.median(times[5:third])), float(np.median(times[-third:]))
+    return PollCost(
+        polls=polls,
+        first_ms=float(np.median(cpu[5:third])),
+        last_ms=float(np.median(cpu[-third:])),
+        least_ms=min(cpu[5:]),
+        first_wall_ms=float(np.median(wall[5:third])),
+        last_wall_ms=float(np.median(wall[-third:])),
+    )
 
 
 def _interval(name: str, kind: Kind, stratum: str, k: int, random: np.random.Generator) -> Interval:

@@ -6,10 +6,10 @@ average of such bets is one again, however they depend on each other. Everything
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from scipy.special import logsumexp
 
 from rollout.judge.arrays import Floats, Indices
 
@@ -49,41 +49,66 @@ def unused_weight(elapsed: float, longest_bake: float) -> float:
     return (1.0 - START) * max(0.0, longest_bake - elapsed) / longest_bake
 
 
-def accumulate(log_a: Floats, log_l: Floats, weight: float) -> Floats:
-    """A <- (A + w) L, all alternatives at once."""
-    if weight > 0.0:
-        log_a = np.logaddexp(log_a, np.log(weight))
+def accumulate(log_a: Floats, log_l: Floats, weight: Floats) -> Floats:
+    """A <- (A + w) L, all alternatives at once; `weight` is one number or one for each alternative."""
+    if weight.any():
+        with np.errstate(divide="ignore"):
+            log_a = np.logaddexp(log_a, np.log(weight))
     result: Floats = log_a + log_l
     return result
 
 
 def mixture(log_a: Floats, log_weights: Floats, unused: float) -> Floats:
     """log E over alternatives: (B, P, J) and (J,) to (B, P)."""
-    value: Floats = _log_sum(log_a + log_weights)
+    value = _log_sum(log_a + log_weights, axis=-1)
     return np.logaddexp(value, np.log(unused)) if unused > 0.0 else value
 
 
+def mixtures(log_a: Floats, log_weights: Floats, widths: Sequence[int], unused: Floats) -> Floats:
+    """The same for several e-processes whose alternatives stand one after the other, `widths` (M) of each:
+    (B, P, J), (J,) and (M,) to (B, P, M)."""
+    values, begins, owner = log_a + log_weights, *_segments(tuple(widths))
+    top = np.maximum.reduceat(values, begins, axis=-1)
+    value: Floats = np.log(np.add.reduceat(np.exp(values - top[..., owner]), begins, axis=-1)) + top
+    if not unused.any():
+        return value
+    with np.errstate(divide="ignore"):
+        return np.logaddexp(value, np.log(unused))
+
+
+@lru_cache(maxsize=256)
+def _segments(widths: tuple[int, ...]) -> tuple[Indices, Indices]:
+    begins = np.concatenate([[0], np.cumsum(widths)[:-1]])
+    return begins, np.repeat(np.arange(len(widths)), widths)
+
+
 def over_parts(log_parts: Floats) -> Floats:
-    """log E of a gate (B,) from its parts (B, P)."""
-    strata = max(1, log_parts.shape[1] - 1)
-    return _log_sum(log_parts + part_log_weights(strata))
+    """log E of gates (B, ...) from their parts (B, P, ...)."""
+    if log_parts.shape[1] == 1:
+        return log_parts[:, 0]
+    return _log_sum(log_parts + _part_weights(log_parts), axis=1)
 
 
 def leading_part(log_parts: Floats) -> Indices:
-    """The part that speaks loudest, (B,): 0 is all strata together, 1.. the single ones."""
-    strata = max(1, log_parts.shape[1] - 1)
-    result: Indices = np.argmax(log_parts + part_log_weights(strata), axis=1)
+    """The part that speaks loudest, (B, ...): 0 is all strata together, 1.. the single ones."""
+    result: Indices = np.argmax(log_parts + _part_weights(log_parts), axis=1)
     return result
+
+
+def _part_weights(log_parts: Floats) -> Floats:
+    strata = max(1, log_parts.shape[1] - 1)
+    return part_log_weights(strata).reshape(-1, *(1 for _ in log_parts.shape[2:]))
 
 
 def over_gates(log_e: Floats, weights: Floats) -> Floats:
     """log of sum_m w_m E_m: (M, B) and (M,) to (B,)."""
-    result: Floats = np.asarray(logsumexp(log_e + np.log(weights)[:, None], axis=0))
-    return result
+    values = log_e + np.log(weights)[:, None]
+    # Without any gate that may roll back there is nothing but -inf.
+    return _log_sum(values, axis=0) if np.isfinite(values).any() else values.max(axis=0)
 
 
-def _log_sum(values: Floats) -> Floats:
+def _log_sum(values: Floats, axis: int) -> Floats:
     # scipy's logsumexp also covers what cannot occur here (nothing but -inf), and is five times as slow.
-    top: Floats = values.max(axis=-1, keepdims=True)
-    result: Floats = np.log(np.exp(values - top).sum(axis=-1)) + top[..., 0]
+    top: Floats = values.max(axis=axis, keepdims=True)
+    result: Floats = np.log(np.exp(values - top).sum(axis=axis)) + np.squeeze(top, axis=axis)
     return result

@@ -14,6 +14,8 @@ def percent(rate: float) -> str:
     value = 100.0 * rate
     if value == 0 or value >= 100:
         return f"{value:.0f} %"
+    if abs(value) >= 1e-4:
+        return f"{value:.3g} %"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     text = f"{value:.{min(digits, 9)}f}"
     return (text.rstrip("0").rstrip(".") if "." in text else text) + " %"

@@ -19,21 +19,24 @@ MOST_EDGES = 7
 
 
 def log_l(
-    n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, r0: float, odds: Floats = ODDS
+    n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, r0: Floats | float, odds: Floats = ODDS
 ) -> Floats:
-    """Counts and the foreseen baseline rate `b` (...); result (..., J). 0 where an arm has no request."""
+    """Counts, the foreseen baseline rate `b` and the tolerated ratio `r0` (...); result (..., J).
+
+    0 where an arm has no request.
+    """
     c = b[..., None] * odds / (1.0 + b[..., None] * (odds - 1.0))
     return log_projected(n_c, x_c, n_b, x_b, b, c, r0)
 
 
 def log_projected(
-    n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, c: Floats, r0: float
+    n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, c: Floats, r0: Floats | float
 ) -> Floats:
     """Alternative (c, b) against the nearest (q, p) with q = r0 p. 0 where the alternative lies in the null.
 
     `c` (..., J) is above r0 b for a null of "at most r0", below it for a null of "at least r0".
     """
-    both = (n_c > 0) & (n_b > 0)
+    both, r0 = (n_c > 0) & (n_b > 0), np.asarray(r0, dtype=np.float64)[..., None]
     n_c, n_b = np.where(both, n_c, 1.0)[..., None], np.where(both, n_b, 1.0)[..., None]
     x_c, x_b, b = x_c[..., None], x_b[..., None], b[..., None]
     # nC r0 (q - c) / (q (1 - q)) + nB (p - b) / (p (1 - p)) = 0 with q = r0 p, multiplied out: a quadratic.
@@ -42,7 +45,7 @@ def log_projected(
     last = n_c * c + n_b * b
     p = 2.0 * last / (middle + np.sqrt(np.maximum(middle * middle - 4.0 * r0 * n * last, 0.0)))
     q = r0 * p
-    outside = c > r0 * b if r0 >= 1.0 else c < r0 * b
+    outside = np.where(r0 >= 1.0, c > r0 * b, c < r0 * b)
     inside = ~outside | ~both[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         value = (

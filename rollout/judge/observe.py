@@ -1,28 +1,19 @@
-"""One poll: evidence into state. The only place where the forms meet the gates."""
+"""One poll: evidence into state."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 
 from huidu.foundation.errors import ConfigError
-from rollout.judge import (
-    combine,
-    conversion,
-    error_ratio,
-    gauges,
-    latency,
-    margin,
-    no_worse,
-    ramp,
-    slo,
-)
-from rollout.judge.arrays import Arms, Bools, Floats, past_rate
+from rollout.judge import bets, combine, gauges, ramp
+from rollout.judge.arrays import Arms, Bools, Floats
 from rollout.judge.gate import GateSpec, JudgeConfig
+from rollout.judge.layout import layout
+from rollout.judge.poll import Poll, Seen, joined, poll_of, split, stacked
 from rollout.judge.state import GateState, State
 
 ALL, STEP = 0, 1
@@ -87,108 +78,58 @@ def _marked(gate: GateState, kept: Floats) -> GateState:
 
 def observe(config: JudgeConfig, state: State, evidence: BatchEvidence) -> State:
     """The state after one more poll. Evidence of unknown gates raises ConfigError."""
-    before = {name: _before(config, state, name, seen) for name, seen in evidence.gates.items()}
-    harm = _harm(config, before, evidence.gates)
-    gates = dict(state.gates)
-    for name, seen in evidence.gates.items():
-        gates[name] = _observe_gate(config.gate(name), before[name], seen, harm.get(name))
     share = state.share if evidence.share is None else evidence.share
+    if not evidence.gates:
+        return State(state.batch, share, state.gates)
+    now = tuple(evidence.gates.values())
+    before = [_before(config, state, name, each) for name, each in evidence.gates.items()]
+    specs = [config.gate(name) for name in evidence.gates]
+    seen = [_seen(spec, old, new) for spec, old, new in zip(specs, before, now, strict=True)]
+    poll = poll_of(seen)
+    bets_now = _accumulated(poll, seen, now)
+    harm, sums = bets.harms(poll, config.judged_shares), _sums(poll, seen)
+    gates = dict(state.gates)
+    for k, name in enumerate(evidence.gates):
+        gates[name] = _after(seen[k], now[k], sums[k], *bets_now[k], harm.get(k))
     return State(state.batch, share, gates)
 
 
-def _before(config: JudgeConfig, state: State, name: str, seen: GateEvidence) -> GateState:
-    before = state.gates.get(name) or _fresh(config, config.gate(name), seen, state.batch)
-    if before.edges != seen.edges:
+def _before(config: JudgeConfig, state: State, name: str, now: GateEvidence) -> GateState:
+    before = state.gates.get(name)
+    if before is None:
+        return _fresh(config, config.gate(name), now, state.batch)
+    if before.edges != now.edges:
         raise ConfigError(
-            f"gate {name}: the bucket edges changed from {before.edges} to {seen.edges}",
+            f"gate {name}: the bucket edges changed from {before.edges} to {now.edges}",
             remedy="both arms must use the same histogram buckets throughout a rollout",
         )
     return before
 
 
-def limit_edge(spec: GateSpec, edges: tuple[float, ...]) -> int:
-    """Index of the edge a rollback of a latency gate is judged at. Raises ConfigError where there is none."""
-    if not edges:
-        return 0
-    edge = latency.edge_at_or_above(edges, spec.seconds)
-    if edge is None:
-        raise ConfigError(
-            f"gate {spec.name}: no bucket edge at or above its limit of {spec.seconds:g} s",
-            expected=f"an edge at {spec.seconds:g}; there are {', '.join(f'{e:g}' for e in edges)}",
-            remedy="add the limit to the proxy's histogram buckets",
-        )
-    return edges.index(edge)
-
-
-def promotion_edge(spec: GateSpec, edges: tuple[float, ...]) -> int:
-    """Index of the edge a promotion is judged at: the limit, or the next lower one."""
-    if not edges:
-        return 0
-    edge = latency.edge_at_or_below(edges, spec.seconds)
-    return 0 if edge is None else edges.index(edge)
-
-
-def absolute_limit(spec: GateSpec) -> float | None:
-    """The rate s that must be proved exceeded besides the comparison; None where there is none."""
-    if spec.histogram or spec.kind == "gauge":
-        return spec.tolerated_share
-    if spec.kind == "service":
-        return max(spec.floor or 0.0, spec.level)
-    return None if spec.kind == "conversion" else spec.floor
-
-
-def excesses(config: JudgeConfig, spec: GateSpec) -> Floats:
-    """The grid of the ramp for a gate (D,)."""
-    return ramp.grid(spec.harm, (*config.shares, config.max_share))
-
-
-@lru_cache(maxsize=256)
-def dispersions(spec: GateSpec, edges: tuple[float, ...]) -> Floats:
-    """c per bucket edge (K,)."""
-    measured = dict(spec.edge_dispersion)
-    return np.array([max(1.0, measured.get(edge, spec.c)) for edge in edges or (0.0,)])
-
-
-@lru_cache(maxsize=256)
-def compare_weights(spec: GateSpec, edges: tuple[float, ...]) -> Floats:
-    """Log weights of the alternatives of the comparison (J,)."""
-    if spec.kind == "error-ratio":
-        return np.log(error_ratio.WEIGHTS)
-    if spec.kind == "absolute-margin":
-        return np.log(margin.WEIGHTS)
-    count = conversion.ODDS.size if spec.kind == "conversion" else latency.ODDS.size * max(1, len(edges))
-    return np.full(count, -np.log(count))
-
-
-def _fresh(config: JudgeConfig, spec: GateSpec, evidence: GateEvidence, batch: int) -> GateState:
-    strata, edges = len(config.strata), max(1, len(evidence.edges))
-    limit_edge(spec, evidence.edges)
+def _fresh(config: JudgeConfig, spec: GateSpec, now: GateEvidence, batch: int) -> GateState:
+    laid, strata = layout(spec, now.edges), len(config.strata)
     parts = 1 if strata == 1 else strata + 1
-    compared = spec.kind not in ("slo", "service", "gauge")
-    limit = absolute_limit(spec)
-    size = compare_weights(spec, evidence.edges).size
 
     def zeros(*shape: int) -> Floats:
         return np.zeros((batch, *shape))
 
-    floor = None
-    if limit is not None:
-        alternatives = slo.alternatives(limit).size
-        # Of the service gate the last axis tells its two processes apart: both arms, and stable alone.
-        shape = (parts, alternatives) if spec.kind != "service" else (2, alternatives)
-        floor = combine.opening(batch, shape, spec.late_onset)
+    def opening(parts: int, weights: Floats | None) -> Floats | None:
+        return None if weights is None else combine.opening(batch, (parts, weights.size), spec.late_onset)
+
+    excesses = ramp.grid(spec.harm, config.judged_shares)
     return GateState(
-        edges=evidence.edges,
-        compare=combine.opening(batch, (parts, size), spec.late_onset) if compared else None,
-        floor=floor,
-        harm=zeros(2, excesses(config, spec).size) if spec.governs == "harm" else None,
-        no_worse=zeros(2, 3) if spec.governs == "ratio" else None,
+        edges=now.edges,
+        compare=opening(parts, laid.compare),
+        # Of the service gate the second axis tells its two processes apart: both arms, and stable alone.
+        floor=opening(parts if spec.kind != "service" else 2, laid.floor),
+        harm=zeros(2, excesses.size) if spec.governs == "harm" else None,
+        no_worse=None if laid.no_worse is None else zeros(2, laid.no_worse.size),
         past_n=zeros(strata),
-        past_x=zeros(strata, edges),
+        past_x=zeros(strata, laid.width),
         n_c=zeros(strata),
-        x_c=zeros(strata, edges),
+        x_c=zeros(strata, laid.width),
         n_b=zeros(strata),
-        x_b=zeros(strata, edges),
+        x_b=zeros(strata, laid.width),
         pending=zeros(),
         block=zeros(strata, 4) if spec.kind == "gauge" else None,
         seen=zeros(),
@@ -196,156 +137,131 @@ def _fresh(config: JudgeConfig, spec: GateSpec, evidence: GateEvidence, batch: i
         step_c=zeros(),
         step_b=zeros(),
         elapsed=0.0,
-        last=evidence.start,
+        last=now.start,
         usable=None,
     )
 
 
-def _observe_gate(spec: GateSpec, before: GateState, now: GateEvidence, harm: Floats | None) -> GateState:
-    arms, block = now.arms, before.block
-    seconds, weight = max(0.0, now.end - before.last), 0.0
-    any_c = bool(np.any(arms.n_c > 0))
-    if block is not None:
-        block, arms = gauges.fold(block, arms, before.elapsed, seconds, spec.block)
-    c = dispersions(spec, before.edges)
-    past = past_rate(before.past_x, before.past_n[..., None])
-    known = before.past_n > 0
-    both = (arms.n_c > 0) & (arms.n_b > 0)
-    if spec.late_onset:
-        weight = combine.late_weight(before.elapsed, seconds, spec.longest_bake)
-    compare = before.compare
-    if compare is not None:
-        compare = combine.accumulate(compare, combine.parts(_comparison(spec, arms, past, known, c)), weight)
-    floor = before.floor
-    if floor is not None:
-        floor = combine.accumulate(floor, _limit(spec, before.edges, arms, c), weight)
-    used = both if spec.kind not in ("slo", "service", "gauge") else np.ones_like(both)
+def _seconds(before: GateState, now: GateEvidence) -> float:
+    return max(0.0, now.end - before.last)
+
+
+def _seen(spec: GateSpec, before: GateState, now: GateEvidence) -> Seen:
+    laid = layout(spec, before.edges)
+    if before.block is None:
+        return Seen(laid, before, now.arms)
+    block, arms = gauges.fold(before.block, now.arms, before.elapsed, _seconds(before, now), spec.block)
+    return Seen(laid, before, arms, block)
+
+
+def _accumulated(
+    poll: Poll, seen: Sequence[Seen], now: Sequence[GateEvidence]
+) -> list[tuple[Floats | None, Floats | None]]:
+    """The accumulators of every gate's comparison and limit after this poll, all in one go."""
+    weights = [_late_weight(each, _seconds(each.before, new)) for each, new in zip(seen, now, strict=True)]
+    found = {"compare": bets.comparisons(poll), "floor": bets.limits(poll)}
+    order, widths = poll.places.bets, poll.places.widths
+    if order:
+        log_l = joined([found[which][k] for which, k in order]) / poll.places.dispersions
+        log_a = joined([getattr(seen[k].before, which) for which, k in order])
+        weight = np.repeat([weights[k] for _, k in order], widths)
+        after = split(combine.accumulate(log_a, combine.parts(log_l), weight), widths)
+        for (which, k), value in zip(order, after, strict=True):
+            found[which][k] = value
+    for k, each in enumerate(seen):
+        if each.layout.spec.kind == "service" and each.before.floor is not None:
+            value = bets.service(each.layout, each.arms) / each.layout.floor_c
+            found["floor"][k] = combine.accumulate(each.before.floor, value, np.array(weights[k]))
+    return [(found["compare"].get(k), found["floor"].get(k)) for k in range(len(seen))]
+
+
+def _late_weight(each: Seen, seconds: float) -> float:
+    spec = each.layout.spec
+    return combine.late_weight(each.before.elapsed, seconds, spec.longest_bake) if spec.late_onset else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Of one gate, over all polls: what the state calls so; `usable`: whether this poll was."""
+
+    past_n: Floats
+    past_x: Floats
+    n_c: Floats
+    x_c: Floats
+    n_b: Floats
+    x_b: Floats
+    step_c: Floats
+    step_b: Floats
+    usable: bool
+
+
+def _sums(poll: Poll, seen: Sequence[Seen]) -> list[_Sums]:
+    before, gate = [each.before for each in seen], poll.places.gate
+    widths = [each.layout.width for each in seen]
+    used = poll.both | poll.places.uncompared
+    of_edges = used[..., gate]
+    n_c = stacked([each.n_c for each in before]) + np.where(used, poll.n_c, 0.0)
+    n_b = stacked([each.n_b for each in before]) + np.where(used, poll.n_b, 0.0)
+    x_c = joined([each.x_c for each in before]) + np.where(of_edges, poll.x_c, 0.0)
+    x_b = joined([each.x_b for each in before]) + np.where(of_edges, poll.x_b, 0.0)
+    step_c = stacked([each.step_c for each in before]) + poll.n_c.sum(axis=1)
+    step_b = stacked([each.step_b for each in before]) + poll.n_b.sum(axis=1)
+    past_n = poll.past_n + poll.n_b
     # An absolute limit needs no baseline.
-    usable = bool(np.any(both)) or (spec.kind in ("slo", "gauge") and any_c)
+    usable = np.any(poll.both | (poll.places.alone & (poll.n_c > 0)), axis=(0, 1)).tolist()
+    pasts = split(poll.past_x + poll.x_b, widths)
+    edges = zip(pasts, split(x_c, widths), split(x_b, widths), strict=True)
+    return [
+        _Sums(
+            past_n=past_n[..., k],
+            past_x=past_x,
+            n_c=n_c[..., k],
+            x_c=candidate,
+            n_b=n_b[..., k],
+            x_b=baseline,
+            step_c=step_c[..., k],
+            step_b=step_b[..., k],
+            usable=usable[k],
+        )
+        for k, (past_x, candidate, baseline) in enumerate(edges)
+    ]
+
+
+def _after(
+    each: Seen,
+    now: GateEvidence,
+    sums: _Sums,
+    compare: Floats | None,
+    floor: Floats | None,
+    harm: Floats | None,
+) -> GateState:
+    before, laid = each.before, each.layout
+    c = laid.c[laid.at_promotion]
+    proof = before.no_worse
     return GateState(
         edges=before.edges,
         compare=compare,
         floor=floor,
-        harm=None if before.harm is None or harm is None else added(before.harm, harm),
-        no_worse=_no_worse(spec, before, arms, c),
-        past_n=before.past_n + arms.n_b,
-        past_x=before.past_x + arms.x_b,
-        n_c=before.n_c + np.where(used, arms.n_c, 0.0),
-        x_c=before.x_c + np.where(used[..., None], arms.x_c, 0.0),
-        n_b=before.n_b + np.where(used, arms.n_b, 0.0),
-        x_b=before.x_b + np.where(used[..., None], arms.x_b, 0.0),
-        pending=before.pending * 0.0 if now.in_flight is None else now.in_flight,
-        block=block,
+        harm=None if before.harm is None or harm is None else _added(before.harm, harm / c),
+        no_worse=None if proof is None else _added(proof, bets.proofs(laid, each.arms) / c),
+        past_n=sums.past_n,
+        past_x=sums.past_x,
+        n_c=sums.n_c,
+        x_c=sums.x_c,
+        n_b=sums.n_b,
+        x_b=sums.x_b,
+        pending=np.zeros_like(before.pending) if now.in_flight is None else now.in_flight,
+        block=each.block,
         seen=before.seen + now.seen,
         excluded=before.excluded + now.excluded,
-        step_c=before.step_c + arms.n_c.sum(axis=1),
-        step_b=before.step_b + arms.n_b.sum(axis=1),
-        elapsed=before.elapsed + seconds,
+        step_c=sums.step_c,
+        step_b=sums.step_b,
+        elapsed=before.elapsed + _seconds(before, now),
         last=now.end,
-        usable=now.end if usable else before.usable,
+        usable=now.end if sums.usable else before.usable,
     )
 
 
-def divided(log_l: Floats, c: float) -> Floats:
-    """Tempered by the dispersion: counts that come in clumps of c are worth a c-th of independent ones."""
-    result: Floats = log_l / c
-    return result
-
-
-def added(both: Floats, log_l: Floats) -> Floats:
+def _added(both: Floats, log_l: Floats) -> Floats:
     """(B, 2, J): over everything, and since the last step."""
-    result: Floats = both + log_l[:, None, :]
-    return result
-
-
-def _comparison(spec: GateSpec, arms: Arms, past: Floats, known: Bools, c: Floats) -> Floats:
-    """Tempered log likelihood ratios per stratum, (B, S, J)."""
-    n_c, x_c, n_b, x_b = arms.n_c, arms.x_c[..., 0], arms.n_b, arms.x_b[..., 0]
-    if spec.kind == "error-ratio":
-        return divided(error_ratio.log_l(n_c, x_c, n_b, x_b, spec.ratio), c[0])
-    if spec.kind == "absolute-margin":
-        return divided(margin.log_l(n_c, x_c, n_b, x_b, past[..., 0], spec.margin), c[0])
-    # These bet on a rate foreseen from the past; without a past there is no bet.
-    if spec.kind == "conversion":
-        drop = conversion.log_l(n_c, x_c, n_b, x_b, past[..., 0], spec.ratio) / c[0]
-        return np.where(known[..., None], drop, 0.0)
-    edges = arms.x_c.shape
-    value: Floats = latency.log_l(
-        np.broadcast_to(n_c[..., None], edges),
-        arms.x_c,
-        np.broadcast_to(n_b[..., None], edges),
-        arms.x_b,
-        past,
-        spec.ratio,
-    )
-    value = np.where(known[..., None, None], value / c[:, None], 0.0)
-    return value.reshape(*n_c.shape, -1)
-
-
-def _limit(spec: GateSpec, edges: tuple[float, ...], arms: Arms, c: Floats) -> Floats:
-    """Tempered log likelihood ratios against the absolute limit, (B, P, J)."""
-    limit = absolute_limit(spec)
-    assert limit is not None
-    k = limit_edge(spec, edges)
-    x_c, x_b = arms.x_c[..., k], arms.x_b[..., k]
-    if spec.kind != "service":
-        return combine.parts(slo.log_l(arms.n_c, x_c, limit) / c[k])
-    both = slo.log_l((arms.n_c + arms.n_b).sum(axis=1), (x_c + x_b).sum(axis=1), limit)
-    # Cause not separated means that stable fails too. Where stable serves nothing (share 100 %), the
-    # candidate is the service.
-    n_b = arms.n_b.sum(axis=1)
-    alone = slo.log_l(
-        np.where(n_b > 0, n_b, arms.n_c.sum(axis=1)),
-        np.where(n_b > 0, x_b.sum(axis=1), x_c.sum(axis=1)),
-        limit,
-    )
-    result: Floats = np.stack([both, alone], axis=1) / c[k]
-    return result
-
-
-@lru_cache(maxsize=64)
-def _grids(harms: tuple[float, ...], shares: tuple[float, ...]) -> tuple[tuple[int, ...], Floats]:
-    """The grids of several gates side by side (M, D), the shorter ones padded; and their sizes."""
-    grids = [ramp.grid(harm, shares) for harm in harms]
-    width = max(grid.size for grid in grids)
-    return tuple(grid.size for grid in grids), np.stack(
-        [np.pad(grid, (0, width - grid.size), mode="edge") for grid in grids]
-    )
-
-
-def _harm(
-    config: JudgeConfig, before: Mapping[str, GateState], now: Mapping[str, GateEvidence]
-) -> dict[str, Floats]:
-    """Evidence of this poll against every excess, by gate (B, D). All gates at once saves a third."""
-    names = [name for name, gate in before.items() if gate.harm is not None]
-    if not names:
-        return {}
-    sizes, d = _grids(tuple(config.gate(name).harm for name in names), (*config.shares, config.max_share))
-    counts = []
-    for name in names:
-        gate, arms = before[name], now[name].arms
-        k = promotion_edge(config.gate(name), gate.edges)
-        past = past_rate(gate.past_x[..., k], gate.past_n)
-        counts.append((arms.n_c, arms.x_c[..., k], arms.n_b, arms.x_b[..., k], past))
-    n_c, x_c, n_b, x_b, b = (np.stack(each) for each in zip(*counts, strict=True))
-    value = ramp.log_excess(n_c, x_c, n_b, x_b, b, d[:, None, :])
-    return {
-        name: value[row, :, : sizes[row]]
-        / dispersions(config.gate(name), before[name].edges)[
-            promotion_edge(config.gate(name), before[name].edges)
-        ]
-        for row, name in enumerate(names)
-    }
-
-
-def _no_worse(spec: GateSpec, before: GateState, arms: Arms, c: Floats) -> Floats | None:
-    if before.no_worse is None:
-        return None
-    k = promotion_edge(spec, before.edges)
-    x_c, x_b = arms.x_c[..., k], arms.x_b[..., k]
-    if spec.kind == "slo":
-        assert spec.floor is not None
-        value = no_worse.log_l_limit(arms.n_c, x_c, spec.floor)
-    else:
-        value = no_worse.log_l(arms.n_c, x_c, arms.n_b, x_b, spec.promotion_ratio)
-    return added(before.no_worse, value.sum(axis=1) / c[k])
+    return both + log_l[:, None, :]

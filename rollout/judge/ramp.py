@@ -13,6 +13,7 @@ stratum compared within itself.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -36,6 +37,14 @@ def grid(harm: float, shares: tuple[float, ...]) -> Floats:
     d = np.array(sorted(exact | set(np.geomspace(harm / 2.0, top, GRID).tolist())))
     d.flags.writeable = False
     return d
+
+
+@lru_cache(maxsize=64)
+def grids(harms: tuple[float, ...], shares: tuple[float, ...]) -> tuple[tuple[int, ...], Floats]:
+    """The grids of several gates side by side (M, D), the shorter ones padded; and their sizes."""
+    each = [grid(harm, shares) for harm in harms]
+    width = max(d.size for d in each)
+    return tuple(d.size for d in each), np.stack([np.pad(d, (0, width - d.size), mode="edge") for d in each])
 
 
 def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d: Floats) -> Floats:
@@ -69,20 +78,20 @@ def _nearest_single(b: Floats, r: Floats, d: Floats) -> Floats:
 
 
 def _nearest(rate: Floats, r: Floats, d: Floats) -> Floats:
-    # sum_s rate_s / (1 - u) - sum_s rate_s / (1 + u r_s) = d. The left side is convex in u: Newton from a
-    # point on the right of the root comes down to it without ever crossing.
+    # sum_s rate_s / (1 - u) - sum_s rate_s / (1 + u r_s) = d, times (1 - u): the difference falls and is
+    # convex in u, also where a stratum has more candidates than baseline (r > 1). So Newton's steps from the
+    # left of the root come up to it without ever crossing; the root for the largest r alone lies there.
     whole = rate.sum(axis=-1, keepdims=True)
-    u: Floats = d / (d + np.maximum(whole, 1e-300))
+    u = _nearest_single(np.maximum(whole, 1e-300), r.max(axis=-1, keepdims=True), d)
     rate, r = rate[..., None], r[..., None]
     for _ in range(_NEWTON):
         below = 1.0 / (1.0 + u[..., None, :] * r)
         weighted = rate * below
-        over = whole / (1.0 - u)
-        value = over - weighted.sum(axis=-2) - d
-        slope = over / (1.0 - u) + (weighted * below * r).sum(axis=-2)
-        step = value / np.maximum(slope, 1e-300)
-        u = u - step
-        if np.all(np.abs(step) <= 1e-12 * u):
+        left = d + weighted.sum(axis=-2)
+        slope = left + (1.0 - u) * (weighted * below * r).sum(axis=-2)
+        step = (left * (1.0 - u) - whole) / slope
+        u = u + step
+        if (step <= 1e-8 * u).all():  # the step after it would be the square of that
             break
     return u
 
@@ -94,11 +103,16 @@ def provisional(in_flight: Floats, b: Floats, d: Floats) -> Floats:
 
 
 def upper(log_e: Floats, d: Floats, beta: float) -> Floats:
-    """U (...): the smallest d from which on everything is refuted now, else 1. `log_e` (..., D)."""
-    refuted = log_e >= -np.log(beta)
-    all_above = np.logical_and.accumulate(refuted[..., ::-1], axis=-1)[..., ::-1]
-    first = np.argmax(all_above, axis=-1)
-    return np.where(all_above[..., -1], d[first], 1.0)
+    """U (...): the smallest d from which on everything is refuted now, else 1. `log_e` (..., D), `d` the same
+    or what can be broadcast to it."""
+    open_ = log_e < -math.log(beta)
+    # The first of those at the upper end that are all refuted comes after the last that is not.
+    after = d.shape[-1] - np.argmax(open_[..., ::-1], axis=-1)
+    first = np.where(open_.any(axis=-1), after, 0)
+    wider = np.concatenate([d, np.ones((*d.shape[:-1], 1))], axis=-1)
+    wider = np.broadcast_to(wider, (*log_e.shape[:-1], wider.shape[-1]))
+    result: Floats = np.take_along_axis(wider, first[..., None], axis=-1)[..., 0]
+    return result
 
 
 def share_allowed(harm: float, excess: Floats, max_share: float) -> Floats:

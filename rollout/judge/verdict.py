@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 
-import numpy as np
-
-from huidu.foundation.errors import ConfigError
-from huidu.model.evidence import Counts, Histogram, Interval
+from huidu.model.evidence import Counts, Interval
 from huidu.model.verdict import Decision, GateVerdict, Verdict
-from rollout.judge import estimate, explain, gauges
-from rollout.judge.arrays import Arms
+from rollout.judge import estimate, explain
+from rollout.judge.arrays import Floats
 from rollout.judge.decide import GateNumbers, Numbers, bound, numbers
 from rollout.judge.gate import GateSpec, JudgeConfig
-from rollout.judge.latency import edge_at_or_above, edge_at_or_below, nearest_edges
-from rollout.judge.observe import BatchEvidence, GateEvidence, dispersions, limit_edge, observe
+from rollout.judge.intake import batch_of, polls_of
+from rollout.judge.layout import layout
+from rollout.judge.observe import observe
 from rollout.judge.state import GateState, State
 
 FEWEST_INTERVALS = 5
@@ -30,120 +29,9 @@ def judge_intervals(
     the same numbers as handing it in poll by poll. Raises ConfigError for an unknown gate or stratum, an
     interval that is not later than the last one, and a histogram without the edge a gate needs.
     """
-    for poll in _polls(intervals):
-        state = observe(config, state, _batch(config, state, poll))
+    for poll in polls_of(intervals):
+        state = observe(config, state, batch_of(config, state, poll))
     return state, _verdict(config, state, now, anything=bool(intervals))
-
-
-def _polls(intervals: Sequence[Interval]) -> list[list[Interval]]:
-    by_end: dict[float, list[Interval]] = {}
-    for interval in intervals:
-        by_end.setdefault(interval.end, []).append(interval)
-    return [by_end[end] for end in sorted(by_end)]
-
-
-def _batch(config: JudgeConfig, state: State, poll: Iterable[Interval]) -> BatchEvidence:
-    by_gate: dict[str, list[Interval]] = {}
-    for interval in poll:
-        by_gate.setdefault(interval.gate, []).append(interval)
-    gates = {}
-    for name, seen in by_gate.items():
-        evidence = _gate_evidence(config, config.gate(name), state.gates.get(name), seen)
-        if evidence is not None:
-            gates[name] = evidence
-    share = max(interval.share for intervals in by_gate.values() for interval in intervals)
-    return BatchEvidence(gates, np.full(state.batch, share))
-
-
-def _gate_evidence(
-    config: JudgeConfig, spec: GateSpec, before: GateState | None, seen: Sequence[Interval]
-) -> GateEvidence | None:
-    edges = _edges(spec, before, seen)
-    if spec.histogram and not edges:
-        return None  # no request yet, so the proxy has no histogram yet
-    count, width = len(config.strata), max(1, len(edges))
-    totals = {arm: [0.0] * count for arm in "cb"}
-    bads = {arm: [[0.0] * width for _ in range(count)] for arm in "cb"}
-    in_flight, excluded = 0.0, 0
-    for interval in seen:
-        row = _stratum(config, spec, interval)
-        if before is not None and not interval.excluded and interval.start < before.last - 1e-6:
-            raise ConfigError(
-                f"gate {spec.name}: the interval {interval.start:.3f} to {interval.end:.3f} begins before "
-                f"the last one ended ({before.last:.3f})",
-                expected="disjoint intervals in rising order; evidence counted twice would prove too much",
-            )
-        in_flight += interval.in_flight
-        if interval.excluded:
-            excluded += 1
-            continue
-        for arm, counts in (("c", interval.canary), ("b", interval.baseline)):
-            if counts is None:
-                continue
-            total, bad = _bad(spec, counts, edges)
-            totals[arm][row] += total
-            bads[arm][row] = [sum(pair) for pair in zip(bads[arm][row], bad, strict=True)]
-    return GateEvidence(
-        start=min(interval.start for interval in seen),
-        end=max(interval.end for interval in seen),
-        arms=Arms(*(np.array([each]) for each in (totals["c"], bads["c"], totals["b"], bads["b"]))),
-        edges=edges,
-        in_flight=np.array([max(0.0, in_flight)]),
-        seen=len(seen),
-        excluded=excluded,
-    )
-
-
-def _edges(spec: GateSpec, before: GateState | None, seen: Sequence[Interval]) -> tuple[float, ...]:
-    if not spec.histogram:
-        return ()
-    if before is not None:
-        return before.edges
-    present: set[float] = set()
-    for interval in seen:
-        for arm in (interval.canary, interval.baseline):
-            if isinstance(arm, Histogram) and arm.total > 0:
-                present |= set(arm.le)
-    if not present:
-        return ()
-    chosen = set(spec.edges or nearest_edges(present, spec.seconds))
-    for needed in (edge_at_or_above(present, spec.seconds), edge_at_or_below(present, spec.seconds)):
-        if needed is not None and np.isfinite(needed):
-            chosen.add(needed)
-    return tuple(sorted(chosen))
-
-
-def _stratum(config: JudgeConfig, spec: GateSpec, interval: Interval) -> int:
-    try:
-        return config.strata.index(interval.stratum)
-    except ValueError:
-        raise ConfigError(
-            f"gate {spec.name}: unknown stratum {interval.stratum!r}",
-            expected="one of " + ", ".join(repr(name) for name in config.strata),
-        ) from None
-
-
-def _bad(spec: GateSpec, arm: Counts | Histogram, edges: tuple[float, ...]) -> tuple[float, list[float]]:
-    """Total of one arm and its bad events, per edge where the gate compares at edges."""
-    if spec.kind == "gauge":
-        arm = gauges.above(arm, spec.seconds)
-    if isinstance(arm, Histogram) != spec.histogram:
-        raise ConfigError(
-            f"gate {spec.name} is of kind {spec.kind}",
-            expected="a histogram" if spec.histogram else "plain counts",
-        )
-    if isinstance(arm, Counts):
-        return arm.total, [arm.bad]
-    if arm.total <= 0:
-        return 0.0, [0.0] * len(edges)
-    try:
-        return arm.total, [arm.above(edge).bad for edge in edges]
-    except KeyError as missing:
-        raise ConfigError(
-            f"gate {spec.name}: the histogram has no bucket edge at {missing.args[0]:g} s",
-            expected=", ".join(f"{edge:g}" for edge in edges),
-            remedy="both arms must use the same histogram buckets throughout a rollout",
-        ) from None
 
 
 def _verdict(config: JudgeConfig, state: State, now: float, *, anything: bool) -> Verdict:
@@ -165,7 +53,7 @@ def _verdict(config: JudgeConfig, state: State, now: float, *, anything: bool) -
             for spec in config.gates
             if spec.kind == "service"
             and spec.role != "watch"
-            and gates[spec.name].log_e >= -np.log(config.alpha)
+            and gates[spec.name].log_e >= -math.log(config.alpha)
         )
         text = f"service failing, cause not separated: {gates[name].sentence}"
         return Verdict(now, Decision.HOLD, name, 0.0, gates, text)
@@ -252,15 +140,13 @@ def _gate_verdict(
         )
     log_e = float(now.log_e[0])
     harm_upper = None if now.harm_upper is None else float(now.harm_upper[0])
-    k = limit_edge(spec, gate.edges)
+    laid = layout(spec, gate.edges)
+    k = laid.at_limit
     part = int(now.part[0])
-    rows = slice(None) if part == 0 else slice(part - 1, part)
     stratum = config.strata[part - 1] if part and log_e > 0 else ""
-    if not stratum:
-        rows = slice(None)
-    canary = Counts(float(gate.n_c[0, rows].sum()), float(gate.x_c[0, rows, k].sum()))
-    baseline = Counts(float(gate.n_b[0, rows].sum()), float(gate.x_b[0, rows, k].sum()))
-    c = float(dispersions(spec, gate.edges)[k])
+    alone = part - 1 if stratum else None
+    canary, baseline = _arm(gate.n_c, gate.x_c, k, alone), _arm(gate.n_b, gate.x_b, k, alone)
+    c = float(laid.c[k])
     seen = float(gate.seen[0])
     parts = [explain.comparison(spec, canary, baseline, stratum), explain.worth(spec, log_e)]
     if log_e < limit:
@@ -281,6 +167,12 @@ def _gate_verdict(
         excluded=float(gate.excluded[0]) / seen if seen else 0.0,
         sentence="; ".join(part for part in parts if part),
     )
+
+
+def _arm(totals: Floats, bads: Floats, k: int, stratum: int | None) -> Counts:
+    """Counts at an edge, of one stratum or of all together."""
+    total, bad = totals[0].tolist(), bads[0, :, k].tolist()
+    return Counts(sum(total), sum(bad)) if stratum is None else Counts(total[stratum], bad[stratum])
 
 
 def state_share(now: GateNumbers) -> float:

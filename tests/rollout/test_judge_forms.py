@@ -217,6 +217,21 @@ def test_one_stratum_gives_the_same_as_the_margins_root() -> None:
     assert single[0] == pytest.approx(margin.log_excess(*args, d)[0], rel=1e-9, abs=1e-9)
 
 
+@given(
+    st.lists(st.tuples(st.floats(1, 1e6), st.floats(1, 1e6), st.floats(1e-7, 0.4)), min_size=2, max_size=4),
+    st.floats(1e-4, 0.2),
+)
+def test_the_common_excess_of_strata_is_met_whatever_the_arms_sizes(strata, d: float) -> None:
+    # Also where a stratum has many more candidates than baseline.
+    n_c, n_b, b = (arr(*each) for each in zip(*strata, strict=True))
+    u = float(ramp._nearest((n_c / n_c.sum() * b)[None], (n_c / n_b)[None], arr(d))[0, 0])
+    q, p = b / (1 - u), b / (1 + u * n_c / n_b)
+    assert 0 < u < 1
+    assert float((n_c / n_c.sum() * (q - p)).sum()) == pytest.approx(d, rel=1e-6)
+    zero = np.zeros((1, len(strata)))
+    assert np.isfinite(ramp.log_excess(n_c[None], zero, n_b[None], zero, b[None], arr(d))).all()
+
+
 def test_strata_are_projected_together_on_their_common_excess() -> None:
     # The nearest point of {mean excess of the candidate's requests >= d}, found by a general optimiser.
     n_c, n_b, b, d = arr(100, 300), arr(4000, 900), arr(0.001, 0.01), 0.02
