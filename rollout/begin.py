@@ -26,6 +26,7 @@ from rollout.controller.run import Controller
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
+from rollout.history import History
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
 from rollout.plan import Plan, judge_config, ladder_of
@@ -37,6 +38,8 @@ from rollout.target import Target
 
 PROMETHEUS_TIMEOUT = 3
 """Whole seconds one question may take."""
+HISTORY_TIMEOUT = 10
+"""Whole seconds one question about the last half hour may take: it is asked once, before anybody is moved."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -134,6 +137,7 @@ def opened(
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,
             comparing=comparing,
+            dispersed=_history(plan, target, clock).measure,
         )
         stack.callback(testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
@@ -215,6 +219,11 @@ def _comparing(plan: Plan, target: Target, ladder: Ladder) -> Collector | None:
     return Collector(
         Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT), watched, on_trial, stable, stable
     )
+
+
+def _history(plan: Plan, target: Target, clock: Clock) -> History:
+    prometheus = Prometheus(target.prometheus, timeout=HISTORY_TIMEOUT)
+    return History(prometheus, plan, target.cohorts, target.stable_release, clock)
 
 
 def _check_new(order: Order, plan: Plan, target: Target) -> None:

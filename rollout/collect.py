@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 from huidu.foundation.errors import Unreachable
@@ -18,9 +17,10 @@ from huidu.model.evidence import Counts, Histogram, Interval
 from rollout.controller.edge import Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
-from rollout.counters import Memory, Pair, Quantity, difference, grow
+from rollout.counters import Memory, Pair, difference, grow
 from rollout.plan import TESTERS, CohortArms, Metrics, Plan
-from rollout.selectors import Selector, joined, pick
+from rollout.questions import Answers, ask, selectors_of
+from rollout.selectors import Selector
 from rollout.sources import (
     ARMS,
     ENVOY_IN_FLIGHT,
@@ -36,20 +36,6 @@ LATELY = 60.0
 STALE_POLLS = 3.0
 STALE_LEAST = 5.0
 """Samples older than three polls, and than this many seconds, are stale."""
-
-
-@dataclass
-class _Answers:
-    """What Prometheus said to the joined questions of one look."""
-
-    series: dict[Selector, tuple[Series, ...]] = field(default_factory=dict)
-    newest: float = 0.0
-
-    def reading(self, selectors: Mapping[Quantity, tuple[Selector, ...]]) -> dict[Quantity, list[Series]]:
-        return {
-            quantity: [series for each in several for series in self.series.get(each, ())]
-            for quantity, several in selectors.items()
-        }
 
 
 class Collector:
@@ -144,26 +130,12 @@ class Collector:
 
     # asking
 
-    def _ask(self, seconds: float, at: float | None) -> _Answers:
+    def _ask(self, seconds: float, at: float | None) -> Answers:
         """Every counter of every gate, arm and cohort: one question for each different selector."""
-        groups: dict[tuple[object, ...], list[Selector]] = {}
-        for source in [*self._sources, *self._traffic.values(), *self._in_flight.values()]:
-            for arm in ARMS:
-                for several in source.selectors[arm].values():
-                    for selector in several:
-                        shape = (selector.metric, *((m.label, m.op) for m in selector.matchers))
-                        groups.setdefault(shape, []).append(selector)
-        answers = _Answers()
-        for selectors in groups.values():
-            answer = self._prometheus.window(joined(selectors), seconds, at)
-            if isinstance(answer, NoData):
-                continue
-            for selector in set(selectors):
-                answers.series[selector] = pick(answer, selector)
-            answers.newest = max(answers.newest, *(series.samples[-1][0] for series in answer))
-        return answers
+        sources = [*self._sources, *self._traffic.values(), *self._in_flight.values()]
+        return ask(self._prometheus, selectors_of(sources), seconds, at)
 
-    def _missing(self, answers: _Answers) -> list[str]:
+    def _missing(self, answers: Answers) -> list[str]:
         """Gates whose stable arm shows no counter in any cohort: nothing can be compared."""
         problems = []
         for name, gate in self._plan.gates.items():
@@ -181,7 +153,7 @@ class Collector:
 
     # counting
 
-    def _intervals(self, answers: _Answers, state: RolloutState) -> tuple[Interval, ...]:
+    def _intervals(self, answers: Answers, state: RolloutState) -> tuple[Interval, ...]:
         found: dict[str, list[Interval]] = {}
         for source in self._sources:
             key = (source.gate, source.cohort)
@@ -196,7 +168,7 @@ class Collector:
         )
 
     def _difference(
-        self, source: Source, answers: _Answers, changes: Sequence[float], share: float = 0.0
+        self, source: Source, answers: Answers, changes: Sequence[float], share: float = 0.0
     ) -> tuple[Pair, Interval | None, str]:
         metrics = metrics_of(self._plan.gates[source.gate])
         pair, interval, why = difference(
@@ -215,7 +187,7 @@ class Collector:
         in_flight = self._open_beyond(source.cohort, answers)
         return pair, dataclasses.replace(interval, queries=queries, in_flight=in_flight), why
 
-    def _open_beyond(self, cohort: str, answers: _Answers) -> float:
+    def _open_beyond(self, cohort: str, answers: Answers) -> float:
         """Requests the candidate has open beyond what stable has, scaled to the candidate's traffic."""
         source = self._in_flight.get(cohort)
         if source is None:
@@ -270,7 +242,7 @@ class Collector:
 
     # traffic
 
-    def _count_traffic(self, answers: _Answers, now: float) -> dict[str, float]:
+    def _count_traffic(self, answers: Answers, now: float) -> dict[str, float]:
         """Take this look's requests into account; the candidate's number of them per cohort."""
         candidate = dict.fromkeys(self._traffic, 0.0)
         for cohort, source in self._traffic.items():

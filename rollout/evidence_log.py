@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from huidu.foundation.errors import StateError
@@ -15,9 +16,23 @@ class FileEvidence:
 
     def __init__(self, path: Path, header: Header) -> None:
         self._path = path
-        self._writer = EvidenceWriter(path, header)
+        self._header: Header | None = header
+        self._writer = EvidenceWriter(path)
         self._count = 0
         self._unwritten: list[Interval] = []
+
+    def head(self, dispersion: Mapping[str, float]) -> None:
+        """What was measured before the release; goes into the first line, when the first one is written."""
+        if self._header is not None:
+            self._header = dataclasses.replace(self._header, dispersion=dict(dispersion))
+
+    def _begun(self) -> EvidenceWriter:
+        """The writer, with the header in front where nothing was written yet."""
+        if self._header is not None:
+            self._writer.close()
+            self._writer = EvidenceWriter(self._path, self._header)
+            self._header = None
+        return self._writer
 
     def read(self, lines: int) -> Sequence[Interval]:
         """The first `lines` intervals. Those behind were gathered, but not judged before the process ended:
@@ -37,7 +52,7 @@ class FileEvidence:
     def _cut(self, keep: int) -> None:
         kept, size, content = 0, 0, self._path.read_bytes()
         for line in content.splitlines(keepends=True):
-            if b'"gate":' in line:
+            if b'"gate":' in line and b'"header":' not in line:
                 if kept == keep:
                     break
                 kept += 1
@@ -50,14 +65,14 @@ class FileEvidence:
     def append(self, intervals: Sequence[Interval]) -> int:
         """Write them; the number of intervals now. What could not be written is kept for the next call."""
         self._unwritten.extend(intervals)
-        self._writer.append(self._unwritten)
+        self._begun().append(self._unwritten)
         self._count += len(self._unwritten)
         self._unwritten = []
         return self._count
 
     def mark(self, t: float, share: float) -> None:
         """The share was changed."""
-        self._writer.mark(t, share)
+        self._begun().mark(t, share)
 
     def close(self) -> None:
         """Close the file."""

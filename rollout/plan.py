@@ -202,9 +202,11 @@ class Limits(_Part):
 
 class Observation(_Part):
     """How evidence is gathered: every `poll`; nothing of the first `warm_up` of the candidate, nothing of
-    `settle` after a change of weights."""
+    `settle` after a change of weights. `history`: how much of the time before the release is read for the
+    dispersion of gates that state none (0: none, it is assumed)."""
 
     prometheus: str = "stack"
+    history: Duration = Field(default=1800.0, ge=0)
     poll: Duration = Field(default=5.0, ge=0.2)
     settle: Duration = Field(default=2.0, ge=0)
     warm_up: Duration = Field(default=30.0, ge=0)

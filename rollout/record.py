@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from huidu.foundation.journal import Event
 from rollout.controller.fold import Purpose, fold
+from rollout.dispersed import journaled
 
 Json = dict[str, Any]
 
@@ -39,8 +40,17 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "exposed_customers": state.last.get("exposed") if _widened(events) else 0,
         "requests_canary": int(state.last.get("requests", 0)),
         "requests_synthetic": int(state.last.get("synthetic", 0)),
+        "dispersion": _dispersion(state.judging),
         "stages": _stages(events),
         "timeline": _timeline(events, state.started_at),
+    }
+
+
+def _dispersion(judging: Mapping[str, Any] | None) -> Json:
+    """Of each gate whose plan states none: c (None: assumed), and where it came from or why it is assumed."""
+    return {
+        name: {"c": each.c, "from": ("assumed" if each.c is None else "measured") + each.told}
+        for name, each in journaled(judging).items()
     }
 
 

@@ -18,6 +18,7 @@ from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.judgement import Judgement
 from rollout.controller.reconcile import WIDEST_TOLERANCE, unproved
+from rollout.dispersed import applied, of_header
 from rollout.evidence_file import Mark, Recording
 from rollout.judge import JudgeConfig
 from rollout.plan import TESTERS, Plan, judge_config
@@ -71,14 +72,8 @@ def config_of(plan: Plan, recording: Recording) -> JudgeConfig:
     strata = known if set(seen) <= set(known) else seen
     shares = tuple(record.share for record in recording.records if isinstance(record, Mark))
     config = judge_config(plan, (), shares)
-    stated = header.dispersion if header else {}
-    gates = tuple(
-        dataclasses.replace(spec, dispersion=max(1.0, stated[spec.name]), dispersion_measured=True)
-        if spec.dispersion is None and spec.name in stated
-        else spec
-        for spec in config.gates
-    )
-    return dataclasses.replace(config, gates=gates, strata=strata)
+    measured = of_header(config, header.dispersion if header else {})
+    return dataclasses.replace(applied(config, measured), strata=strata)
 
 
 def replay(config: JudgeConfig, recording: Recording, path: Path | str = "evidence") -> Replayed:

@@ -12,6 +12,7 @@ from huidu.foundation.journal import Journal
 from huidu.model.evidence import Interval
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import Voice
+from rollout.dispersed import Dispersion
 from rollout.routers.router import Router
 
 
@@ -49,6 +50,9 @@ class EvidenceLog(Protocol):
 
     def mark(self, t: float, share: float) -> None:
         """The share was changed. Raises StateError."""
+
+    def head(self, dispersion: Mapping[str, float]) -> None:
+        """What was measured before the release, for the first line; before anything else is written."""
 
 
 class Testers(Protocol):
@@ -104,6 +108,9 @@ class NoEvidence:
     def mark(self, t: float, share: float) -> None:
         return None
 
+    def head(self, dispersion: Mapping[str, float]) -> None:
+        return None
+
 
 @dataclass
 class Edge:
@@ -123,3 +130,5 @@ class Edge:
     testers: Testers = field(default_factory=NoTesters)
     comparing: Eyes | None = None
     """Who looks at the A/A stage."""
+    dispersed: Callable[[float], Mapping[str, Dispersion]] = lambda now: {}
+    """Measures, once, how clumped stable's counts are at that time."""

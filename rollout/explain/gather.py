@@ -9,9 +9,9 @@ from huidu.foundation.errors import UsageError
 from rollout.begin import journaled
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SAME
+from rollout.dispersed import judged_with
 from rollout.evidence_file import Recording, read_evidence
 from rollout.explain.account import Account, account
-from rollout.plan import judge_config
 from rollout.plan_file import load_plan, parse_plan
 from rollout.replay import Replayed, config_of, replay
 
@@ -50,7 +50,8 @@ def of_rollout(folder: Path) -> Account:
             remedy="huidu rollout status " + folder.name,
         )
     recording = _judged(read_evidence(evidence, plan.gates), state.evidence_lines)
-    config = judge_config(plan, tuple(state.started["cohorts"]), tuple(state.judging["shares"]))
+    shares = tuple(state.judging["shares"])
+    config = judged_with(plan, tuple(state.started["cohorts"]), shares, state.judging)
     replayed = replay(config, recording, evidence)
     outcome = state.outcome or state.resting or "running"
     return account(replayed, folder.name, outcome, state.sentence, _remarks(state, replayed))

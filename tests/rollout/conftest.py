@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +151,10 @@ class ListEvidence:
 
     def __init__(self) -> None:
         self.intervals: list[Interval] = []
+        self.dispersion: Mapping[str, float] = {}
+
+    def head(self, dispersion: Mapping[str, float]) -> None:
+        self.dispersion = dispersion
 
     def read(self, lines: int) -> Sequence[Interval]:
         del self.intervals[lines:]

@@ -7,7 +7,7 @@ listed, so a new one is covered as soon as it exists.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,6 +90,10 @@ class FragileEvidence:
 
     def mark(self, t: float, share: float) -> None:
         self._evidence.mark(t, share)
+
+    def head(self, dispersion: Mapping[str, float]) -> None:
+        self._fuse.point()
+        self._evidence.head(dispersion)
 
 
 def promoted(stage) -> None:

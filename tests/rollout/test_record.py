@@ -27,6 +27,7 @@ KEYS = {
     "exposed_customers",
     "requests_canary",
     "requests_synthetic",
+    "dispersion",
     "stages",
     "timeline",
 }

@@ -1,0 +1,90 @@
+"""What the controller does to the outside: it moves weights and runs deploy commands.
+
+Every act: journal the intention, do it, read back, journal the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from huidu.foundation.errors import RouterError, StateError
+from huidu.model.verdict import Verdict
+from rollout.controller.edge import Edge
+from rollout.controller.fold import Move, Purpose
+from rollout.controller.hooks import Stopped, run_command
+from rollout.controller.ledger import Ledger
+from rollout.controller.reconcile import RunHook
+from rollout.plan import Command
+from rollout.routers.router import Split
+
+AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purpose.RETURN}
+"""Purposes of the ways back: these do not wait for the next poll."""
+
+
+class Hands:
+    """Moves and commands of one rollout."""
+
+    def __init__(self, ledger: Ledger, edge: Edge) -> None:
+        self._ledger = ledger
+        self._edge = edge
+
+    def split(self, weights: Mapping[str, int], trial: bool = False) -> Split:
+        """Everybody on stable always carries the one version that was reserved at the start."""
+        state = self._ledger.state
+        version = f"{state.started['token']}-{len(state.changes) + 1}"
+        return Split(
+            weights,
+            state.salt,
+            version if any(weights.values()) else state.started["rollback_version"],
+            trial,
+        )
+
+    def move(self, move: Move, verdict: Verdict | None) -> bool:
+        """Journal, write, read back, journal. Whether it is confirmed."""
+        ledger, pending = self._ledger, self._ledger.state.pending
+        self._edge.testers.stop()
+        if pending is None or pending.move != move:
+            split = self.split(move.weights, trial=move.purpose is Purpose.TRIAL)
+            try:
+                must = move.purpose in (Purpose.WIDEN, Purpose.TRIAL)
+                ledger.note("intended", must=must, **move.to_data(), version=split.version)
+            except StateError:
+                return False
+            style = "bold red" if move.purpose in AGAIN - {Purpose.RETURN} else "bold"
+            ledger.say(move.sentence, style, verdict)
+        else:
+            trial = move.purpose is Purpose.TRIAL
+            split = Split(move.weights, ledger.state.salt, pending.version, trial)
+        began = self._edge.clock.monotonic()
+        try:
+            self._edge.router.write(split)
+            self._edge.router.confirm(split)
+        except RouterError as error:
+            ledger.note("failed", problem=str(error).splitlines()[0])
+            ledger.say(f"the proxy did not take the weights: {error}", "bold red", verdict)
+            return False
+        seconds = round(self._edge.clock.monotonic() - began, 4)
+        with contextlib.suppress(StateError):  # the journal has it too
+            self._edge.evidence.mark(self._edge.clock.now(), move.share)
+        ledger.note("confirmed", version=split.version, seconds=seconds)
+        return True
+
+    def run(self, action: RunHook, command: Command, verdict: Verdict | None) -> bool:
+        """Whether it ran to its end (well or badly); False when a person stopped the controller meanwhile."""
+        ledger = self._ledger
+        try:
+            ledger.note("hook-intended", must=True, name=action.name)
+        except StateError:
+            return False
+        ledger.say(action.sentence, "bold", verdict)
+        log = self._edge.folder / f"{action.name}.log"
+        try:
+            problem = run_command(command, ledger.state.release, log, self._edge.clock, self._edge.stop)
+        except Stopped:
+            return False
+        if problem:
+            ledger.note("hook-failed", name=action.name, problem=problem)
+        else:
+            ledger.note("hook-done", name=action.name)
+        return True

@@ -1,0 +1,60 @@
+"""What is asked of Prometheus: as few questions as possible, all answered for the same moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from huidu.foundation.prometheus import NoData, Prometheus, Series
+from rollout.counters import Quantity
+from rollout.selectors import Selector, joined, pick
+from rollout.sources import ARMS, Source
+
+
+@dataclass
+class Answers:
+    """What Prometheus said to the joined questions of one look; `newest`: time of the newest sample."""
+
+    series: dict[Selector, tuple[Series, ...]] = field(default_factory=dict)
+    newest: float = 0.0
+
+    def reading(self, selectors: Mapping[Quantity, tuple[Selector, ...]]) -> dict[Quantity, list[Series]]:
+        """The series of every quantity."""
+        return {
+            quantity: [series for each in several for series in self.series.get(each, ())]
+            for quantity, several in selectors.items()
+        }
+
+
+def selectors_of(sources: Iterable[Source], arms: Iterable[str] = ARMS) -> list[Selector]:
+    """Everything that `sources` count."""
+    arms = tuple(arms)
+    return [
+        selector
+        for source in sources
+        for arm in arms
+        for several in source.selectors[arm].values()
+        for selector in several
+    ]
+
+
+def ask(
+    prometheus: Prometheus, selectors: Iterable[Selector], seconds: float, at: float | None = None
+) -> Answers:
+    """The samples of `selectors` in the `seconds` before `at`: one question for each different selector.
+
+    Raises Unreachable, ConfigError (not PromQL).
+    """
+    groups: dict[tuple[object, ...], list[Selector]] = {}
+    for selector in selectors:
+        shape = (selector.metric, *((m.label, m.op) for m in selector.matchers))
+        groups.setdefault(shape, []).append(selector)
+    answers = Answers()
+    for alike in groups.values():
+        answer = prometheus.window(joined(alike), seconds, at)
+        if isinstance(answer, NoData):
+            continue
+        for selector in set(alike):
+            answers.series[selector] = pick(answer, selector)
+        answers.newest = max(answers.newest, *(series.samples[-1][0] for series in answer))
+    return answers
