@@ -1,0 +1,36 @@
+"""The same as sentences. Pure."""
+
+from __future__ import annotations
+
+from rollout.failing.facts import WARN_SHARE, Failing, Part
+
+
+def customers_said(failing: Failing) -> list[str]:
+    """One line for each arm and tier with failures, or why there is none."""
+    if failing.parts_unknown:
+        return [f"the largest customer's part is not known: {failing.parts_unknown}"]
+    return [said(part) for part in failing.parts if part.failures > 0] or [
+        "no customer met a failure, as the service counts them"
+    ]
+
+
+def said(part: Part) -> str:
+    """ "one customer made 41 % of the failures in the candidate among high (12 of 29); ..."."""
+    least = "at least " if part.processes > 1 else ""
+    return (
+        f"one customer made {least}{part.failed_share:.0%} of the failures in "
+        f"{'the candidate' if part.arm == 'candidate' else 'stable'} among {part.tier} "
+        f"({part.largest_failures:,.0f} of {part.failures:,.0f}); "
+        f"one made {least}{part.asked_share:.0%} of the requests"
+    ).replace("%", " %")
+
+
+def warning(failing: Failing | None) -> str:
+    """What a reader must know before he believes the verdict; "" where nothing speaks against it."""
+    if failing is None or not failing.suspects:
+        return ""
+    part = failing.suspects[0]
+    return (
+        f"one customer made {part.failed_share:.0%} of the failures among {part.tier} in the candidate, "
+        f"more than {WARN_SHARE:.0%}: look at that customer before the release"
+    ).replace("%", " %")
