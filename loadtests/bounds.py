@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-# Each bound is wrong at most this often: 95 % confidence. A run that may be extended is looked at several
-# times, and each look gets its part (Bonferroni).
-ALPHA = 0.05
+from loadtests.checks import ALPHA
+
 # A correlation above this over the root of the number is chance in one case of twenty.
 _CHANCE = 1.645
 

@@ -6,6 +6,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+# Each bound is wrong at most this often: 95 % confidence. A run that may be extended is looked at several
+# times, and each look gets its part (Bonferroni).
+ALPHA = 0.05
+
 State = Literal["kept", "broken", "unproved", "invalid", "noted"]
 
 
