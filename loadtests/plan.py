@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from loadtests.bounds import ALPHA
+from loadtests.checks import ALPHA
 from loadtests.histogram import Buckets, buckets_with
 from loadtests.http_steps import HttpStep
 from loadtests.profile import (
@@ -43,7 +43,8 @@ class _Part(BaseModel):
 
 class ChannelPlan(_Part):
     """One channel. `peak` and `offered` in requests per second, `visits` in visits per second offered;
-    `steps` is the mean number of requests of a visit, `longest` the largest."""
+    `steps` is the mean number of requests of a visit, `longest` the largest; `busiest` is what the busiest
+    recorded minute brought (requests per second), where the rate over time is a recording."""
 
     name: str
     peak: float
@@ -59,6 +60,7 @@ class ChannelPlan(_Part):
     journey_limits: dict[str, Limits] = {}
     users: Users | None = None
     shape: Shape = ()
+    busiest: float | None = None
 
     @property
     def highest(self) -> float:

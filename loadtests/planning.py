@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,13 @@ from urllib.parse import urlsplit
 
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.model.stack import Stack
+from loadtests.channels import channel_plan
 from loadtests.filling import check_filling, placeholders, read_rows
 from loadtests.functional import functional_plan
-from loadtests.journeys.catalogue import Journey, catalogue
+from loadtests.journeys.catalogue import catalogue
 from loadtests.plan import BIN_SECONDS, FEWEST_BATCHES, ChannelPlan, Plan, Tokens
-from loadtests.profile import Channel, Connections, Data, Profile, Stop
-from loadtests.shape import shape_of
+from loadtests.profile import Connections, Data, Profile, Stop
+from loadtests.recorded_rate import minutes_of as recorded_minutes
 
 _MOST_IN_FLIGHT = 10_000
 
@@ -66,14 +68,10 @@ def make_plan(
             remedy="give --host http://name:port, or run `huidu stack up` first",
         )
     every = catalogue(journeys)
-    for name, each in profile.channels.items():
-        if each.peak is None and each.users is None and profile.suite != "functional":
-            raise ConfigError(
-                f"channels.{name}: expected either `peak` (requests) or `users: {{peak, visit}}`",
-                file=file,
-                line=_line(file, name),
-            )
-    channels = tuple(_channel(name, each, profile, file, every) for name, each in profile.channels.items())
+    recorded = functools.partial(recorded_minutes, stack=stack.prometheus if stack else None)
+    channels = tuple(
+        channel_plan(name, each, profile, file, every, recorded) for name, each in profile.channels.items()
+    )
     known = any(every[name].known for each in channels for name in each.journeys)
     if stack is None and not known:
         channels = tuple(each.model_copy(update={"anonymous": 1.0}) for each in channels)
@@ -201,81 +199,3 @@ def _tokens(stack: Stack) -> Tokens:
         count=stack.customers.count,
         high=stack.customers.high,
     )
-
-
-def _channel(
-    name: str, channel: Channel, profile: Profile, file: Path, catalogue: Mapping[str, Journey]
-) -> ChannelPlan:
-    if channel.journey is not None:
-        number = len(channel.journey.http)
-        peak = _peak(channel, number)
-        offered = peak * profile.offer
-        return ChannelPlan(
-            name=name,
-            peak=peak,
-            users=channel.users,
-            offered=offered,
-            visits=offered / number,
-            steps=number,
-            longest=number,
-            anonymous=1.0,
-            think=channel.think,
-            journeys={},
-            http=channel.journey.http,
-            limits=channel.limits,
-            shape=shape_of(channel.rate or profile.rate, file),
-        )
-    weights = channel.journeys or {}
-    for unknown in [each for each in weights if each not in catalogue]:
-        raise ConfigError(
-            f"channels.{name}.journeys: unknown journey {unknown!r}",
-            file=file,
-            line=_line(file, unknown),
-            expected=f"one of {', '.join(catalogue)}",
-        )
-    open_to_all = {each: weight for each, weight in weights.items() if not catalogue[each].known}
-    if channel.anonymous > 0 and not open_to_all:
-        raise ConfigError(
-            f"channels.{name}: anonymous visitors, but every journey needs a customer",
-            file=file,
-            line=_line(file, name),
-            expected="a journey anybody may make, or no `anonymous`",
-        )
-    steps = (1 - channel.anonymous) * _mean(weights, catalogue) + channel.anonymous * _mean(
-        open_to_all, catalogue
-    )
-    peak = _peak(channel, steps)
-    offered = peak * profile.offer
-    return ChannelPlan(
-        name=name,
-        peak=peak,
-        users=channel.users,
-        offered=offered,
-        visits=offered / steps,
-        steps=steps,
-        longest=max(catalogue[each].steps for each in weights),
-        anonymous=channel.anonymous,
-        think=channel.think,
-        journeys=weights,
-        limits=channel.limits,
-        journey_limits=channel.journey_limits,
-        shape=shape_of(channel.rate or profile.rate, file),
-    )
-
-
-def _peak(channel: Channel, steps: float) -> float:
-    """Requests per second. Little's law: users at once = arrivals per second x length of a visit."""
-    if channel.users is not None:
-        return channel.users.peak / channel.users.visit * steps
-    return channel.peak or 0.0  # a functional suite has no rates
-
-
-def _mean(weights: Mapping[str, float], catalogue: Mapping[str, Journey]) -> float:
-    total = sum(weights.values())
-    return sum(weight * catalogue[name].steps for name, weight in weights.items()) / total if total else 0.0
-
-
-def _line(file: Path, word: str) -> int | None:
-    """The first line of the profile on which `word` stands as a key."""
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return next((number for number, line in enumerate(lines, 1) if f"{word}:" in line), None)

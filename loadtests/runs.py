@@ -258,6 +258,11 @@ def describe(terminal: Terminal, plan: Plan) -> None:
                 f"  {channel.name}: {channel.users.peak:g} users at once, {channel.users.visit:g} s a visit:"
                 f" {channel.users.peak / channel.users.visit:.3g} visits/s (Little's law)"
             )
+        if channel.busiest is not None:
+            terminal.say(
+                f"  {channel.name}: recorded: its busiest minute brought {channel.busiest:.4g} requests/s,"
+                f" offered as {channel.offered:g}/s"
+            )
         terminal.say(
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
             f" = {channel.visits:.3g} visits/s of {channel.steps:.3g} requests"

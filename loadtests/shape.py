@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from huidu.foundation.document import Duration
 from huidu.foundation.errors import ConfigError
@@ -71,6 +72,31 @@ class Series(_Part):
     minute: Annotated[Duration, Field(gt=0)] = 60.0
 
 
+class Counters(_Part):
+    """Requests per minute straight from Prometheus: the raw samples of the counters that `query` (a plain
+    selector) names, all series together, from `from` to `to` (ISO 8601 with a zone), or the `last` so long.
+
+    `server`: its address, or `stack`. Its busiest minute is the whole load; `minute` as in `series`.
+    """
+
+    server: Annotated[str, Field(pattern=r"^(stack|https?://\S+)$")] = "stack"
+    query: Annotated[str, Field(min_length=1)]
+    from_: AwareDatetime | None = Field(default=None, alias="from")
+    to: AwareDatetime | None = None
+    last: Annotated[Duration, Field(ge=60)] | None = None
+    minute: Annotated[Duration, Field(gt=0)] = 60.0
+    headers: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _when(self) -> Counters:
+        given = (self.from_ is not None, self.to is not None, self.last is not None)
+        if given not in ((True, True, False), (False, False, True)):
+            raise ValueError("expected `from` and `to`, or `last`")
+        if self.from_ is not None and self.to is not None and self.from_ >= self.to:
+            raise ValueError("`from` must be before `to`")
+        return self
+
+
 class Rate(_Part):
     """Exactly one of the shapes."""
 
@@ -78,30 +104,49 @@ class Rate(_Part):
     steps: tuple[Level, ...] | None = Field(default=None, min_length=1)
     daily: Daily | None = None
     series: Series | None = None
+    prometheus: Counters | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Rate:
-        if sum(each is not None for each in (self.ramp, self.steps, self.daily, self.series)) != 1:
-            raise ValueError("expected one of ramp, steps, daily, series (none at all is constant)")
+        every = (self.ramp, self.steps, self.daily, self.series, self.prometheus)
+        if sum(each is not None for each in every) != 1:
+            raise ValueError("expected one of ramp, steps, daily, series, prometheus (none is constant)")
         times = [level.at for level in self.steps or ()]
         if any(late <= early + STEP_SECONDS for early, late in itertools.pairwise(times)):
             raise ValueError("the steps' `at` must grow")
         return self
 
 
-def shape_of(rate: Rate | None, profile: Path) -> Shape:
-    """The points. `profile`: the file whose folder a CSV is looked for in. Raises ConfigError."""
+# The recorded minutes of counters: handed in, for this module knows no network.
+Recorded = Callable[[Counters], Sequence[float]]
+
+
+def shape_of(rate: Rate | None, profile: Path, recorded: Recorded) -> Shape:
+    """The points. `profile`: the file whose folder a CSV is looked for in; `recorded`: asks Prometheus.
+    Raises ConfigError."""
     if rate is None:
         return ()
+    minutes = minutes_of(rate, profile, recorded)
+    if minutes:
+        source = rate.series or rate.prometheus
+        assert source is not None
+        # A minute's number is the mean of that minute: the level from its beginning to its end.
+        most = max(minutes)
+        return steps([(number * source.minute, value / most) for number, value in enumerate(minutes)])
     if rate.ramp is not None:
         return ((0.0, rate.ramp.from_), (rate.ramp.over, rate.ramp.to))
     if rate.steps is not None:
         return steps([(level.at, level.share) for level in rate.steps])
-    if rate.daily is not None:
-        hour = rate.daily.day / 24
-        return tuple((number * hour, share) for number, share in enumerate(rate.daily.hours))
-    assert rate.series is not None
-    return _recorded(rate.series, profile.parent / rate.series.csv)
+    assert rate.daily is not None
+    hour = rate.daily.day / 24
+    return tuple((number * hour, share) for number, share in enumerate(rate.daily.hours))
+
+
+def minutes_of(rate: Rate | None, profile: Path, recorded: Recorded) -> Sequence[float]:
+    """The recorded requests of each minute, where the rate is a recording."""
+    if rate is not None and rate.series is not None:
+        return _rows(rate.series, profile.parent / rate.series.csv)
+    return recorded(rate.prometheus) if rate is not None and rate.prometheus is not None else ()
 
 
 def steps(levels: list[tuple[float, float]]) -> Shape:
@@ -112,7 +157,7 @@ def steps(levels: list[tuple[float, float]]) -> Shape:
     return tuple(points)
 
 
-def _recorded(series: Series, file: Path) -> Shape:
+def _rows(series: Series, file: Path) -> list[float]:
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
@@ -132,6 +177,4 @@ def _recorded(series: Series, file: Path) -> Shape:
         values.append(value)
     if not values or max(values) == 0:
         raise ConfigError("no requests in it", file=file, expected="rows with a number each")
-    most = max(values)
-    # A minute's number is the mean of that minute: the level from its beginning to its end.
-    return steps([(number * series.minute, value / most) for number, value in enumerate(values)])
+    return values
