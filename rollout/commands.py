@@ -23,12 +23,14 @@ from rollout.controller.voice import closing
 from rollout.explain_command import explain
 from rollout.observe.command import observe
 from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
+from rollout.paper_commands import alerts, page
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
 from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
 from rollout.serve.command import serve
 from rollout.target import Target
+from rollout.watching import watch
 
 
 @click.group()
@@ -40,6 +42,8 @@ rollout.add_command(replay)
 rollout.add_command(rehearse)
 rollout.add_command(explain)
 rollout.add_command(observe)
+rollout.add_command(page)
+rollout.add_command(alerts)
 
 
 @rollout.command()
@@ -96,11 +100,17 @@ def run(plan: Path, release: str, name: str | None, adopt: bool, as_json: bool) 
 
 @rollout.command()
 @click.argument("name", required=False)
+@click.option("--watch", "watching", is_flag=True, help="Go on telling until they are over or rest.")
 @click.option("--json", "as_json", is_flag=True)
-def status(name: str | None, as_json: bool) -> None:
+def status(name: str | None, watching: bool, as_json: bool) -> None:
     """Rollouts that are under way or resting; with NAME, where that one stands."""
     terminal = Terminal()
     workspace = Workspace.from_env()
+    if watching:
+        if name is not None:
+            _known(workspace, name)
+        watch(workspace, name, SystemClock(), terminal, _stop_on_signals())
+        return
     found = rollouts(workspace)
     if name is not None:
         _known(workspace, name)

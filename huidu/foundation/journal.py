@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +117,7 @@ class Journal:
     def append(self, kind: str, /, **data: Any) -> Event:
         """Write one event durably and return it. Raises StateError (full disk, I/O error)."""
         seq, previous = self._last or self._tail()
-        text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        text = _text(data)
         t = self._clock.now()
         event = Event(seq + 1, t, kind, json.loads(text), _chain(previous, seq + 1, t, kind, text))
         try:
@@ -150,22 +150,13 @@ class Journal:
 
     def verify(self) -> int:
         """Check the whole chain; the number of events. Raises StateError naming the first one altered."""
-        previous, expected = _ORIGIN, 1
         try:
             rows = self._database.execute(
                 "SELECT seq, t, kind, data, hash FROM event ORDER BY seq"
             ).fetchall()
         except sqlite3.Error as error:
             raise _state_error(self.path, error) from None
-        for seq, t, kind, data, digest in rows:
-            if seq != expected or digest != _chain(previous, seq, t, kind, data):
-                raise StateError(
-                    f"event {expected} does not follow from the one before it: the journal was altered",
-                    where=str(self.path),
-                    remedy="do not trust it; read the proxy's real state and begin again under another name",
-                )
-            previous, expected = digest, expected + 1
-        return expected - 1
+        return _checked(rows, str(self.path))
 
     def close(self) -> None:
         """Close the database and give the writer's lock back."""
@@ -180,6 +171,28 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def verify_events(events: Iterable[Event], where: str) -> int:
+    """As `Journal.verify`, of events that were exported: all of them, the oldest first. Raises StateError."""
+    return _checked(((each.seq, each.t, each.kind, _text(each.data), each.hash) for each in events), where)
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _checked(rows: Iterable[tuple[int, float, str, str, str]], where: str) -> int:
+    previous, expected = _ORIGIN, 1
+    for seq, t, kind, data, digest in rows:
+        if seq != expected or digest != _chain(previous, seq, t, kind, data):
+            raise StateError(
+                f"event {expected} does not follow from the one before it: the journal was altered",
+                where=where,
+                remedy="do not trust it; read the proxy's real state and begin again under another name",
+            )
+        previous, expected = digest, expected + 1
+    return expected - 1
 
 
 def _state_error(path: Path, error: Exception) -> StateError:

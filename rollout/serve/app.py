@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -20,18 +18,12 @@ from starlette.staticfiles import StaticFiles
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
-from huidu.foundation.journal import Journal
-from rollout.record import report
 from rollout.serve import words
 from rollout.serve.acts import Acts
-from rollout.serve.drawn import span
 from rollout.serve.readings import Readings
+from rollout.serve.told import HERE, Told
 from rollout.serve.verdicts import Verdicts
-from rollout.serve.view import glance, view
 
-_HERE = Path(__file__).resolve().parent
-RECENT = 10
-"""Finished rollouts on the first page; the others stand in the history."""
 TICK = 1.0
 """Seconds between two looks of an open stream."""
 AT_LEAST = 5.0
@@ -49,7 +41,7 @@ class Pages:
         self._clock = clock
         self._stopping = stopping
         self._open = 0
-        self._templates = _templates()
+        self._told = Told(readings, clock)
 
     def routes(self) -> list[Route | Mount]:
         """None that is read with GET changes anything."""
@@ -59,31 +51,45 @@ class Pages:
             Route("/rollouts/{name}", self.rollout),
             Route("/rollouts/{name}/report.json", self.report),
             Route("/rollouts/{name}/abort", self.abort, methods=["GET", "POST"]),
+            Route("/rollouts/{name}/page.html", self.mailed),
+            Route("/metrics", self.metrics),
             Route("/stream", self.stream),
             Route("/stream/{name}", self.stream),
-            Mount("/static", StaticFiles(directory=_HERE / "static")),
+            Mount("/static", StaticFiles(directory=HERE / "static")),
         ]
 
     async def home(self, request: Request) -> Response:
         """All rollouts at a glance."""
-        return await self._page(request, "home", self._home)
+        return await self._page(request, "home", self._told.home)
 
     async def history(self, request: Request) -> Response:
         """Every rollout that is over."""
-        return await self._page(request, "history", self._history)
+        return await self._page(request, "history", self._told.history)
 
     async def rollout(self, request: Request) -> Response:
         """One rollout, live."""
-        return await self._page(request, "rollout", lambda: self._rollout(request.path_params["name"]))
+        return await self._page(request, "rollout", lambda: self._told.rollout(request.path_params["name"]))
 
     async def report(self, request: Request) -> Response:
         """report.json as it is now."""
-        return JSONResponse(await run_in_threadpool(self._report, request.path_params["name"]))
+        return JSONResponse(await run_in_threadpool(self._told.report, request.path_params["name"]))
+
+    async def mailed(self, request: Request) -> Response:
+        """The rollout as one file that needs nothing else: to be kept, or mailed."""
+        name = request.path_params["name"]
+        html = await run_in_threadpool(lambda: self._told.alone(name, language_of(request)))
+        quoted = quote(f"{name}.html", safe="")
+        return HTMLResponse(html, headers={"content-disposition": f"attachment; filename*=UTF-8''{quoted}"})
+
+    async def metrics(self, request: Request) -> Response:
+        """For Prometheus."""
+        text = await run_in_threadpool(self._told.metrics)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def abort(self, request: Request) -> Response:
         """GET asks for reason and token, POST does it and leads back to the rollout."""
         name = request.path_params["name"]
-        context = await run_in_threadpool(self._rollout, name)
+        context = await run_in_threadpool(self._told.rollout, name)
         problem, why, status = "", "", 200
         if request.method == "POST":
             try:
@@ -104,9 +110,9 @@ class Pages:
         """Server-sent events: the live part of the home page or of one rollout, whenever it changed."""
         name = request.path_params.get("name")
         if name is None:
-            template, facts = "home", self._home
+            template, facts = "home", self._told.home
         else:
-            template, facts = "rollout", lambda: self._rollout(str(name))
+            template, facts = "rollout", lambda: self._told.rollout(str(name))
         await run_in_threadpool(facts)  # 404 before the stream begins
         if self._open >= STREAMS:
             raise HTTPException(503, "too many pages are open")
@@ -137,36 +143,6 @@ class Pages:
         finally:
             self._open -= 1
 
-    def _home(self) -> dict[str, Any]:
-        now = self._clock.now()
-        all_ = [glance(each, now) for each in self._readings.all()]
-        going = [each for each in all_ if each.outcome in ("running", "paused", "held") and not _over(each)]
-        past = [each for each in all_ if each not in going]
-        return {"going": going, "past": past[:RECENT], "more": max(0, len(past) - RECENT), "now": now}
-
-    def _history(self) -> dict[str, Any]:
-        now = self._clock.now()
-        return {"past": [glance(each, now) for each in self._readings.all()], "now": now}
-
-    def _rollout(self, name: str) -> dict[str, Any]:
-        reading = self._readings.named(name)
-        if reading is None:
-            raise HTTPException(404, "no rollout has that name")
-        now = self._clock.now()
-        if not reading.story.state.started:
-            return {"view": None, "glance": glance(reading, now), "now": now}
-        return {"view": view(reading, now), "glance": glance(reading, now), "now": now}
-
-    def _report(self, name: str) -> dict[str, Any]:
-        reading = self._readings.named(name)
-        if reading is None:
-            raise HTTPException(404, "no rollout has that name")
-        try:
-            with Journal.open(reading.folder / "journal.sqlite", self._clock, writer=False) as journal:
-                return report(reading.name, journal.events())
-        except HuiduError as error:
-            raise HTTPException(500, str(error)) from None
-
     async def _page(
         self, request: Request, template: str, facts: Callable[[], dict[str, Any]]
     ) -> HTMLResponse:
@@ -176,27 +152,13 @@ class Pages:
         )
 
     def _render(self, template: str, request: Request, context: dict[str, Any]) -> str:
-        language = language_of(request)
-
-        def t(text: words.Text | str, zh: str = "") -> str:
-            if isinstance(text, words.Text):
-                return text.in_(language)
-            return zh if language == "zh" else text
-
-        return self._templates.get_template(template).render(
-            t=t, lang=language, path=request.url.path, **context
-        )
+        return self._told.html(template, language_of(request), request.url.path, context)
 
     async def wrong(self, request: Request, error: Exception) -> Response:
         """An error as a page, in the reader's language."""
         assert isinstance(error, HTTPException)
         html = self._render("error.html.j2", request, {"code": error.status_code, "detail": error.detail})
         return HTMLResponse(html, error.status_code, headers=error.headers)
-
-
-def _over(each: Any) -> bool:
-    # `held` is both a rest (the next run goes on) and an outcome (the service failed, share 0).
-    return each.last is not None and each.last.kind == "ended"
 
 
 def _said(request: Request, context: dict[str, Any]) -> str:
@@ -237,30 +199,3 @@ def application(
     return Starlette(
         routes=[*pages.routes(), *verdicts.routes()], exception_handlers={HTTPException: pages.wrong}
     )
-
-
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        percent=words.percent,
-        number=words.count,
-        span=span,
-        code=words.with_code,
-        without_addresses=words.without_addresses,
-        moment=words.moment,
-        clock=words.clock_time,
-        gate=words.gate_name,
-        stage=words.stage_name,
-        cohort=words.cohort_name,
-        outcome=words.outcome_word,
-        decision=words.decision_word,
-        kind=words.kind_word,
-        turn_zh=words.turn_zh,
-    )
-    return environment

@@ -49,7 +49,8 @@ class Turn:
 
 @dataclass
 class Story:
-    """`last_seq`, `last_t`: of the newest event; `looked_at`: of the newest look. Times are Unix seconds."""
+    """`last_seq`, `last_t`: of the newest event; `looked_at`: of the newest look, which came
+    `between_looks` seconds after the one before. Times are Unix seconds."""
 
     state: RolloutState = field(default_factory=RolloutState)
     points: list[Point] = field(default_factory=list)
@@ -57,8 +58,10 @@ class Story:
     last_seq: int = 0
     last_t: float = 0.0
     looked_at: float | None = None
+    between_looks: float | None = None
     would_end: Mapping[str, Any] | None = None
     """Of an observation: the act by which huidu's own rollout would have ended."""
+    _before: float | None = None
     _blind: bool = False
 
     def tell(self, events: Iterable[Event]) -> None:
@@ -86,13 +89,10 @@ class Story:
         data, kind, sentence = event.data, event.kind, str(event.data.get("sentence", ""))
         blamed = data.get("blamed")
         if kind == "judged":
-            self.looked_at = event.t
-            self._sight(event)
+            self._look(event)
             return
         if kind == "would":
-            kind = f"would-{data['act']}"
-            if self.would_end is None and data["act"] in (*BACK, "promote"):
-                self.would_end = data
+            kind = self._would(data)
         if kind == "confirmed" and before.pending is not None:
             move = before.pending.move
             kind, sentence, blamed = move.purpose.value, move.sentence, move.blamed
@@ -102,11 +102,22 @@ class Story:
                 return  # tried twice a second: told once
         elif kind == "hook-failed":
             sentence = str(data.get("problem", ""))
-        elif kind in _UNTOLD or (kind == "resumed" and event.seq <= _FIRST_EVENTS):
+        elif kind == "resumed":
+            self._before = None  # nobody was late while no process ran
+            if event.seq <= _FIRST_EVENTS:
+                return
+        elif kind in _UNTOLD:
             return
         self._add(event.t, kind, sentence, blamed)
 
-    def _sight(self, event: Event) -> None:
+    def _would(self, data: Mapping[str, Any]) -> str:
+        if self.would_end is None and data["act"] in (*BACK, "promote"):
+            self.would_end = data
+        return f"would-{data['act']}"
+
+    def _look(self, event: Event) -> None:
+        self.between_looks = None if self._before is None else event.t - self._before
+        self.looked_at = self._before = event.t
         state = self.state
         without = event.t - max(state.evidence_at, state.watched_from, state.changed_at)
         if self._blind and event.data.get("usable"):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
 import sqlite3
 
 import pytest
 from click.testing import CliRunner
 
 from huidu.foundation.clock import VirtualClock
-from huidu.foundation.errors import UsageError
+from huidu.foundation.errors import Locked, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from rollout.journal_command import journal
@@ -75,3 +77,76 @@ def test_export_is_one_json_object_a_line(file):
 def test_an_unknown_journal_is_named_with_those_that_are(file):
     result = run("verify", "v3")
     assert isinstance(result.exception, UsageError) and "known: v2" in str(result.exception)
+
+
+# Retention
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch, staged):
+    """A workspace with a rollout that ended in 2023 (virtual time), and one that only rests."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HUIDU_HOME", str(home))
+    for name, until in (("over", None), ("resting", 12)):
+        stage = staged("name: virtual", "name: virtual")
+        stop = (lambda stage=stage: stage.clock.now() > 1_700_000_012) if until else (lambda: False)
+        stage.controller(stop=stop).drive()
+        stage.journal.close()
+        (stage.folder / "evidence.jsonl").write_text('{"v":1}\n')
+        shutil.copytree(stage.folder, home / "rollouts" / name)
+    return home
+
+
+def test_what_is_over_and_old_goes_into_an_archive_that_can_be_verified(kept, tmp_path):
+    head = json.loads(run("verify", "over", "--json").stdout)
+    result = run("retire", "--older", "30d", "--archive", tmp_path / "archive")
+    assert result.exit_code == 0, result.exception
+    assert sorted(path.name for path in (kept / "rollouts").iterdir()) == ["resting"]
+    (file,) = (each for each in (tmp_path / "archive").iterdir() if "evidence" not in each.name)
+    assert (tmp_path / "archive" / file.name.replace(".jsonl.gz", ".evidence.jsonl.gz")).exists()
+    told = json.loads(run("verify", file, "--json").stdout)
+    assert told["intact"] and told["head"] == head["head"] and told["events"] == head["events"]
+    with Journal.open(kept / "retention.sqlite", VirtualClock(), writer=False) as log:
+        (removed,) = log.events()
+    assert removed.data["name"] == "over" and removed.data["head"] == head["head"]
+
+
+@pytest.mark.parametrize("change", ["alter", "cut"])
+def test_an_archive_that_was_altered_or_cut_is_found(kept, tmp_path, change):
+    run("retire", "--older", "30d", "--archive", tmp_path / "archive")
+    (file,) = (each for each in (tmp_path / "archive").iterdir() if "evidence" not in each.name)
+    lines = gzip.decompress(file.read_bytes()).decode().splitlines(keepends=True)
+    lines = (
+        lines[:-1] if change == "cut" else [*lines[:2], lines[2].replace('"t": 17', '"t": 18'), *lines[3:]]
+    )
+    file.write_bytes(gzip.compress("".join(lines).encode()))
+    result = run("verify", file)
+    assert result.exit_code == Outcome.BAD.code
+    assert ("cut off" if change == "cut" else "ALTERED: event 3") in result.stderr
+
+
+def test_without_an_archive_the_head_remains(kept):
+    head = json.loads(run("verify", "over", "--json").stdout)["head"]
+    assert head in run("retire", "--older", "30d", "--no-archive").stderr
+    assert not (kept / "rollouts" / "over").exists()
+
+
+def test_a_dry_run_and_a_young_age_take_nothing(kept):
+    assert "would go: over" in run("retire", "--older", "30d", "--no-archive", "--dry-run").stderr
+    assert "0 gone" in run("retire", "--older", "36500d", "--no-archive").stderr
+    assert (kept / "rollouts" / "over").exists()
+
+
+def test_what_was_altered_or_is_being_written_stays(kept):
+    with Journal.open(kept / "rollouts" / "over" / "journal.sqlite", VirtualClock()):
+        result = run("retire", "--older", "30d", "--no-archive")
+    assert isinstance(result.exception, Locked) and (kept / "rollouts" / "over").exists()
+    with sqlite3.connect(kept / "rollouts" / "over" / "journal.sqlite") as database:
+        database.execute("UPDATE event SET data = '{}' WHERE seq = 3")
+    assert "stays: over: event 3" in run("retire", "--older", "30d", "--no-archive").stderr
+    assert (kept / "rollouts" / "over").exists()
+
+
+def test_whether_to_keep_them_must_be_said(kept):
+    assert isinstance(run("retire", "--older", "30d").exception, UsageError)
+    assert isinstance(run("retire", "--older", "soon", "--no-archive").exception, UsageError)

@@ -1,0 +1,139 @@
+"""Journals as HTML and as metrics: what the pages show, whoever asks for them."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import HuiduError
+from huidu.foundation.journal import Journal
+from rollout.plan import Plan
+from rollout.plan_file import parse_plan
+from rollout.record import report
+from rollout.serve import words
+from rollout.serve.drawn import span
+from rollout.serve.metrics import exposition
+from rollout.serve.readings import Reading, Readings
+from rollout.serve.view import glance, view
+
+HERE = Path(__file__).resolve().parent
+RECENT = 10
+"""Finished rollouts on the first page; the others stand in the history."""
+
+
+class Told:
+    """Contexts of the templates over `readings`. Raises HTTPException 404 for an unknown name."""
+
+    def __init__(self, readings: Readings, clock: Clock) -> None:
+        self._readings = readings
+        self._clock = clock
+        self._templates = _templates()
+
+    def alone(self, name: str, language: str) -> str:
+        """The page of one rollout with its style in it, no script, nothing to press."""
+        style = (HERE / "static" / "page.css").read_text(encoding="utf-8")
+        return self.html("mail.html.j2", language, "", {**self.rollout(name), "style": style, "mail": True})
+
+    def metrics(self) -> str:
+        """In Prometheus's text format."""
+        readings = self._readings.all()
+        plans = {str(each.story.state.started.get("plan_hash", "")): _plan(each) for each in readings}
+        return exposition(readings, plans, self._clock.now())
+
+    def home(self) -> dict[str, Any]:
+        """All rollouts at a glance."""
+        now = self._clock.now()
+        all_ = [glance(each, now) for each in self._readings.all()]
+        going = [each for each in all_ if each.outcome in ("running", "paused", "held") and not _over(each)]
+        past = [each for each in all_ if each not in going]
+        return {"going": going, "past": past[:RECENT], "more": max(0, len(past) - RECENT), "now": now}
+
+    def history(self) -> dict[str, Any]:
+        """Every rollout there was."""
+        now = self._clock.now()
+        return {"past": [glance(each, now) for each in self._readings.all()], "now": now}
+
+    def rollout(self, name: str) -> dict[str, Any]:
+        """One rollout."""
+        reading = self._readings.named(name)
+        if reading is None:
+            raise HTTPException(404, "no rollout has that name")
+        now = self._clock.now()
+        if not reading.story.state.started:
+            return {"view": None, "glance": glance(reading, now), "now": now}
+        return {"view": view(reading, now), "glance": glance(reading, now), "now": now}
+
+    def report(self, name: str) -> dict[str, Any]:
+        """report.json as it is now."""
+        reading = self._readings.named(name)
+        if reading is None:
+            raise HTTPException(404, "no rollout has that name")
+        try:
+            with Journal.open(reading.folder / "journal.sqlite", self._clock, writer=False) as journal:
+                return report(reading.name, journal.events())
+        except HuiduError as error:
+            raise HTTPException(500, str(error)) from None
+
+    def html(self, template: str, language: str, path: str, context: dict[str, Any]) -> str:
+        """`template` filled."""
+
+        def t(text: words.Text | str, zh: str = "") -> str:
+            if isinstance(text, words.Text):
+                return text.in_(language)
+            return zh if language == "zh" else text
+
+        found: str = self._templates.get_template(template).render(
+            **{"t": t, "lang": language, "path": path, "mail": False, **context}
+        )
+        return found
+
+
+def _over(each: Any) -> bool:
+    # `held` is both a rest (the next run goes on) and an outcome (the service failed, share 0).
+    return each.last is not None and each.last.kind == "ended"
+
+
+def _plan(reading: Reading) -> Plan | None:
+    started = reading.story.state.started
+    return known_plan(str(started.get("plan_text", "")), str(started.get("plan_file", "")))
+
+
+@lru_cache(maxsize=256)
+def known_plan(text: str, file: str) -> Plan | None:
+    """The plan, None where this huidu does not understand it any more."""
+    try:
+        return parse_plan(text, file)
+    except (HuiduError, ValueError):
+        return None
+
+
+def _templates() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        percent=words.percent,
+        number=words.count,
+        span=span,
+        code=words.with_code,
+        without_addresses=words.without_addresses,
+        moment=words.moment,
+        clock=words.clock_time,
+        gate=words.gate_name,
+        stage=words.stage_name,
+        cohort=words.cohort_name,
+        outcome=words.outcome_word,
+        decision=words.decision_word,
+        kind=words.kind_word,
+        turn_zh=words.turn_zh,
+    )
+    return environment

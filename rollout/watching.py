@@ -1,0 +1,66 @@
+"""`status --watch`: journals as they grow, one line for each thing that happens. Reads only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace
+from rollout.serve.readings import Reading, Readings
+from rollout.serve.story import Turn, outcome
+
+LOOK_EVERY = 1.0
+"""Seconds."""
+
+
+def watch(
+    workspace: Workspace, name: str | None, clock: Clock, terminal: Terminal, stop: Callable[[], bool]
+) -> None:
+    """Until every watched rollout is over or rests, or until `stop`. None: all that are under way."""
+    readings = Readings(workspace.rollouts, clock)
+    told: dict[str, int] = {}
+    while True:
+        readings.look_again()
+        followed = [each for each in readings.all() if name in (None, each.name)]
+        going = [each for each in followed if outcome(each.story.state) == "running"]
+        for each in followed:
+            if each.name in told or each in going or name is not None:
+                for turn in each.story.turns[told.get(each.name, 0) :]:
+                    terminal.say(_said(each, turn), _STYLES.get(turn.kind, ""))
+                told[each.name] = len(each.story.turns)
+        if not going or stop():
+            return
+        terminal.progress("; ".join(_now(each, clock.now()) for each in going))
+        clock.sleep(LOOK_EVERY)
+
+
+def _said(reading: Reading, turn: Turn) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(turn.t))
+    return f"{at}  {reading.name}  {turn.share:6.1%}  {turn.kind}: {turn.sentence}".rstrip(": ")
+
+
+def _now(reading: Reading, now: float) -> str:
+    state = reading.story.state
+    gates = ", ".join(
+        f"{name} {gate['log_e']:+.1f}/{gate['bound']:.1f}"
+        for name, gate in state.last.get("gates", {}).items()
+    )
+    alone = " UNATTENDED" if reading.driven is False else ""
+    seen = (
+        f"last look {now - reading.story.looked_at:.0f} s ago" if reading.story.looked_at else "no look yet"
+    )
+    return f"{reading.name}{alone} {state.stage} {state.share:.1%} {gates} {seen}"
+
+
+_STYLES = {
+    "widen": "bold",
+    "rollback": "bold red",
+    "service": "bold red",
+    "failed": "red",
+    "retreat": "bold yellow",
+    "blind": "yellow",
+    "held": "bold yellow",
+    "paused": "yellow",
+}
