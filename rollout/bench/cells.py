@@ -7,6 +7,7 @@ from itertools import product
 
 from rollout.bench.traffic import CLUMP, Latencies, Queue, Traffic
 from rollout.judge.gate import GateSpec
+from rollout.judge.latency import MOST_EDGES
 
 SHARE = 0.05
 MINUTES = 30.0
@@ -39,8 +40,8 @@ class Cell:
 
     @property
     def edges(self) -> tuple[float, ...]:
-        """Bucket edges of latency cells."""
-        return () if isinstance(self.traffic, Traffic) else self.traffic.edges
+        """Bucket edges that the judge compares latencies at."""
+        return () if isinstance(self.traffic, Traffic) else self.traffic.edges[:MOST_EDGES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +99,10 @@ HARMLESS: tuple[Cell, ...] = (
         for base, rate, (way, drift, clump) in product((0.001, 0.01), (20.0, 200.0, 2000.0), _WAYS)
     ),
     Cell("A/A, 0.1%, 200 rps, late onset on", Traffic(200, 0.001), LATE, 5000, 250),
-    Cell("A/A latency, 200 rps", Latencies(200), SLOW, 2000, 250, compared=True),
+    Cell("A/A latency, 200 rps", Latencies(200), SLOW, 2000, 250, compared=True, peers=True),
 )
 CORRELATED: tuple[Cell, ...] = tuple(
-    Cell(name, queue, SLOW, 1000, 60, measured=True, compared=True, minutes=10)
+    Cell(name, queue, SLOW, 1000, 60, measured=True, compared=True, peers=True)
     for name, queue in (
         ("A/A latency, M/M/1 queue at 0.8", Queue()),
         ("A/A latency, M/M/1, pauses of 1 s", Queue(load=0.5, pause_every=60)),
@@ -120,7 +121,7 @@ HARMFUL: tuple[Cell, ...] = (
         )
     ),
     Cell(
-        "latency +50 %, 200 rps", Latencies(200, 1.5), SLOW, 1000, 150, True, 15.0, compared=True, minutes=10
+        "latency +50 %, 200 rps", Latencies(200, 1.5), SLOW, 1000, 150, True, 15.0, compared=True, peers=True
     ),
     Cell(
         "late x5 (minute 15), 2000 rps",

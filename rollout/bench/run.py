@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from zlib import crc32
 
 import numpy as np
@@ -19,7 +15,7 @@ from rollout.bench.traffic import POLL
 from rollout.bench.watch import THIS, watch
 from rollout.judge.arrays import Floats
 from rollout.judge.gate import BETA
-from rollout.workers import end_with_parent
+from rollout.workers import spread
 
 CHUNK = 250
 """Rollouts simulated side by side; part of the seed, so that the number of cores changes nothing."""
@@ -63,24 +59,20 @@ def run(
 ) -> list[Result]:
     """All cells in order; `progress(cell, done, of)` after each chunk."""
     tasks = list(_tasks(seed, quick, cells))
-    gathered: dict[int, list[dict[str, Floats]]] = {}
+    gathered: dict[int, dict[int, dict[str, Floats]]] = {}
     work = [(cells[index], runs, entropy) for index, runs, entropy in tasks]
-    workers = workers or os.cpu_count() or 1
-    with ExitStack() as stack:
-        answers: Iterable[dict[str, Floats]] = map(_work, work)
-        if workers > 1:
-            pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent)
-            answers = stack.enter_context(pool).map(_work, work)
-        for done, ((index, _, _), answer) in enumerate(zip(tasks, answers, strict=True), start=1):
-            gathered.setdefault(index, []).append(answer)
+    with spread(_work, work, workers) as answers:
+        for done, (place, answer) in enumerate(answers, start=1):
+            index = tasks[place][0]
+            gathered.setdefault(index, {})[place] = answer
             if progress is not None:
                 progress(cells[index].name, done, len(tasks))
-    return [
-        summary(
-            cells[index], {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, quick
-        )
-        for index, parts in sorted(gathered.items())
-    ]
+    results = []
+    for index, found in sorted(gathered.items()):
+        parts = [found[place] for place in sorted(found)]
+        whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        results.append(summary(cells[index], whole, quick))
+    return results
 
 
 def _tasks(

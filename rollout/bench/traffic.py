@@ -19,6 +19,9 @@ POLL = 5.0
 CLUMP = 5.0
 """Errors per clump in cells with bursts: the mean of a geometric distribution."""
 
+EDGES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0)
+"""Bucket edges of the proxy, from 50 ms on."""
+
 Numbers: TypeAlias = NDArray[np.int64]
 
 
@@ -85,7 +88,7 @@ class Latencies:
     factor: float = 1.0
     median: float = 0.12
     sigma: float = 0.6
-    edges: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+    edges: tuple[float, ...] = EDGES
 
     def draw(self, random: np.random.Generator, t: float, share: Floats) -> Arms:
         """Counts above every edge in the poll that begins at `t`."""
@@ -112,7 +115,7 @@ class Queue:
     rate: float = 20.0
     load: float = 0.8
     pause_every: float = 0.0
-    edges: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+    edges: tuple[float, ...] = EDGES
 
     def draw_all(self, random: np.random.Generator, batch: int, polls: int) -> list[Arms]:
         """Counts above every edge, for all polls at once: a queue remembers."""

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import numpy as np
-from scipy.special import ndtr
 
 from rollout.bench.cells import SHARE, Cell
-from rollout.bench.peers.argo import Argo, ArgoStep
-from rollout.bench.peers.argo_metric import ArgoMetric
-from rollout.bench.peers.flagger import Flagger, FlaggerMetric
-from rollout.bench.peers.kayenta import ERRORS, Kayenta
-from rollout.bench.peers.peer import Peer, PeerOutcome, WatchedArrays
-from rollout.bench.peers.queries import (
-    ARGO_SUCCESS_RATE,
-    FLAGGER_SUCCESS_RATE,
-    KAYENTA_ERROR_PERCENTAGE,
-    RatioQuery,
-    ratio_arrays,
-)
+from rollout.bench.today import on_errors, on_latencies
 from rollout.bench.traffic import POLL, Queue, Traffic, errors, real
 from rollout.judge import Arms, BatchEvidence, GateEvidence, JudgeConfig, numbers, observe, start
 from rollout.judge.arrays import Floats
@@ -41,18 +27,27 @@ def watch(cell: Cell, runs: int, seed: np.random.SeedSequence) -> dict[str, Floa
     else:
         evidence = [cell.traffic.draw(random, k * POLL, share) for k in range(polls)]
     c = _dispersion(cell, random, runs)
-    found = {THIS: _judge(cell, [_tempered(arms, c) for arms in evidence])}
-    if cell.peers and isinstance(cell.traffic, Traffic):
-        n_c, x_c, n_b, x_b = (
-            np.stack(each, axis=1)
-            for each in zip(
-                *((a.n_c[:, 0], a.x_c[:, 0, 0], a.n_b[:, 0], a.x_b[:, 0, 0]) for a in evidence), strict=True
-            )
+    found = {THIS: _judge(cell, [_tempered(_judged(cell, arms), c) for arms in evidence])}
+    if not cell.peers:
+        return found
+    n_c, x_c, n_b, x_b = (
+        np.stack(each, axis=1)
+        for each in zip(
+            *((a.n_c[:, 0], a.x_c[:, 0], a.n_b[:, 0], a.x_b[:, 0]) for a in evidence), strict=True
         )
-        found["fixed-sample test, peeked"] = _peeked(n_c, x_c, n_b, x_b)
-        for name, peer in _peers(cell.traffic.base).items():
-            found[name] = peer(n_c, x_c, n_b, x_b)
-    return found
+    )
+    if isinstance(cell.traffic, Traffic):
+        methods = on_errors(cell.traffic.base)
+        x_c, x_b = x_c[..., 0], x_b[..., 0]
+    else:
+        methods = on_latencies(cell.traffic.edges, n_b, x_b)
+    return found | {name: decide(n_c, x_c, n_b, x_b) for name, decide in methods.items()}
+
+
+def _judged(cell: Cell, arms: Arms) -> Arms:
+    """At the bucket edges that the judge compares at; those beyond are there for the quantiles of others."""
+    edges = max(1, len(cell.edges))
+    return Arms(arms.n_c, arms.x_c[..., :edges], arms.n_b, arms.x_b[..., :edges])
 
 
 def _dispersion(cell: Cell, random: np.random.Generator, runs: int) -> Floats:
@@ -69,7 +64,7 @@ def _dispersion(cell: Cell, random: np.random.Generator, runs: int) -> Floats:
                     measure(POLL, n, x[..., k]).c,
                     measure_in_time(POLL, n.sum(axis=2), x[..., k].sum(axis=2)).c,
                 )
-                for k in range(len(traffic.edges))
+                for k in range(len(cell.edges))
             ],
             axis=1,
         )
@@ -103,49 +98,3 @@ def _judge(cell: Cell, evidence: list[Arms]) -> Floats:
         log_e = now.gates[cell.gate.name].log_compare if cell.compared else now.log_e
         found = np.minimum(found, np.where(log_e >= -np.log(config.alpha), (k + 1) * POLL, np.inf))
     return found
-
-
-def _peeked(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats) -> Floats:
-    """A one-sided two-proportion z test at 1 %, looked at after every poll as if it were the only look."""
-    n_c, x_c, n_b, x_b = (np.cumsum(each, axis=1) for each in (n_c, x_c, n_b, x_b))
-    pooled = (x_c + x_b) / np.maximum(n_c + n_b, 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = (x_c / n_c - x_b / n_b) / np.sqrt(pooled * (1 - pooled) * (1 / n_c + 1 / n_b))
-    enough = pooled * np.minimum(n_c, n_b) >= 5  # the textbook's condition for the normal approximation
-    out = enough & (1.0 - ndtr(np.nan_to_num(z, nan=-9.0)) <= 0.01)
-    return np.where(out.any(axis=1), (out.argmax(axis=1) + 1) * POLL, np.inf)
-
-
-Method = Callable[[Floats, Floats, Floats, Floats], Floats]
-
-
-def _peers(base: float) -> Mapping[str, Method]:
-    """Today's gates as their documentation shows them, with the limit at twice the usual error rate.
-
-    Intervals of a minute, so that they have a chance within half an hour (documented: 1 min, 5 min, 1 h).
-    """
-    limit = 2.0 * base
-    flagger = Flagger(
-        max_weight=30, step_weight=1, metrics=(FlaggerMetric("success", minimum=100.0 * (1.0 - limit)),)
-    )
-    argo = Argo(
-        steps=(ArgoStep(5, 1800.0),),
-        metrics=(ArgoMetric("success", f"result[0] >= {1.0 - limit}", interval=60.0, failure_limit=3),),
-        starting_step=0,
-    )
-    kayenta = Kayenta(metrics=(ERRORS,), lifetime=1800.0, interval=600.0)
-
-    def asked(peer: Peer, metric: str, query: RatioQuery) -> Method:
-        def decide(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats) -> Floats:
-            times = np.arange(n_c.shape[1] + 1) * POLL
-            arms = [ratio_arrays(times, n, x, times[1:], query) for n, x in ((n_c, x_c), (n_b, x_b))]
-            decided = peer.decide_batch({metric: WatchedArrays(*arms)})
-            return np.where(decided.outcomes == PeerOutcome.ROLLED_BACK, decided.at, np.inf)
-
-        return decide
-
-    return {
-        flagger.name: asked(flagger, "success", FLAGGER_SUCCESS_RATE),
-        argo.name: asked(argo, "success", ARGO_SUCCESS_RATE),
-        kayenta.name: asked(kayenta, "errors", KAYENTA_ERROR_PERCENTAGE),
-    }

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from typing import Any
 from zlib import crc32
 
@@ -19,7 +16,7 @@ from rollout.rehearse.decide import Outlook, outlooks
 from rollout.rehearse.draw import Defect
 from rollout.rehearse.flow import ERRORS, Flow, course, plain
 from rollout.rehearse.simulate import HELD, PROMOTED, ROLLED_BACK, SERVICE, Runs, simulate
-from rollout.workers import end_with_parent
+from rollout.workers import spread
 
 GOOD, BUDGET = "good", "excess exactly the harm budget"
 RUNS = 200
@@ -128,23 +125,17 @@ def rehearse(
     """Simulate every kind of release, and look whether each gate can decide."""
     releases = family(plan, flow)
     work = [(plan, flow, each, runs, (seed, crc32(each.name.encode()))) for each in releases]
-    workers = min(workers or os.cpu_count() or 1, len(work))
     done: dict[str, Runs] = {}
-    if workers > 1:
-        # The slow ones first, so that no core waits long for the last.
-        order = sorted(range(len(work)), key=lambda k: "everything" in releases[k].name)
-        with ProcessPoolExecutor(workers, get_context("spawn"), initializer=end_with_parent) as pool:
-            answers = {k: pool.submit(_work, work[k]) for k in order}
-            gates = outlooks(plan, flow)
-            for number, k in enumerate(order, start=1):
-                done[releases[k].name] = answers[k].result()
-                if progress is not None:
-                    progress(releases[k].name, number, len(work))
-    else:
+    # The slow ones first, so that no core waits long for the last.
+    order = sorted(range(len(work)), key=lambda k: "everything" in releases[k].name)
+    with spread(_work, [work[k] for k in order], workers) as answers:
         gates = outlooks(plan, flow)
-        done = {each.name: _work(task) for each, task in zip(releases, work, strict=True)}
-    config, _, positions = course(plan, flow)
-    del positions
+        for number, (place, runs_of) in enumerate(answers, start=1):
+            name = releases[order[place]].name
+            done[name] = runs_of
+            if progress is not None:
+                progress(name, number, len(work))
+    config, _, _ = course(plan, flow)
     gauges = tuple(spec.name for spec in config.gates if spec.kind == "gauge")
     names = [spec.name for spec in config.gates if spec.kind != "gauge"]
     return Rehearsal(

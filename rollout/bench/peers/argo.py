@@ -36,14 +36,14 @@ from rollout.bench.peers.peer import (
     PeerDecisions,
     PeerOutcome,
     Reading,
+    Standings,
     Tick,
     Watched,
     WatchedArrays,
     ask,
     ask_batch,
-    last_tick,
-    last_tick_batch,
-    require_metrics,
+    evidence_ends,
+    named,
 )
 
 _OUTCOME = {
@@ -99,8 +99,7 @@ class Argo:
 
     def watching(self, metrics: Iterable[str]) -> Argo:
         """The same rollout with only the named metrics."""
-        names = set(metrics)
-        return replace(self, metrics=tuple(m for m in self.metrics if m.name in names))
+        return replace(self, metrics=named(self.metrics, metrics))
 
     @property
     def analysis_starts(self) -> float:
@@ -122,9 +121,8 @@ class Argo:
 
     def decide(self, evidence: Mapping[str, Watched]) -> PeerDecision:
         """Measurement by measurement over one run's evidence."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        end, through, free = last_tick(evidence, names), self.steps_through, self.analysis_starts
+        end = evidence_ends(self.name, self.metrics, evidence)
+        through, free = self.steps_through, self.analysis_starts
         states = {m.name: _Metric(self.analysis_starts + m.initial_delay) for m in self.metrics}
         moments = [Moment(self._until(i), s.weight, f"sets {s.weight:g} %") for i, s in enumerate(self.steps)]
         while True:
@@ -202,15 +200,11 @@ class Argo:
 
     def decide_batch(self, evidence: Mapping[str, WatchedArrays]) -> PeerDecisions:
         """The same for B runs: every run has its own clock, all of them advance by one pass at a time."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        runs = len(evidence[names[0]].canary.values)
-        end, through = last_tick_batch(evidence, names), self.steps_through
-        counters = Counters.zeros(runs, len(names))
+        standings = Standings.before(self.name, self.metrics, evidence)
+        end, through, runs = standings.end, self.steps_through, len(standings.at)
+        counters = Counters.zeros(runs, len(self.metrics))
         due = np.tile([self.analysis_starts + m.initial_delay for m in self.metrics], (runs, 1))
         free = np.full(runs, self.analysis_starts)
-        outcomes = np.full(runs, PeerOutcome.RUNNING, dtype=np.int8)
-        at = np.full(runs, end)
         going = np.ones(runs, dtype=np.bool_)
         while True:
             pending = np.where(counters.phase == Phase.RUNNING, due, np.inf)
@@ -228,12 +222,11 @@ class Argo:
             worst = counters.phase.max(axis=1)
             for phase, outcome in _OUTCOME.items():
                 settled = going & (worst == phase)
-                outcomes[settled], at[settled] = outcome, free[settled]
+                standings.settle(settled, outcome, free[settled])
             going &= worst <= Phase.SUCCESSFUL
         if through <= end + ROUNDING:
-            undecided = outcomes == PeerOutcome.RUNNING
-            outcomes[undecided], at[undecided] = PeerOutcome.PROMOTED, through
-        return PeerDecisions(outcomes, at)
+            standings.settle(standings.going, PeerOutcome.PROMOTED, through)
+        return standings.decisions
 
     def _ask_all(
         self, evidence: Mapping[str, WatchedArrays], t: Floats, asked: Bools

@@ -33,14 +33,14 @@ from rollout.bench.peers.peer import (
     PeerDecisions,
     PeerOutcome,
     Reading,
+    Standings,
     Tick,
     Watched,
     WatchedArrays,
     ask,
     ask_batch,
-    last_tick,
-    last_tick_batch,
-    require_metrics,
+    evidence_ends,
+    named,
 )
 
 SHORTEST_INTERVAL = 10.0  # GetAnalysisInterval in pkg/apis/flagger/v1beta1/canary.go: less is raised to 10 s
@@ -123,14 +123,12 @@ class Flagger:
 
     def watching(self, metrics: Iterable[str]) -> Flagger:
         """The same analysis with only the named metrics."""
-        names = set(metrics)
-        return replace(self, metrics=tuple(m for m in self.metrics if m.name in names))
+        return replace(self, metrics=named(self.metrics, metrics))
 
     def decide(self, evidence: Mapping[str, Watched]) -> PeerDecision:
         """Tick by tick over one run's evidence; the moments carry the weight Flagger would set."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        end, every, limit = last_tick(evidence, names), self._interval(), self._threshold()
+        end = evidence_ends(self.name, self.metrics, evidence)
+        every, limit = self._interval(), self._threshold()
         weight, failed = self._next_weight(0), 0
         moments = [Moment(0.0, weight, f"starts the analysis and gives the candidate {weight} %")]
         for k in range(1, int((end + ROUNDING) // every) + 1):
@@ -153,18 +151,14 @@ class Flagger:
 
     def decide_batch(self, evidence: Mapping[str, WatchedArrays]) -> PeerDecisions:
         """The same for B runs: one pass over the ticks, arrays over the runs."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        runs = len(evidence[names[0]].canary.values)
-        end, every = last_tick_batch(evidence, names), self._interval()
+        standings = Standings.before(self.name, self.metrics, evidence)
+        every, runs = self._interval(), len(standings.at)
         ladder = np.array(self._ladder())
         rung = np.zeros(runs, dtype=np.int64)
         failed = np.zeros(runs, dtype=np.int64)
-        outcomes = np.full(runs, PeerOutcome.RUNNING, dtype=np.int8)
-        at = np.full(runs, end)
-        for k in range(1, int((end + ROUNDING) // every) + 1):
+        for k in range(1, int((standings.end + ROUNDING) // every) + 1):
             t = k * every
-            going = outcomes == PeerOutcome.RUNNING
+            going = standings.going
             if not going.any():
                 break
             back = going & (failed >= self._threshold())
@@ -174,9 +168,9 @@ class Flagger:
             up = going & ~back & passing & (ladder[rung] >= self._top())
             failed += going & ~back & ~passing
             rung = np.where(going & ~back & passing & ~up, np.minimum(rung + 1, len(ladder) - 1), rung)
-            outcomes[back], outcomes[up] = PeerOutcome.ROLLED_BACK, PeerOutcome.PROMOTED
-            at[back | up] = t
-        return PeerDecisions(outcomes, at)
+            standings.settle(back, PeerOutcome.ROLLED_BACK, t)
+            standings.settle(up, PeerOutcome.PROMOTED, t)
+        return standings.decisions
 
     def _settled(
         self, outcome: PeerOutcome, t: float, weight: float, why: str, moments: list[Moment]

@@ -40,15 +40,15 @@ from rollout.bench.peers.peer import (
     PeerDecisions,
     PeerOutcome,
     Reading,
+    Standings,
     Tick,
     TickArrays,
     Watched,
     WatchedArrays,
     ask,
     ask_batch,
-    last_tick,
-    last_tick_batch,
-    require_metrics,
+    evidence_ends,
+    named,
 )
 
 # Metrics as a canary of a web service would configure them; Kayenta brings none. Error metrics are
@@ -83,14 +83,11 @@ class Kayenta:
 
     def watching(self, metrics: Iterable[str]) -> Kayenta:
         """The same stage with only the named metrics."""
-        names = set(metrics)
-        return replace(self, metrics=tuple(m for m in self.metrics if m.name in names))
+        return replace(self, metrics=named(self.metrics, metrics))
 
     def decide(self, evidence: Mapping[str, Watched]) -> PeerDecision:
         """Interval by interval over one run's evidence. The share is not Kayenta's: weight None."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        end = last_tick(evidence, names)
+        end = evidence_ends(self.name, self.metrics, evidence)
         moments: list[Moment] = []
         for i, t in enumerate(self._verdicts(end), start=1):
             failed = self._unfetched(evidence, t)
@@ -110,13 +107,9 @@ class Kayenta:
 
     def decide_batch(self, evidence: Mapping[str, WatchedArrays]) -> PeerDecisions:
         """The same for B runs at once; only those still undecided are compared again."""
-        names = [metric.name for metric in self.metrics]
-        require_metrics(self.name, names, evidence)
-        runs = len(evidence[names[0]].canary.values)
-        end = last_tick_batch(evidence, names)
-        outcomes, at = np.full(runs, PeerOutcome.RUNNING, dtype=np.int8), np.full(runs, end)
-        for i, t in enumerate(self._verdicts(end), start=1):
-            rows = np.flatnonzero(outcomes == PeerOutcome.RUNNING)
+        standings = Standings.before(self.name, self.metrics, evidence)
+        for i, t in enumerate(self._verdicts(standings.end), start=1):
+            rows = np.flatnonzero(standings.going)
             if not rows.size:
                 break
             labels, critical, fetched = self._classify_batch(evidence, t, rows)
@@ -124,9 +117,9 @@ class Kayenta:
             down = ~fetched | (score <= self.marginal_mark)
             if i == self._runs():
                 down |= score < self.pass_mark
-                outcomes[rows[~down]], at[rows[~down]] = PeerOutcome.PROMOTED, t
-            outcomes[rows[down]], at[rows[down]] = PeerOutcome.ROLLED_BACK, t
-        return PeerDecisions(outcomes, at)
+                standings.settle(rows[~down], PeerOutcome.PROMOTED, t)
+            standings.settle(rows[down], PeerOutcome.ROLLED_BACK, t)
+        return standings.decisions
 
     def _classify_batch(
         self, evidence: Mapping[str, WatchedArrays], t: float, rows: np.ndarray

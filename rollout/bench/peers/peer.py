@@ -11,7 +11,7 @@ import enum
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -159,22 +159,72 @@ def ask_batch(ticks: TickArrays, t: Floats) -> tuple[Floats, Codes]:
     return values, readings
 
 
-def last_tick(evidence: Mapping[str, Watched], metrics: Iterable[str]) -> float:
-    """When the evidence ends: the latest of the candidate's last ticks (0 without any)."""
-    return max((evidence[name].canary[-1].at for name in metrics if evidence[name].canary), default=0.0)
+class Named(Protocol):
+    """A metric of any tool."""
+
+    @property
+    def name(self) -> str:
+        """What the evidence calls it."""
+        ...
 
 
-def last_tick_batch(evidence: Mapping[str, WatchedArrays], metrics: Iterable[str]) -> float:
-    """`last_tick` for arrays."""
-    return max((float(evidence[n].canary.at[-1]) for n in metrics if len(evidence[n].canary.at)), default=0.0)
+N = TypeVar("N", bound=Named)
 
 
-def require_metrics(peer: str, wanted: Iterable[str], evidence: Iterable[str]) -> None:
-    """UsageError unless every configured metric is in the evidence, and there is at least one."""
-    names = tuple(wanted)
+def named(metrics: Iterable[N], names: Iterable[str]) -> tuple[N, ...]:
+    """Those of the metrics that are named."""
+    wanted = set(names)
+    return tuple(metric for metric in metrics if metric.name in wanted)
+
+
+def evidence_ends(peer: str, metrics: Iterable[Named], evidence: Mapping[str, Watched]) -> float:
+    """When the evidence of a tool's metrics ends: the latest of the candidate's last ticks (0 without any).
+
+    UsageError where one of them, or every metric, is missing.
+    """
+    names = _required(peer, metrics, evidence)
+    return max((evidence[name].canary[-1].at for name in names if evidence[name].canary), default=0.0)
+
+
+@dataclass(slots=True)
+class Standings:
+    """How B runs stand while a tool decides over them, one after the other or all at once."""
+
+    end: float
+    outcomes: Codes
+    at: Floats
+
+    @staticmethod
+    def before(peer: str, metrics: Iterable[Named], evidence: Mapping[str, WatchedArrays]) -> Standings:
+        """Nothing decided yet. UsageError where a metric, or every one, is missing."""
+        names = _required(peer, metrics, evidence)
+        end = max(
+            (float(evidence[n].canary.at[-1]) for n in names if len(evidence[n].canary.at)), default=0.0
+        )
+        runs = len(evidence[names[0]].canary.values)
+        return Standings(end, np.full(runs, PeerOutcome.RUNNING, dtype=np.int8), np.full(runs, end))
+
+    @property
+    def going(self) -> Bools:
+        """Which are undecided, (B,)."""
+        return np.asarray(self.outcomes == PeerOutcome.RUNNING)
+
+    def settle(self, which: Bools | Indices, outcome: PeerOutcome, at: float | Floats) -> None:
+        """Those runs are decided at `at`, one moment or one for each of them."""
+        self.outcomes[which], self.at[which] = outcome, at
+
+    @property
+    def decisions(self) -> PeerDecisions:
+        """As they stand when the evidence ends."""
+        return PeerDecisions(self.outcomes, self.at)
+
+
+def _required(peer: str, metrics: Iterable[Named], evidence: Iterable[str]) -> tuple[str, ...]:
+    names = tuple(metric.name for metric in metrics)
     missing = sorted(set(names) - set(evidence))
     if missing or not names:
         raise UsageError(
             f"{peer} watches {', '.join(missing) or 'no metric'}, which the evidence does not hold",
             remedy="give it that metric's ticks, or configure it with watching(...) the metrics there are",
         )
+    return names

@@ -111,12 +111,13 @@ def quantile_arrays(
     for column, t in enumerate(at):
         rates = np.stack([_rate(times, c, float(t), query.window, False) for c in counters], axis=1)
         there = ~np.isnan(rates).any(axis=1)
-        values[there, column] = query.scale * _quantile(query.quantile, edges, rates[there])
+        values[there, column] = query.scale * interpolated(query.quantile, edges, rates[there])
         readings[there, column] = Reading.VALUE
     return TickArrays(np.asarray(at, dtype=np.float64), values, readings)
 
 
-def _quantile(quantile: float, edges: Floats, rates: Floats) -> Floats:
+def interpolated(quantile: float, edges: Floats, rates: Floats) -> Floats:
+    """histogram_quantile of cumulative buckets (B, E + 1) over `edges` (E,) and +Inf; NaN without events."""
     total = rates[:, -1]
     rank = quantile * total
     bucket = (rates >= rank[:, None]).argmax(axis=1)
