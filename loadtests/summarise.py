@@ -11,6 +11,7 @@ from loadtests.bounds import Batch
 from loadtests.checks import Check
 from loadtests.health import cpu_max
 from loadtests.histogram import Cell
+from loadtests.intervals import Batches, widened
 from loadtests.plan import FEWEST_BATCHES, Plan
 from loadtests.recorder import Tally
 from loadtests.recording import Key, Recording
@@ -45,13 +46,19 @@ _CURVE = (
 )
 
 
+_PERCENTILES = {"p50_ms": 0.5, "p95_ms": 0.95, "p99_ms": 0.99, "p999_ms": 0.999}
+
+
 def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Check], started: str) -> Summary:
     """Everything the report shows. `started`: when, ISO 8601."""
     total, window = recording.tally(), recording.requests()
     lag = recording.lags().quantile(0.99, plan.buckets())
+    latency, curve = _latency(plan, window), _curve(plan, window)
+    batches = _batches(plan, recording)
     decided = {"PASS": ("kept",), "FAIL": ("broken",), "INVALID": ("invalid", "broken", "unproved")}[word]
     return Summary(
-        **_latency(plan, window),
+        **latency,
+        intervals=_intervals(batches, latency),
         **_counts(plan, recording, total),
         kind=plan.kind,
         suite=plan.suite,
@@ -73,7 +80,8 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
         in_flight_max=max((number for _, number in _in_flight(recording)), default=0),
         in_flight=_in_flight(recording),
         channels={channel.name: _channel(plan, recording, channel.name) for channel in plan.channels},
-        curve=_curve(plan, window),
+        curve=curve,
+        curve_intervals=_curve_intervals(batches, curve),
         bins=_bins(plan, recording),
         failures=[
             Failure(channel=channel, journey=journey, step=step, reason=reason, number=number)
@@ -169,8 +177,10 @@ def _channel(plan: Plan, recording: Recording, name: str) -> ChannelSummary:
         return key[1] == name
 
     steps = sorted({(key[2], key[3]) for key in recording.cells if key[0] >= 0 and key[1] == name and key[3]})
+    latency = _latency(plan, recording.requests(mine))
     return ChannelSummary(
-        **_latency(plan, recording.requests(mine)),
+        **latency,
+        intervals=_intervals(_batches(plan, recording, name), latency),
         **_counts(plan, recording, recording.tally(lambda _, each: each == name), name),
         offered_ratio=None if ratio is None else round(ratio, 5),
         peak_rps=channel.peak,
@@ -182,6 +192,31 @@ def _channel(plan: Plan, recording: Recording, name: str) -> ChannelSummary:
         },
         visit=Latency(**_latency(plan, recording.journeys(mine))),
     )
+
+
+def _batches(plan: Plan, recording: Recording, channel: str | None = None) -> Batches:
+    """The requests of every bin, in their order: of one channel, or of all."""
+    cells: dict[int, Cell] = {}
+    for (place, name, _, step), cell in recording.cells.items():
+        if place >= 0 and step and channel in (None, name):
+            cells.setdefault(place, Cell()).merge(cell)
+    return Batches([cells[place] for place in sorted(cells)], plan.buckets(), FEWEST_BATCHES)
+
+
+def _intervals(batches: Batches, latency: dict[str, Any]) -> dict[str, tuple[float | None, float | None]]:
+    found = {"average_ms": batches.average()}
+    found |= {name: batches.quantile(part) for name, part in _PERCENTILES.items()}
+    return {name: widened((_ms(low), _ms(high)), latency[name]) for name, (low, high) in found.items()}
+
+
+def _curve_intervals(
+    batches: Batches, curve: list[list[float]]
+) -> list[tuple[float, float | None, float | None]]:
+    found = []
+    for percentile, value in curve:
+        low, high = batches.quantile(percentile / 100)
+        found.append((percentile, *widened((_ms(low), _ms(high)), value)))
+    return found
 
 
 def _only(name: str, journey: str, step: str) -> Callable[[Key], bool]:

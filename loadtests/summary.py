@@ -28,8 +28,15 @@ class Latency(_Part):
     longest_ms: float | None
 
 
+# (low, high) in milliseconds, with 95 % confidence; null of a side that so few requests do not bound.
+Interval = tuple[float | None, float | None]
+
+
 class ChannelSummary(Latency):
-    """One channel. Counts are of visits, `peak_rps` and `offered_rps` of requests per second."""
+    """One channel. Counts are of visits, `peak_rps` and `offered_rps` of requests per second; `intervals` of
+    average_ms, p50_ms, p95_ms, p99_ms and p999_ms."""
+
+    intervals: dict[str, Interval]
 
     planned: int
     ok: int
@@ -71,6 +78,7 @@ class Summary(Latency):
     """The whole of verdict.json. `requests` and the latencies are of all channels together."""
 
     version: int = 1
+    intervals: dict[str, Interval] = {}
     kind: str
     suite: str | None = None
     verdict: Word
@@ -97,5 +105,6 @@ class Summary(Latency):
     in_flight: list[tuple[float, int]]
     channels: dict[str, ChannelSummary]
     curve: list[list[float]]
+    curve_intervals: list[tuple[float, float | None, float | None]] = []
     bins: list[Bin]
     failures: list[Failure]
