@@ -32,7 +32,7 @@ def spread(
         try:
             yield ((places[future], future.result()) for future in as_completed(places))
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
 
 
 def _end_with_parent() -> None:

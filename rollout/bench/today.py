@@ -31,7 +31,7 @@ from rollout.bench.traffic import POLL
 from rollout.judge.arrays import Floats
 
 Method = Callable[[Floats, Floats, Floats, Floats], Floats]
-"""n_c, x_c, n_b, x_b (runs, polls), x of latencies with a last axis of edges, to seconds until the rollback."""
+"""n_c, x_c, n_b, x_b (runs, polls), x of latencies also by edge, to seconds until the rollback (runs,)."""
 
 PEEKED = "fixed-sample test, peeked"
 ERRORS_LIMIT = 2.0
