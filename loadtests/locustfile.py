@@ -39,7 +39,7 @@ else:
 
 
 def _offer(plan_file: Path, worker: int) -> None:
-    run, parent = plan_file.parent, os.getppid()
+    run, parent = plan_file.parent, int(os.environ["HUIDU_LOAD_PARENT"])
     plan = Plan.model_validate_json(plan_file.read_text(encoding="utf-8"))
     file = recording_file(run, worker)
     driver = Walker(plan, file) if plan.kind == "functional" else Driver(plan, worker, file)

@@ -6,6 +6,7 @@ the files, and how each process ended. Whatever happens, `LocalRun.__exit__` lea
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -139,6 +140,7 @@ class LocalRun:
     def _start(self, worker: int, plan_file: Path) -> subprocess.Popen[bytes]:
         environment = locust_environment(self.folder)
         environment |= {"HUIDU_LOAD_PLAN": str(plan_file), "HUIDU_LOAD_WORKER": str(worker)}
+        environment["HUIDU_LOAD_PARENT"] = str(os.getpid())
         recording_file(self.folder, worker).unlink(missing_ok=True)
         with (self.folder / f"worker-{worker}.log").open("wb") as log:
             return subprocess.Popen(

@@ -1,6 +1,6 @@
 """The run's end of the link, inside Locust: gathers workers, gives each its share, keeps what they measure.
 
-    python -m loadtests.runners.master --folder RUN --bind HOST:PORT --token-file FILE [--ui PORT]
+    python -m loadtests.runners.master --folder RUN --bind HOST:PORT --token-file FILE --parent PID
 
 The parent talks to it through files of the run's folder, as to workers on its own machine: it reads
 `run.json`, `start` and `until`, is stopped by SIGUSR1, and writes `status.json`, every worker's recording as
@@ -62,6 +62,7 @@ class Master:
         self._refused: list[str] = []
         self._answers: dict[int, tuple[float, float, float, float]] = {}
         self._number = 0
+        self._ready = False
         self.stopped = ""
         listeners: dict[str, Callable[[str, dict[str, Any]], None]] = {
             messages.JOIN: self._join,
@@ -78,7 +79,8 @@ class Master:
         """From the first worker to the last byte."""
         self._say()
         if self._gather() and self._set_up():
-            self._say(ready=True)
+            self._ready = True
+            self._say()
             self._offer()
         for member in self._members.values():
             if member.complete and not member.lost:
@@ -90,6 +92,7 @@ class Master:
         """No more arrivals; what is open may end. Only the first reason is kept."""
         if not self.stopped:
             self.stopped = why
+            self._say()
             self._tell(messages.STOP)
 
     def _gather(self) -> bool:
@@ -153,7 +156,6 @@ class Master:
             self.stop("the run's parent is gone")
         if self._page is not None and self._page.touched:
             self.stop(self._page.touched)
-            self._say(ready=True)
 
     def _join(self, node: str, data: dict[str, Any]) -> None:
         who = f"{data.get('host', '?')} (process {data.get('pid', '?')})"
@@ -255,14 +257,14 @@ class Master:
             self._runner.send_message(messages.END, {"code": code, "reason": reason}, member.node)
         gevent.sleep(0.2)
 
-    def _say(self, ready: bool = False) -> None:
+    def _say(self) -> None:
         members = self._members.values()
         status = Status(
             address=f"{self._runner.master_bind_host}:{self._runner.server.port}",
             page=self._page.url if self._page is not None else "",
             came=[each.who for each in members],
             refused=self._refused[-20:],
-            ready=ready,
+            ready=self._ready,
             stopped=self.stopped,
         )
         write_atomic(self._folder / "status.json", status.model_dump_json() + "\n")
@@ -279,9 +281,11 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     for name in ("--folder", "--bind", "--token-file"):
         parser.add_argument(name, required=True)
+    parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--ui", type=int)
     given = parser.parse_args()
-    folder, parent = Path(given.folder), os.getppid()
+    sys.argv = sys.argv[:1]  # Locust's page would read them as Locust's own
+    folder, parent = Path(given.folder), given.parent
     plan = Plan.model_validate_json((folder / "run.json").read_text(encoding="utf-8"))
     host, port = link.address(given.bind, "--bind")
     secure(link.keys_of(link.read_token(Path(given.token_file))))

@@ -113,7 +113,9 @@ class Part:
             self._driver = self._prepare(data)
         except (HuiduError, OSError, ValueError, KeyError) as error:
             why = (
-                f"${{{error.args[0]}}} stands for nothing here" if isinstance(error, KeyError) else str(error)
+                f"${{{error.args[0]}}} stands for nothing in its environment"
+                if isinstance(error, KeyError)
+                else str(error)
             )
             self._send(messages.UNFIT, reason=why[:300])
             return

@@ -6,6 +6,7 @@ does with workers of its own machine; a master that dies leaves what had come in
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -91,8 +92,8 @@ class RemoteRun:
             self._tell(status)
             if status.ready:
                 return True
-            if status.stopped:
-                self.stopped = status.stopped
+            if status.stopped or self._status().stopped:
+                self.stopped = self._status().stopped
             elif not self._runs():
                 self.stopped = f"the run's master ended: {last_line(self.folder / 'master.log')}"
             elif time.monotonic() > limit:
@@ -207,7 +208,8 @@ class RemoteRun:
             return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "loadtests.runners.master", "--folder", str(self.folder)),
-                    *("--bind", self._where.bind, "--token-file", str(self._where.token_file), *page),
+                    *("--bind", self._where.bind, "--token-file", str(self._where.token_file)),
+                    *("--parent", str(os.getpid()), *page),
                 ],
                 env=locust_environment(self.folder),
                 stdin=subprocess.DEVNULL,

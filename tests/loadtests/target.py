@@ -21,6 +21,7 @@ class Target:
     def __init__(self, mode: str, number: float) -> None:
         self.mode, self.number, self.began = mode, number, time.monotonic()
         self.served: Counter[str] = Counter()
+        self.head = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -28,6 +29,7 @@ class Target:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
                 await reader.readexactly(int(length[0].split(b":")[1]) if length else 0)
+                self.head = head
                 mode, number = self.mode, self.number
                 if not mode:
                     _, mode, *rest = head.split(b" ")[1].decode().split("/")
@@ -93,6 +95,13 @@ class Target:
         self.served[second] += 1
         refuse = self.served[second] > number
         writer.write(whole(status="503 No", more="x-degraded: true\r\n") if refuse else whole())
+        return True
+
+    async def own(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        """Only who knows the secret is answered, and nobody twice."""
+        self.served[path := self.head.split(b" ")[1].decode()] += 1
+        good = b"Authorization: Bearer s3cret\r\n" in self.head and self.served[path] == 1
+        writer.write(whole() if good else whole(status="409 No"))
         return True
 
     async def redirect(self, writer: asyncio.StreamWriter, number: float) -> bool:
