@@ -3,22 +3,17 @@ out. Pure: it judges the evidence again, and takes nothing on trust but the evid
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, Estimate, GateVerdict
-from rollout.evidence_file import format_time
+from rollout.failing import Failing
 from rollout.judge import GateSpec, JudgeConfig, estimate, gauges
 from rollout.judge.explain import hypothesis, percent, rate, subject
 from rollout.judge.latency import edge_at_or_above
 from rollout.replay import Look, Replayed, log_e_by_interval, sentence_of
-
-ASKED = 2
-"""Queries shown on a terminal; page and JSON have them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +42,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Time (seconds from the first interval) that was left out of the evidence, and why."""
+
+    start: float
+    end: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class GateAccount:
     """One gate. `series`: (seconds from the first interval, log E), one value an interval; `crossed`: when it
-    first reached its bound; `excluded`: reason and how many intervals; `limit`: H0 in words."""
+    first reached its bound; `excluded`: reason and how many intervals, `gaps` when; `hypothesis`: H0 in
+    words."""
 
     name: str
     kind: str
@@ -66,6 +71,7 @@ class GateAccount:
     groups: tuple[Group, ...]
     intervals: int
     excluded: Mapping[str, int]
+    gaps: tuple[Gap, ...]
     dispersion: float
     dispersion_from: str
     queries: tuple[str, ...]
@@ -91,10 +97,17 @@ class Account:
     shares: tuple[tuple[float, float], ...]
     remarks: tuple[str, ...]
     level: float
+    specs: Mapping[str, GateSpec]
+    failing: Failing | None = None
 
 
 def account(
-    replayed: Replayed, name: str, outcome: str = "", sentence: str = "", remarks: Iterable[str] = ()
+    replayed: Replayed,
+    name: str,
+    outcome: str = "",
+    sentence: str = "",
+    remarks: Iterable[str] = (),
+    failing: Failing | None = None,
 ) -> Account:
     """The account of what `replay` found; the gate that spoke comes first."""
     began = min(interval.start for look in replayed.looks for interval in look.intervals)
@@ -120,6 +133,8 @@ def account(
         tuple(_shares(replayed.looks, began)),
         tuple(remarks),
         1.0 - replayed.config.alpha,
+        {spec.name: spec for spec in replayed.config.gates},
+        failing,
     )
 
 
@@ -155,6 +170,7 @@ def _gate(
         groups=groups,
         intervals=len(ours),
         excluded=dict(Counter(each.excluded for each in ours if each.excluded)),
+        gaps=tuple(_gaps(ours, began)),
         dispersion=verdict.dispersion,
         dispersion_from=verdict.dispersion_from,
         queries=tuple(dict.fromkeys(query for each in ours for query in each.queries)),
@@ -196,63 +212,24 @@ def counted(spec: GateSpec, arm: Counts | Histogram) -> Counts:
     return Counts(arm.total, 0.0) if edge is None else arm.above(edge)
 
 
+def _gaps(intervals: Iterable[Interval], began: float) -> Iterable[Gap]:
+    """Excluded intervals, those that follow each other for the same reason as one."""
+    last: Gap | None = None
+    for each in sorted((each for each in intervals if each.excluded), key=lambda each: each.start):
+        start, end = max(0.0, each.start - began), max(0.0, each.end - began)
+        if last is not None and last.why == each.excluded and start <= last.end + 1e-6:
+            last = Gap(last.start, max(last.end, end), last.why)
+            continue
+        if last is not None:
+            yield last
+        last = Gap(start, end, each.excluded)
+    if last is not None:
+        yield last
+
+
 def _shares(looks: Iterable[Look], began: float) -> Iterable[tuple[float, float]]:
     last = -1.0
     for look in looks:
         if abs(look.share - last) > 1e-4:
             last = look.share
             yield look.t - began, look.share
-
-
-def lines(told: Account) -> list[str]:
-    """For a terminal."""
-    said = [f"{told.name}: {told.outcome}", f"  {told.sentence}"]
-    said += [f"  note: {remark}" for remark in told.remarks]
-    for gate in told.gates:
-        said += ["", *_gate_lines(gate)]
-    return said
-
-
-def _gate_lines(gate: GateAccount) -> list[str]:
-    mark = "reached its bound" if gate.crossed is not None else "below its bound"
-    said = [
-        f"{gate.name} ({gate.kind}, {gate.role}): E = {_size(gate.log_e)} of {_size(gate.bound)}, {mark}"
-        f"{f' after {gate.crossed:.0f} s' if gate.crossed is not None else ''}",
-        f"  candidate  {gate.canary.said}",
-        f"  stable     {gate.baseline.said}",
-    ]
-    if gate.stratum:
-        said.append(f"  the group that spoke: {gate.stratum}")
-    if len(gate.groups) > 1:
-        said += [
-            f"  {each.stratum:<10} {rate(each.canary)} against {rate(each.baseline)}" for each in gate.groups
-        ]
-    said.append(f"  {worth_of(gate)}")
-    left = ", ".join(f"{count} {why}" for why, count in gate.excluded.items())
-    said.append(f"  intervals  {gate.intervals}" + (f", left out: {left}" if left else ", none left out"))
-    said.append(f"  dispersion {gate.dispersion:g} ({gate.dispersion_from})")
-    said += [f"  asked      {query}" for query in gate.queries[:ASKED]]
-    if len(gate.queries) > ASKED:
-        said.append(f"             and {len(gate.queries) - ASKED} more, for other arms and cohorts")
-    return said
-
-
-def worth_of(gate: GateAccount) -> str:
-    """What its evidence is worth, as a clause."""
-    return gate.sentence.partition("; ")[2] or gate.sentence
-
-
-def _size(log_e: float) -> str:
-    if log_e > math.log(1e6):
-        return f"10^{log_e / math.log(10):.0f}"
-    value = math.exp(log_e)
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
-
-
-def as_json(told: Account) -> dict[str, Any]:
-    """For pipelines."""
-    raw = asdict(told)
-    raw["began"], raw["decided"] = format_time(told.began), format_time(told.decided)
-    for gate, plain in zip(told.gates, raw["gates"], strict=True):
-        plain["worth"] = worth_of(gate)
-    return {"version": 1, **raw}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 from huidu.foundation.errors import UsageError
@@ -12,6 +13,7 @@ from rollout.controller.judgement import SAME
 from rollout.dispersed import judged_with
 from rollout.evidence_file import Recording, read_evidence
 from rollout.explain.account import Account, account
+from rollout.failing import capture, kept
 from rollout.plan_file import load_plan, parse_plan
 from rollout.replay import Replayed, config_of, replay
 
@@ -54,7 +56,9 @@ def of_rollout(folder: Path) -> Account:
     config = judged_with(plan, tuple(state.started["cohorts"]), shares, state.judging)
     replayed = replay(config, recording, evidence)
     outcome = state.outcome or state.resting or "running"
-    return account(replayed, folder.name, outcome, state.sentence, _remarks(state, replayed))
+    # A rollout that ended left it there; of one under way it is asked for now.
+    failing = kept(folder) if state.outcome or state.resting else capture(folder, state, time.time())
+    return account(replayed, folder.name, outcome, state.sentence, _remarks(state, replayed), failing)
 
 
 def _judged(recording: Recording, count: int) -> Recording:

@@ -7,12 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 
+from huidu.model.evidence import Counts
 from huidu.model.verdict import Estimate
-from rollout.explain.account import Account, GateAccount
+from rollout.explain import words
+from rollout.explain.account import Account, Gap, GateAccount
+from rollout.explain.text import size
+from rollout.failing import Failing
+from rollout.failing.told import said, warning
 from rollout.judge.explain import percent, rate
 from rollout.page_style import STYLE, Tick, nice_ticks, path, thinned
+from rollout.serve.words import Text, gate_name
 
 _PAGE = Path(__file__).with_name("page.html.j2")
 _TONES = {
@@ -25,16 +31,21 @@ _TONES = {
 _LN10 = math.log(10.0)
 
 
-def page(told: Account) -> str:
-    """The page."""
+def page(told: Account, language: str = "en") -> str:
+    """The page, in English and Chinese; it opens in `language` ("en" or "zh")."""
     length = max([t for gate in told.gates for t, _ in gate.series] + [told.decided - told.began, 1.0])
     widest = max([share for _, share in told.shares] + [0.01])
     shares = [(100 * t / length, 100 * (1 - share / widest)) for t, share in told.shares]
     shares = [(0.0, 100.0), *shares, (100.0, shares[-1][1] if shares else 100.0)]
-    # Names and sentences come from plans and counters: everything is escaped.
-    template = Environment(autoescape=True).from_string(_PAGE.read_text(encoding="utf-8"))
+    # Names, sentences, paths come from plans, counters and customers: everything is escaped.
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
+        _PAGE.read_text(encoding="utf-8")
+    )
     return template.render(
         a=told,
+        language=language,
+        outcome=words.outcome(told),
+        sentence_zh=words.sentence(told),
         style=STYLE,
         tone=_TONES.get(told.outcome, "wait"),
         began=_clock(told.began),
@@ -44,11 +55,12 @@ def page(told: Account) -> str:
         share_path=path(shares),
         share_top=percent(widest),
         time_ticks=[Tick(round(100 * t / length, 2), _seconds(t)) for t in nice_ticks(0.0, length)],
-        gates=[_gate(gate, length) for gate in told.gates if gate.series],
+        gates=[_gate(told, gate, length) for gate in told.gates if gate.series],
+        failing=_failing(told.failing),
     )
 
 
-def _gate(gate: GateAccount, length: float) -> dict[str, Any]:
+def _gate(told: Account, gate: GateAccount, length: float) -> dict[str, Any]:
     top = max(gate.bound * 1.15, min(gate.highest, gate.bound * 3))
     lowest = min([value for _, value in gate.series] + [0.0])
     bottom = max(lowest, -gate.bound)
@@ -61,19 +73,35 @@ def _gate(gate: GateAccount, length: float) -> dict[str, Any]:
     powers = range(math.ceil(bottom / _LN10), math.floor(top / _LN10) + 1)
     return {
         "gate": gate,
-        "state": f"reached its bound after {gate.crossed:.0f} s" if gate.crossed is not None else "",
+        "spec": told.specs[gate.name],
+        "name": gate_name(gate.name),
+        "sentence_zh": words.gate_sentence(told, gate),
+        "counted_zh": words.subject(told.specs[gate.name]),
+        "hypothesis_zh": words.hypothesis(told.specs[gate.name]),
+        "kind_zh": words.kind(gate),
+        "dispersion_zh": words.dispersion_from(gate.dispersion_from),
+        "state": Text(f"reached its bound after {gate.crossed:.0f} s", f"{gate.crossed:.0f} 秒后达到界限")
+        if gate.crossed is not None
+        else Text("", ""),
         "path": path(drawn),
         "bound": y(gate.bound),
-        "ticks": [Tick(y(power * _LN10), _power(power)) for power in powers],
-        "canary": rate(gate.canary.counts),
-        "baseline": rate(gate.baseline.counts),
+        "e": size(gate.log_e),
+        "bound_e": size(gate.bound),
+        "ticks": [Tick(y(power * _LN10), _power(power)) for power in _apart(powers)],
+        "gaps": [_gap(gap, length) for gap in gate.gaps],
+        "left_out": [
+            Text(f"{count} {why}", f"{count} 个：{words.left_out(why)}")
+            for why, count in gate.excluded.items()
+        ],
+        "canary": _rate(gate.canary.counts),
+        "baseline": _rate(gate.baseline.counts),
         "canary_between": _between(gate.canary.estimate),
         "baseline_between": _between(gate.baseline.estimate),
         "groups": [
             {
                 "name": each.stratum,
-                "canary": rate(each.canary),
-                "baseline": rate(each.baseline),
+                "canary": _rate(each.canary),
+                "baseline": _rate(each.baseline),
             }
             for each in gate.groups
             if len(gate.groups) > 1
@@ -82,14 +110,54 @@ def _gate(gate: GateAccount, length: float) -> dict[str, Any]:
     }
 
 
-def _harm(upper: float | None) -> str:
+def _gap(gap: Gap, length: float) -> Tick:
+    """Where it begins, and how wide it is drawn: never so narrow that it cannot be seen."""
+    return Tick(round(100 * gap.start / length, 2), f"{max(0.3, 100 * (gap.end - gap.start) / length):.2f}")
+
+
+def _apart(powers: range, most: int = 7) -> range:
+    """Not more of them than have room."""
+    return powers[:: max(1, -(-len(powers) // most))] if len(powers) else powers
+
+
+def _failing(found: Failing | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    shown = [part for part in found.parts if part.failures > 0]
+    return {
+        "warning": Text(warning(found), words.warning(found.suspects[0])) if found.suspects else None,
+        "parts_unknown": found.parts_unknown,
+        "parts": [Text(said(part), words.part(part)) for part in shown],
+        "requests_unknown": found.requests_unknown,
+        "count": found.count,
+        "shapes": [(each.count, f"{each.method} {each.path}", _status(each.status)) for each in found.shapes],
+        "requests": [
+            (_clock(each.t)[11:19], each.id, f"{each.method} {each.path}", _status(each.status), each.flags)
+            for each in found.requests
+        ],
+    }
+
+
+def _rate(counts: Counts) -> Text:
+    return Text(rate(counts), words.rate(counts))
+
+
+def _status(status: int) -> Text:
+    return Text(str(status), str(status)) if status else Text("no answer", "无应答")
+
+
+def _harm(upper: float | None) -> Text:
     if upper is None:
-        return ""
-    return "No excess was refuted." if upper >= 1 else f"An excess of {percent(upper)} or more was refuted."
+        return Text("", "")
+    if upper >= 1:
+        return Text("No excess was refuted.", "尚未排除任何额外失败。")
+    return Text(
+        f"An excess of {percent(upper)} or more was refuted.", f"已排除 {percent(upper)} 或以上的额外失败。"
+    )
 
 
 def _between(found: Estimate | None) -> str:
-    return "" if found is None else f"{percent(found.low)} to {percent(found.high)}"
+    return "" if found is None else f"{percent(found.low)} – {percent(found.high)}"
 
 
 def _power(power: int) -> str:

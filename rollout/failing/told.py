@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rollout.failing.facts import WARN_SHARE, Failing, Part
+from rollout.judge.explain import percent
 
 
 def customers_said(failing: Failing) -> list[str]:
@@ -18,11 +19,11 @@ def said(part: Part) -> str:
     """ "one customer made 41 % of the failures in the candidate among high (12 of 29); ..."."""
     least = "at least " if part.processes > 1 else ""
     return (
-        f"one customer made {least}{part.failed_share:.0%} of the failures in "
+        f"one customer made {least}{percent(part.failed_share)} of the failures in "
         f"{'the candidate' if part.arm == 'candidate' else 'stable'} among {part.tier} "
         f"({part.largest_failures:,.0f} of {part.failures:,.0f}); "
-        f"one made {least}{part.asked_share:.0%} of the requests"
-    ).replace("%", " %")
+        f"one made {least}{percent(part.asked_share)} of the requests"
+    )
 
 
 def warning(failing: Failing | None) -> str:
@@ -31,6 +32,6 @@ def warning(failing: Failing | None) -> str:
         return ""
     part = failing.suspects[0]
     return (
-        f"one customer made {part.failed_share:.0%} of the failures among {part.tier} in the candidate, "
-        f"more than {WARN_SHARE:.0%}: look at that customer before the release"
-    ).replace("%", " %")
+        f"one customer made {percent(part.failed_share)} of the failures among {part.tier} in the candidate, "
+        f"more than {percent(WARN_SHARE)}: look at that customer before the release"
+    )

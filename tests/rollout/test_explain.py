@@ -13,7 +13,9 @@ from huidu.model.evidence import Counts, Histogram
 from rollout.commands import rollout
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
+from rollout.explain import words
 from rollout.explain.account import counted
+from rollout.failing import Failing, Failure, Part
 from rollout.judge import GateSpec
 
 PLAN = """gates:
@@ -195,3 +197,95 @@ def test_of_a_histogram_those_beyond_the_limit_are_bad():
     assert counted(slow, Counts(3, 1)) == Counts(3, 1)
     busy = GateSpec("cpu", kind="gauge", limit=0.8)
     assert counted(busy, Histogram({0.5: 1, 0.9: 2}, 2)) == Counts(2, 1)
+
+
+def failing_beside(folder, **more):
+    """What a rollout left of its customers and failed requests."""
+    part = Part(
+        arm="candidate",
+        tier="high",
+        requests=300,
+        failures=29,
+        largest_requests=30,
+        largest_failures=12,
+    )
+    failure = Failure(
+        t=1795255205.0,
+        id="<i>7f3a",
+        method="POST",
+        path="/<script>alert(1)</script>",
+        status=503,
+        flags="UT",
+    )
+    kept = Failing(since=0, until=9, parts=(part,), count=41, requests=(failure,), **more)
+    (folder / "failing.json").write_text(kept.model_dump_json())
+
+
+def test_one_customers_part_and_failed_requests_are_told_later(finished):
+    _, folder = finished(0.2)
+    failing_beside(folder)
+    text = explained("v2")
+    assert "note: one customer made 41.4 % of the failures among high in the candidate" in text
+    assert "one customer made 41.4 % of the failures in the candidate among high (12 of 29)" in text
+    assert "failed requests of the candidate: 41 in the proxy's log" in text
+    assert "2026-11-21T10:00:05Z <i>7f3a POST /<script>alert(1)</script> 503 UT" in text
+    told = json.loads(explained("v2", "--json"))
+    assert told["failing"]["parts"][0]["largest_failures"] == 12
+    assert told["warning"].startswith("one customer made 41.4 %")
+
+
+def test_paths_and_ids_of_customers_stay_text_on_the_page(finished, tmp_path):
+    _, folder = finished(0.2)
+    failing_beside(folder)
+    explained("v2", "--html", str(tmp_path / "page.html"))
+    text = (tmp_path / "page.html").read_text()
+    assert "/&lt;script&gt;alert(1)&lt;/script&gt;" in text and "&lt;i&gt;7f3a" in text
+    assert "<script" not in text and "<i>7f3a" not in text
+    assert "41.4 %" in text
+
+
+def test_what_is_not_known_of_customers_says_why(finished):
+    _, folder = finished(0.2)
+    failing_beside(folder, requests_unknown="the log is gone", parts_unknown="Prometheus did not answer")
+    text = explained("v2")
+    assert "are not known: the log is gone" in text and "is not known: Prometheus did not answer" in text
+    (folder / "failing.json").unlink()
+    assert "not kept beside this evidence" in explained("v2")
+
+
+def test_the_page_speaks_both_languages_and_opens_in_the_one_asked_for(recorded, tmp_path):
+    pages = {}
+    for language in ("en", "zh"):
+        explained(*recorded, "--html", str(tmp_path / "page.html"), "--language", language)
+        pages[language] = (tmp_path / "page.html").read_text()
+    for text in pages.values():
+        assert "错误率：错误，候选版本 1 %（1,000 中有 10），稳定版本 0.105 %（19,000 中有 20）" in text
+        assert "次发布中出现如此强的证据不到 1 次" in text
+        assert "rolled back: errors: 1 % (10 of 1,000)" in text
+    assert 'id="en" checked' in pages["en"] and 'id="zh" checked' in pages["zh"]
+    assert '<html lang="zh">' in pages["zh"] and "已回滚</title>" in pages["zh"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["error-ratio", "absolute-margin", "slo", "latency", "delay", "conversion", "service", "gauge"]
+)
+def test_every_kind_of_gate_has_its_chinese_words(kind):
+    spec = GateSpec("g", kind=kind, limit=0.5)
+    for text in (words.hypothesis(spec), words.subject(spec), words.worth(spec, 5.0)):
+        assert text and any("\u4e00" <= each <= "\u9fff" for each in text)
+    assert "148" in words.worth(spec, 5.0)
+
+
+def test_reasons_and_dispersion_are_told_in_chinese_and_kept_where_unknown():
+    assert words.left_out("spans a change of weights") == "区间内流量权重有变化"
+    assert words.left_out("the clock was set back by 5 s") == "时钟被回拨（the clock was set back by 5 s）"
+    assert words.left_out("a reason of somebody's own") == "a reason of somebody's own"
+    assert words.dispersion_from("plan") == "计划给定"
+    assert words.dispersion_from("measured from 27 min of 24 clusters") == "实测：from 27 min of 24 clusters"
+    assert words.dispersion_from("assumed: no history") == "假定：no history"
+    assert words.dispersion_from("assumed") == "假定"
+
+
+def test_what_was_left_out_is_drawn_where_it_was(recorded):
+    gate = json.loads(explained(*recorded, "--json"))["gates"][0]
+    assert gate["gaps"] == [{"start": 0.0, "end": 5.0, "why": "the counters went back"}]
