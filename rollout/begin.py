@@ -16,30 +16,23 @@ from typing import Any
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.journal import Journal
-from huidu.foundation.prometheus import Prometheus
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.collect import Collector
-from rollout.controller.edge import Edge, NoTesters, Testers
+from rollout.controller.edge import Edge
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.run import Controller
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
-from rollout.history import History
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
+from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.record import report, report_text
-from rollout.sources import testers_count
-from rollout.synthetic import SyntheticTesters
 from rollout.target import Target
 
-PROMETHEUS_TIMEOUT = 3
-"""Whole seconds one question may take."""
-HISTORY_TIMEOUT = 10
-"""Whole seconds one question about the last half hour may take: it is asked once, before anybody is moved."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -94,16 +87,9 @@ def opened(
         _check_new(order, plan, target)
     ladder = ladder_of(plan, tuple(target.cohorts))
     router = target.router(clock)
-    collector = Collector(
-        Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT),
-        plan,
-        target.cohorts,
-        order.release,
-        target.stable_release,
-        target.testers,
-    )
-    testers = _testers(plan, target)
-    comparing = _comparing(plan, target, ladder)
+    collector = collector_of(plan, target, order.release)
+    testers = testers_of(plan, target)
+    comparing = comparing_of(plan, target, ladder)
     if known is None:
         router.check()
         collector.check()
@@ -117,7 +103,7 @@ def opened(
             _note_start(journal, order, plan, text, target)
         strata = judge_config(plan, tuple(target.cohorts)).strata
         header = Header(plan_hash(text), str(JUDGE_VERSION), strata=strata)
-        evidence = FileEvidence(folder / "evidence.jsonl", header)
+        evidence = FileEvidence(folder / "evidence.jsonl", header, _gauges(plan))
         stack.callback(evidence.close)
         _restore(collector, journal, evidence)
         (folder / "abort").unlink(missing_ok=True)
@@ -137,7 +123,7 @@ def opened(
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,
             comparing=comparing,
-            dispersed=_history(plan, target, clock).measure,
+            dispersed=history_of(plan, target, clock).measure,
         )
         stack.callback(testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
@@ -194,36 +180,8 @@ def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal)
     return journaled_plan(known)[0]
 
 
-def _testers(plan: Plan, target: Target) -> Testers:
-    """Who sends the synthetic requests. Raises ConfigError where their secret cannot be read."""
-    if plan.synthetic is None or target.entry is None:
-        return NoTesters()
-    return SyntheticTesters(plan.synthetic, target.entry)
-
-
-def _comparing(plan: Plan, target: Target, ladder: Ladder) -> Collector | None:
-    """Who looks at the A/A stage. Raises ConfigError where the route has no clusters for it."""
-    if plan.comparison is None or not ladder.corners:
-        return None
-    on_trial = target.on_trial()
-    lacking = [name for name, weight in ladder.corners[0].weights.items() if weight and name not in on_trial]
-    if lacking:
-        raise ConfigError(
-            f"cohort {lacking[0]!r} has no `trial` cluster for the A/A stage",
-            expected="a cluster of stable's endpoints, second in the route's weighted list",
-            remedy="add it, or leave `comparison` out of the plan; nothing was changed",
-        )
-    gates = {name: gate for name, gate in plan.gates.items() if testers_count(gate) and gate.role != "watch"}
-    watched = plan.model_copy(update={"gates": gates, "synthetic": None})
-    stable = target.stable_release
-    return Collector(
-        Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT), watched, on_trial, stable, stable
-    )
-
-
-def _history(plan: Plan, target: Target, clock: Clock) -> History:
-    prometheus = Prometheus(target.prometheus, timeout=HISTORY_TIMEOUT)
-    return History(prometheus, plan, target.cohorts, target.stable_release, clock)
+def _gauges(plan: Plan) -> list[str]:
+    return [name for name, gate in plan.gates.items() if gate.kind == "gauge"]
 
 
 def _check_new(order: Order, plan: Plan, target: Target) -> None:

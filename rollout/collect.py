@@ -12,27 +12,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from huidu.foundation.errors import Unreachable
-from huidu.foundation.prometheus import NoData, Prometheus, Series
+from huidu.foundation.prometheus import NoData, Prometheus
 from huidu.model.evidence import Counts, Histogram, Interval
+from rollout import gauged
 from rollout.controller.edge import Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
-from rollout.counters import Memory, Pair, difference, grow
+from rollout.counters import Pair, difference
 from rollout.plan import TESTERS, CohortArms, Metrics, Plan
 from rollout.questions import Answers, ask, selectors_of
 from rollout.selectors import Selector
 from rollout.sources import (
-    ARMS,
     ENVOY_IN_FLIGHT,
     ENVOY_REQUESTS,
     Source,
+    distinct,
     metrics_of,
     source_of,
     testers_count,
 )
+from rollout.traffic import LATELY, Traffic, last_sum
 
-LATELY = 60.0
-"""Seconds of traffic that shares are computed from."""
 STALE_POLLS = 3.0
 STALE_LEAST = 5.0
 """Samples older than three polls, and than this many seconds, are stale."""
@@ -69,14 +69,12 @@ class Collector:
         self._sources = [
             source
             for name, gate in plan.gates.items()
-            for source in everywhere(metrics_of(gate), name, gate.limit).values()
+            for source in distinct(everywhere(metrics_of(gate), name, gate.limit).values())
         ]
         traffic = ENVOY_REQUESTS if envoy else plan.observation.traffic
-        self._traffic = everywhere(Metrics(total=traffic.total))
-        self._in_flight = everywhere(Metrics(total=(ENVOY_IN_FLIGHT,))) if envoy else {}
+        in_flight = everywhere(Metrics(total=(ENVOY_IN_FLIGHT,))) if envoy else {}
+        self._traffic = Traffic(everywhere(Metrics(total=traffic.total)), in_flight)
         self._pairs: dict[tuple[str, str], Pair] = {}
-        self._flow: dict[tuple[str, str], Memory] = {}
-        self._lately: list[tuple[float, str, float]] = []
         self._ends: dict[str, float] = {}
         self._since = 0.0
 
@@ -95,24 +93,16 @@ class Collector:
             answers = self._ask(LATELY, at)
             for source in self._sources:
                 key = (source.gate, source.cohort)
-                if ends.get(key) == at:
+                if ends.get(key) == at and not source.gauge["canary"]:
                     self._pairs[key], _, _ = self._difference(source, answers, ())
-        self._begin_traffic(until)
-
-    def _begin_traffic(self, until: float) -> None:
-        answers = self._ask(LATELY, until)
-        for cohort, source in self._traffic.items():
-            for arm in ARMS:
-                self._flow[cohort, arm], _ = grow(
-                    Memory(), answers.reading(source.selectors[arm]), {}, 1.0, Memory()
-                )
+        self._traffic.begin(self._ask(LATELY, until))
 
     def look(self, state: RolloutState, now: float) -> Look:
         """See `Eyes.look`."""
         poll = self._plan.observation.poll
         try:
-            if not self._flow:
-                self._begin_traffic(now - LATELY)
+            if not self._traffic.begun:
+                self._traffic.begin(self._ask(LATELY, now - LATELY))
             back = now - self._since if self._since else 0.0
             answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None)
         except Unreachable as error:
@@ -120,19 +110,19 @@ class Collector:
         problems = self._missing(answers)
         if answers.newest and now - answers.newest > max(STALE_LEAST, STALE_POLLS * poll):
             problems.append(f"the newest sample is {now - answers.newest:.0f} s old")
-        requests = self._count_traffic(answers, now)
+        requests = self._traffic.count(answers, now)
         synthetic = requests.pop(TESTERS, 0.0)
         intervals = self._intervals(answers, state)
         if not problems and intervals:
             self._since = min(interval.start for interval in intervals)
         customers = sum(requests.values())
-        return Look(intervals, self._traffic_lately(), customers, self._exposed(), tuple(problems), synthetic)
+        return Look(intervals, self._traffic.lately(), customers, self._exposed(), tuple(problems), synthetic)
 
     # asking
 
     def _ask(self, seconds: float, at: float | None) -> Answers:
         """Every counter of every gate, arm and cohort: one question for each different selector."""
-        sources = [*self._sources, *self._traffic.values(), *self._in_flight.values()]
+        sources = [*self._sources, *self._traffic.sources]
         return ask(self._prometheus, selectors_of(sources), seconds, at)
 
     def _missing(self, answers: Answers) -> list[str]:
@@ -145,10 +135,9 @@ class Collector:
             needed = [source.selectors["baseline"] for source in mine]
             seen = any(
                 answers.reading(each).get("total") or answers.reading(each).get("bucket") for each in needed
-            )
+            ) or any(any(answers.reading(each.gauge["baseline"]).values()) for each in mine)
             if not seen:
-                several = next(iter(needed[0].values()))
-                problems.append(f"gate {name}: no series such as {several[0].text()}")
+                problems.append(f"gate {name}: no series such as {mine[0].all_of('baseline')[0].text()}")
         return problems
 
     # counting
@@ -157,7 +146,12 @@ class Collector:
         found: dict[str, list[Interval]] = {}
         for source in self._sources:
             key = (source.gate, source.cohort)
-            self._pairs[key], interval, _ = self._difference(source, answers, _changes(state), state.share)
+            if source.gauge["canary"]:
+                interval = self._gauged(source, answers, state.share)
+            else:
+                self._pairs[key], interval, _ = self._difference(
+                    source, answers, _changes(state), state.share
+                )
             if interval is not None:
                 found.setdefault(source.gate, []).append(interval)
         # The judge is told about one gate's cohorts together, so they must span the same time.
@@ -183,20 +177,23 @@ class Collector:
         )
         if interval is None:
             return pair, None, why
-        queries = tuple(each.text() for several in source.selectors["canary"].values() for each in several)
-        in_flight = self._open_beyond(source.cohort, answers)
+        queries = tuple(each.text() for each in source.all_of("canary"))
+        in_flight = self._traffic.open_beyond(source.cohort, answers)
         return pair, dataclasses.replace(interval, queries=queries, in_flight=in_flight), why
 
-    def _open_beyond(self, cohort: str, answers: Answers) -> float:
-        """Requests the candidate has open beyond what stable has, scaled to the candidate's traffic."""
-        source = self._in_flight.get(cohort)
-        if source is None:
-            return 0.0
-        now = {arm: _last_sum(answers.reading(source.selectors[arm])["total"]) for arm in ARMS}
-        flow = {arm: sum(n for _, key, n in self._lately if key == f"{cohort}|{arm}") for arm in ARMS}
-        if flow["baseline"] <= 0:
-            return 0.0
-        return max(0.0, now["canary"] - now["baseline"] * flow["canary"] / flow["baseline"])
+    def _gauged(self, source: Source, answers: Answers, share: float) -> Interval | None:
+        """What both arms' instances show now, where they show something new."""
+        poll, last = self._plan.observation.poll, self._ends.get(source.gate, 0.0)
+        fresh = max(last, answers.newest - max(STALE_LEAST, STALE_POLLS * poll))
+        canary, end = gauged.read(answers.reading(source.gauge["canary"]), 2 * poll, fresh)
+        baseline, _ = gauged.read(answers.reading(source.gauge["baseline"]), 2 * poll, fresh)
+        if canary is None:
+            return None
+        queries = tuple(each.text() for each in source.all_of("canary"))
+        start = last or end - poll
+        return Interval(
+            source.gate, source.cohort, start, end, canary, baseline, share=share, queries=queries
+        )
 
     def _aligned(self, gate: str, intervals: list[Interval]) -> list[Interval]:
         """Cohorts scraped from different targets end at slightly different times: one look, one interval."""
@@ -226,42 +223,22 @@ class Collector:
 
     def _settled(self, interval: Interval, state: RolloutState) -> Interval:
         """Leave out what was gathered while a change of weights settled, or while the candidate warmed up."""
-        observation = self._plan.observation
+        observation, gate = self._plan.observation, self._plan.gates[interval.gate]
         cold = self._plan.synthetic is None  # else the synthetic requests have warmed the candidate
         if interval.stratum == TESTERS and interval.start < state.judging_at + observation.warm_up:
             return dataclasses.replace(interval, excluded=f"{SETTLING}: the candidate warms up")
         for number, (_, confirmed) in enumerate(state.changes):
             first = cold and not number
-            quiet = max(observation.settle, observation.warm_up) if first else observation.settle
+            aging = gate.kind == "conversion" and gate.age > observation.settle
+            settle = gate.age if aging else observation.settle
+            quiet = max(settle, observation.warm_up) if first else settle
             if interval.end > confirmed and interval.start < confirmed + quiet:
                 why = "the candidate warms up" if first else "the new weights settle"
+                why = "sessions of the same age only" if aging else why
                 return dataclasses.replace(interval, excluded=f"{SETTLING}: {why}")
         if any(before < interval.end and interval.start < after for before, after in state.changes):
             return dataclasses.replace(interval, excluded=f"{SETTLING}: weights change")
         return interval
-
-    # traffic
-
-    def _count_traffic(self, answers: Answers, now: float) -> dict[str, float]:
-        """Take this look's requests into account; the candidate's number of them per cohort."""
-        candidate = dict.fromkeys(self._traffic, 0.0)
-        for cohort, source in self._traffic.items():
-            for arm in ARMS:
-                before = self._flow.get((cohort, arm), Memory())
-                self._flow[cohort, arm], grown = grow(
-                    before, answers.reading(source.selectors[arm]), {}, 1.0, Memory()
-                )
-                n = grown.sums.get("total", 0.0) if grown else 0.0
-                self._lately.append((now, f"{cohort}|{arm}", n))
-                candidate[cohort] += n if arm == "canary" else 0.0
-        self._lately = [each for each in self._lately if each[0] > now - LATELY]
-        return candidate
-
-    def _traffic_lately(self) -> dict[str, float]:
-        return {
-            cohort: sum(n for _, key, n in self._lately if key.startswith(f"{cohort}|"))
-            for cohort in self._cohorts
-        }
 
     def _exposed(self) -> int | None:
         """Customers the candidate has served, where the plan says how to ask."""
@@ -271,20 +248,16 @@ class Collector:
         selector = Selector.parse(template).filled(
             {
                 "release": self._release,
-                **dict.fromkeys(("cluster", "tier", "cohort", "limit", "limit_ms"), ""),
+                **dict.fromkeys(("cluster", "arm", "tier", "cohort", "limit", "limit_ms"), ""),
             }
         )
         try:
             answer = self._prometheus.instant(selector.text())
         except Unreachable:
             return None
-        return None if isinstance(answer, NoData) else int(_last_sum(answer))
+        return None if isinstance(answer, NoData) else int(last_sum(answer))
 
 
 def _changes(state: RolloutState) -> tuple[float, ...]:
     times = [t for change in state.changes for t in change]
     return tuple(times if state.pending is None else [*times, state.pending.since])
-
-
-def _last_sum(series: Iterable[Series]) -> float:
-    return sum(each.samples[-1][1] for each in series)

@@ -77,11 +77,13 @@ class Recording:
 class EvidenceWriter:
     """Appends to one file; every call is on the disk's side before it returns. Raises StateError.
 
-    `repaired`: what was mended when the file was opened, "" where nothing was.
+    `repaired`: what was mended when the file was opened, "" where nothing was. `gauges`: names of gates whose
+    arms are written as values.
     """
 
-    def __init__(self, path: Path, header: Header | None = None) -> None:
+    def __init__(self, path: Path, header: Header | None = None, gauges: Collection[str] = ()) -> None:
         self.path = path
+        self._gauges = frozenset(gauges)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.repaired = _repair(path)
@@ -93,7 +95,7 @@ class EvidenceWriter:
 
     def append(self, intervals: Iterable[Interval]) -> None:
         """Evidence of one poll."""
-        self._write(_plain_interval(interval) for interval in intervals)
+        self._write(_plain_interval(each, each.gate in self._gauges) for each in intervals)
 
     def mark(self, t: float, share: float) -> None:
         """The share was changed."""
@@ -372,16 +374,17 @@ def _plain_header(header: Header) -> dict[str, Any]:
     return {**plain, "strata": list(header.strata)} if header.strata else plain
 
 
-def _plain_interval(interval: Interval) -> dict[str, Any]:
+def _plain_interval(interval: Interval, gauge: bool) -> dict[str, Any]:
+    plain_arm = _plain_gauge if gauge else _plain_arm
     plain: dict[str, Any] = {
         "v": VERSION,
         "t": format_time(interval.end),
         "from": format_time(interval.start),
         "gate": interval.gate,
-        "canary": _plain_arm(interval.canary),
+        "canary": plain_arm(interval.canary),
     }
     if interval.baseline is not None:
-        plain["baseline"] = _plain_arm(interval.baseline)
+        plain["baseline"] = plain_arm(interval.baseline)
     for key in ("stratum", "share", "in_flight", "excluded"):
         if value := getattr(interval, key):
             plain[key] = value
@@ -394,6 +397,17 @@ def _plain_arm(arm: Counts | Histogram) -> dict[str, Any]:
     if isinstance(arm, Counts):
         return {"total": _whole(arm.total), "bad": _whole(arm.bad)}
     return {"le": {f"{edge!r}": _whole(count) for edge, count in arm.le.items()}, "total": _whole(arm.total)}
+
+
+def _plain_gauge(arm: Counts | Histogram) -> dict[str, Any]:
+    """The values that the histogram was made of."""
+    if isinstance(arm, Counts):
+        return _plain_arm(arm)
+    values, before = list[float](), 0.0
+    for value, upto in sorted(arm.le.items()):
+        values += [value] * round(upto - before)
+        before = upto
+    return {"value": values[0]} if len(values) == 1 else {"values": values}
 
 
 def _whole(value: float) -> float | int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from huidu.foundation.errors import StateError
@@ -14,9 +14,10 @@ from rollout.evidence_file import EvidenceWriter, Header, read_evidence
 class FileEvidence:
     """Intervals in `path`, counted from the first. Raises StateError, ConfigError (the file is damaged)."""
 
-    def __init__(self, path: Path, header: Header) -> None:
+    def __init__(self, path: Path, header: Header, gauges: Collection[str] = ()) -> None:
         self._path = path
         self._header: Header | None = header
+        self._gauges = frozenset(gauges)
         self._writer = EvidenceWriter(path)
         self._count = 0
         self._unwritten: list[Interval] = []
@@ -30,7 +31,7 @@ class FileEvidence:
         """The writer, with the header in front where nothing was written yet."""
         if self._header is not None:
             self._writer.close()
-            self._writer = EvidenceWriter(self._path, self._header)
+            self._writer = EvidenceWriter(self._path, self._header, self._gauges)
             self._header = None
         return self._writer
 
@@ -60,7 +61,7 @@ class FileEvidence:
         self._writer.close()
         with self._path.open("rb+") as file:
             file.truncate(size)
-        self._writer = EvidenceWriter(self._path)
+        self._writer = EvidenceWriter(self._path, gauges=self._gauges)
 
     def append(self, intervals: Sequence[Interval]) -> int:
         """Write them; the number of intervals now. What could not be written is kept for the next call."""

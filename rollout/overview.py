@@ -147,6 +147,8 @@ def _bound(plan: Plan, name: str) -> str:
     spec = gate_spec(name, gate, plan)
     if spec.histogram:
         return f"{spec.quantile:.0%} within {spec.seconds:g} s, or {spec.ratio:g} times stable's odds"
+    if gate.kind == "gauge":
+        return f"at most {spec.seconds:g} in {spec.quantile:.0%} of blocks of {spec.block:g} s"
     if gate.kind == "conversion":
         return f"at least {spec.ratio:g} times stable's"
     floor = f"{spec.floor:.2%}" if spec.floor is not None else ""

@@ -9,19 +9,40 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
 from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
-from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig, Role
+from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
+from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
+
+__all__ = [
+    "TESTERS",
+    "CohortArms",
+    "Command",
+    "Comparison",
+    "Deploy",
+    "Entry",
+    "Gate",
+    "Journey",
+    "Limits",
+    "Metrics",
+    "Observation",
+    "Plan",
+    "Promotion",
+    "Proxy",
+    "Rollback",
+    "Route",
+    "StagePlan",
+    "Synthetic",
+    "gate_spec",
+    "judge_config",
+    "ladder_of",
+]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CohortArms(_Part):
+class CohortArms(PlanPart):
     """One cohort: the proxy's route that selects it and the cluster of each arm.
 
     `trial`: a cluster of stable's endpoints for the customers who are chosen first (the A/A stage).
@@ -43,7 +64,7 @@ class CohortArms(_Part):
         return (self.stable, *self.stable_parts)
 
 
-class Proxy(_Part):
+class Proxy(PlanPart):
     """One Envoy: the route file it watches, its admin address."""
 
     file: Path
@@ -54,7 +75,7 @@ def _route(value: Any) -> Any:
     return {"router": value} if isinstance(value, str) else value
 
 
-class Route(_Part):
+class Route(PlanPart):
     """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`."""
 
     router: Literal["stack", "envoy"] = "stack"
@@ -64,7 +85,7 @@ class Route(_Part):
     confirm_within: Duration = 10.0
 
 
-class StagePlan(_Part):
+class StagePlan(PlanPart):
     """One stage: the candidate's weight per cohort (`all`: every cohort not named), kept for at least `bake`.
 
     A cohort that is not named keeps the weight it had.
@@ -75,53 +96,7 @@ class StagePlan(_Part):
     bake: Duration = Field(default=0.0, ge=0)
 
 
-class Metrics(_Part):
-    """Where a gate's counts come from: selectors of raw counters, never rate() or increase().
-
-    Placeholders: {cluster} (the proxy's cluster of arm and cohort), {release} (the arm's version),
-    {tier} and {cohort} (the cohort's name), {limit} (the gate's limit in seconds), {limit_ms}.
-    `total` and `bad` (or `good`: those that are not bad) are sums of counters. `buckets` is a classic
-    histogram in `unit`; `lost` counts requests that never enter it (timeouts, resets) and are slower than
-    any edge.
-    """
-
-    preset: Literal["envoy"] | None = None
-    total: tuple[str, ...] = ()
-    bad: tuple[str, ...] = ()
-    good: tuple[str, ...] = ()
-    buckets: str = ""
-    lost: tuple[str, ...] = ()
-    unit: Literal["s", "ms"] = "s"
-
-
-GateKind = Literal["error-ratio", "absolute-margin", "slo", "latency", "delay", "conversion", "service"]
-
-
-class Gate(_Part):
-    """One gate. Its bound must be stated; what else is left out takes the default of its kind.
-
-    `tolerated_ratio`: how much worse than stable the candidate may be. `floor`: the error rate that must
-    be exceeded as well. `limit` and `quantile`: at most 1 - quantile may take longer than the limit.
-    """
-
-    kind: GateKind
-    role: Role = "rollback"
-    tolerated_ratio: float | None = Field(default=None, gt=0)
-    floor: Share | None = None
-    margin: Share | None = None
-    limit: Duration | None = Field(default=None, gt=0)
-    quantile: Share | None = None
-    dispersion: float | None = Field(default=None, ge=1)
-    late_onset: bool = True
-    weight: float = Field(default=1.0, gt=0)
-    harm_budget: Share | None = None
-    promotion: Literal["harm", "ratio", "none"] | None = None
-    promotion_ratio: float | None = Field(default=None, gt=1)
-    edges: tuple[Duration, ...] = ()
-    metrics: Metrics = Metrics()
-
-
-class Journey(_Part):
+class Journey(PlanPart):
     """One HTTP request of the synthetic testers, and the status a good release answers it with."""
 
     method: Literal["GET", "HEAD", "POST", "PUT", "DELETE"] = "GET"
@@ -131,7 +106,7 @@ class Journey(_Part):
     headers: dict[str, str] = Field(default={})
 
 
-class Entry(_Part):
+class Entry(PlanPart):
     """Where testers come in, for a proxy of one's own: `url`, and for each arm the header that leads to it.
 
     Its value is read from `secret_file`. `candidate`, `stable`: the clusters that count the testers alone.
@@ -145,7 +120,7 @@ class Entry(_Part):
     stable: str
 
 
-class Synthetic(_Part):
+class Synthetic(PlanPart):
     """Stage 0: before any customer, synthetic requests to both arms, `rate` a second to each.
 
     They are compared like any cohort. The first share opens when they bear it; nothing proved for `longest`
@@ -159,7 +134,7 @@ class Synthetic(_Part):
     entry: Entry | None = None
 
 
-class Comparison(_Part):
+class Comparison(PlanPart):
     """The A/A stage: for `bake` the first customers go through clusters of their own to stable's endpoints.
 
     If they differ from the others already there, their cohort is not comparable, and no release is judged by
@@ -169,7 +144,7 @@ class Comparison(_Part):
     bake: Duration = Field(default=300.0, gt=0)
 
 
-class Promotion(_Part):
+class Promotion(PlanPart):
     """What must be proved before more customers meet the candidate.
 
     A share w of all requests opens when every promoting gate has refuted an excess above its harm budget
@@ -185,13 +160,13 @@ class Promotion(_Part):
     final_bake: Duration = Field(default=600.0, ge=0)
 
 
-class Rollback(_Part):
+class Rollback(PlanPart):
     """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts."""
 
     alpha: Share = ALPHA
 
 
-class Limits(_Part):
+class Limits(PlanPart):
     """`longest_bake`: longest stay at one share without a proof, then hold. `blind`: longest time without
     evidence, then share 0. `max_excluded`: above this part of excluded intervals it is not evidence."""
 
@@ -200,7 +175,7 @@ class Limits(_Part):
     max_excluded: Share = 0.5
 
 
-class Observation(_Part):
+class Observation(PlanPart):
     """How evidence is gathered: every `poll`; nothing of the first `warm_up` of the candidate, nothing of
     `settle` after a change of weights. `history`: how much of the time before the release is read for the
     dispersion of gates that state none (0: none, it is assumed)."""
@@ -214,21 +189,21 @@ class Observation(_Part):
     exposed: str | None = None
 
 
-class Command(_Part):
+class Command(PlanPart):
     """A command (a list, no shell) with its time limit; it must do no harm when it is run twice."""
 
     run: tuple[str, ...] = Field(min_length=1)
     timeout: Duration = Field(default=600.0, gt=0)
 
 
-class Deploy(_Part):
+class Deploy(PlanPart):
     """`promote`: makes the stable arm the candidate's version while the candidate serves everybody;
     afterwards traffic returns to stable. Left out: the candidate keeps all traffic."""
 
     promote: Command | None = None
 
 
-class Plan(_Part):
+class Plan(PlanPart):
     """A release plan."""
 
     name: str = "unnamed"
@@ -278,25 +253,4 @@ def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...]
 
 def gate_spec(name: str, gate: Gate, plan: Plan) -> GateSpec:
     """A gate as the judge knows it. Raises ConfigError."""
-    stated: dict[str, Any] = {
-        field: value
-        for field in ("margin", "quantile", "promotion_ratio", "harm_budget")
-        if (value := getattr(gate, field)) is not None
-    }
-    if gate.kind in ("error-ratio", "absolute-margin", "slo"):
-        stated.setdefault("harm_budget", plan.promotion.harm_budget)
-    return GateSpec(
-        name=name,
-        kind=gate.kind,
-        role=gate.role,
-        tolerated_ratio=gate.tolerated_ratio,
-        floor=gate.floor,
-        limit=gate.limit,
-        dispersion=gate.dispersion,
-        late_onset=gate.late_onset,
-        longest_bake=plan.limits.longest_bake,
-        weight=gate.weight,
-        promotion=gate.promotion,
-        edges=gate.edges,
-        **stated,
-    )
+    return spec_of(name, gate, plan.promotion.harm_budget, plan.limits.longest_bake)

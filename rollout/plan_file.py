@@ -105,6 +105,13 @@ def _stage_problems(plan: Plan) -> list[_Problem]:
 def _gate_problems(plan: Plan) -> list[_Problem]:
     problems: list[_Problem] = []
     for name, gate in plan.gates.items():
+        metrics = gate.metrics
+        if (metrics.value or metrics.rise or metrics.per) and gate.kind != "gauge":
+            text = f"`value`, `rise` and `per` are for gauges, not for a gate of kind {gate.kind}"
+            problems.append((("gates", name, "metrics"), text))
+        if gate.kind == "gauge" and (metrics.total or metrics.buckets or (metrics.value and metrics.rise)):
+            text = "a gauge is read from `value`, or from the `rise` of counters"
+            problems.append((("gates", name, "metrics"), text))
         needed = _BOUNDS[gate.kind]
         if all(getattr(gate, field) is None for field in needed):
             problems.append((("gates", name), f"a gate without a bound: expected {_EXAMPLES[gate.kind]}"))
@@ -124,6 +131,7 @@ _BOUNDS: Mapping[str, tuple[str, ...]] = {
     "latency": ("limit",),
     "delay": ("limit",),
     "conversion": ("tolerated_ratio",),
+    "gauge": ("limit",),
 }
 _EXAMPLES: Mapping[str, str] = {
     "error-ratio": "floor: 0.1 %, or tolerated_ratio: 1.5 (implementation guides: error rate < 0.1 %)",
@@ -133,6 +141,7 @@ _EXAMPLES: Mapping[str, str] = {
     "latency": "limit: 500ms (implementation guides: API response < 500 ms)",
     "delay": "limit: 30s (implementation guides: data synchronisation delay < 30 s)",
     "conversion": "tolerated_ratio: 0.9 (the part of the conversion that must remain)",
+    "gauge": "limit: 0.8 (in the gauge's own unit)",
 }
 
 

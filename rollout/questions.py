@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from huidu.foundation.prometheus import NoData, Prometheus, Series
-from rollout.counters import Quantity
 from rollout.selectors import Selector, joined, pick
 from rollout.sources import ARMS, Source
+
+_Part = TypeVar("_Part", bound=str)
 
 
 @dataclass
@@ -18,7 +20,7 @@ class Answers:
     series: dict[Selector, tuple[Series, ...]] = field(default_factory=dict)
     newest: float = 0.0
 
-    def reading(self, selectors: Mapping[Quantity, tuple[Selector, ...]]) -> dict[Quantity, list[Series]]:
+    def reading(self, selectors: Mapping[_Part, tuple[Selector, ...]]) -> dict[_Part, list[Series]]:
         """The series of every quantity."""
         return {
             quantity: [series for each in several for series in self.series.get(each, ())]
@@ -29,13 +31,7 @@ class Answers:
 def selectors_of(sources: Iterable[Source], arms: Iterable[str] = ARMS) -> list[Selector]:
     """Everything that `sources` count."""
     arms = tuple(arms)
-    return [
-        selector
-        for source in sources
-        for arm in arms
-        for several in source.selectors[arm].values()
-        for selector in several
-    ]
+    return [selector for source in sources for arm in arms for selector in source.all_of(arm)]
 
 
 def ask(

@@ -18,7 +18,7 @@ from huidu.foundation.prometheus import Series
 _SELECTOR = re.compile(r"\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{(.*)\})?\s*", re.DOTALL)
 _MATCHER = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*"((?:[^"\\]|\\.)*)"\s*(?:,|$)')
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-PLACEHOLDERS = ("cluster", "release", "tier", "cohort", "limit", "limit_ms")
+PLACEHOLDERS = ("cluster", "release", "arm", "tier", "cohort", "limit", "limit_ms")
 
 
 @dataclass(frozen=True, slots=True)

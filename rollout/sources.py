@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from huidu.foundation.errors import ConfigError
 from rollout.counters import Quantity
@@ -28,13 +29,22 @@ ENVOY_IN_FLIGHT = f"envoy_cluster_upstream_rq_active{{{_CLUSTER}}}"
 """Requests both arms have open; failures finish later than successes."""
 
 ARMS = ("canary", "baseline")
+PLAIN = {"canary": "candidate", "baseline": "stable"}
+"""The arms as plans and people call them."""
+Part = Literal["value", "rise", "per"]
+"""What a selector of a gauge is for."""
 
 
 def metrics_of(gate: Gate) -> Metrics:
     """Where the counts of `gate` come from: what it states, or Envoy's. Raises ConfigError."""
     stated = gate.metrics
-    if stated.buckets or stated.total:
+    if stated.buckets or stated.total or stated.value or stated.rise:
         return stated
+    if gate.kind == "gauge":
+        raise ConfigError(
+            "a gate of kind gauge needs `metrics`",
+            expected="metrics: {value: ['queue_length{release=\"{release}\"}']}",
+        )
     if gate.kind == "latency":
         return ENVOY_LATENCY
     if gate.kind in ("delay", "conversion"):
@@ -46,18 +56,31 @@ def metrics_of(gate: Gate) -> Metrics:
 
 def testers_count(gate: Gate) -> bool:
     """Whether synthetic requests have counters of their own at `gate`: those of the proxy's clusters."""
-    metrics = metrics_of(gate)
-    texts = (*metrics.total, *metrics.bad, *metrics.good, metrics.buckets, *metrics.lost)
-    return all("{cluster}" in text for text in texts if text)
+    return all("{cluster}" in text for text in metrics_of(gate).texts)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One gate and cohort: the selectors of each quantity in both arms."""
+    """One gate and cohort: the selectors of each quantity in both arms; `gauge`: of what is only read."""
 
     gate: str
     cohort: str
     selectors: Mapping[str, Mapping[Quantity, tuple[Selector, ...]]]
+    gauge: Mapping[str, Mapping[Part, tuple[Selector, ...]]]
+
+    def all_of(self, arm: str) -> tuple[Selector, ...]:
+        """Everything that is asked of one arm."""
+        counted, read = self.selectors[arm].values(), self.gauge[arm].values()
+        return tuple(selector for several in (*counted, *read) for selector in several)
+
+
+def distinct(sources: Iterable[Source]) -> list[Source]:
+    """Without those that count the very same series as an earlier one: counters that name no cohort are those
+    of all cohorts together, and must not be counted once for each."""
+    found: dict[object, Source] = {}
+    for source in sources:
+        found.setdefault((source.gate, *(source.all_of(arm) for arm in ARMS)), source)
+    return list(found.values())
 
 
 def source_of(
@@ -75,26 +98,33 @@ def source_of(
         "bucket": (metrics.buckets,) if metrics.buckets else (),
         "lost": metrics.lost,
     }
+    read: dict[Part, tuple[str, ...]] = {"value": metrics.value, "rise": metrics.rise, "per": metrics.per}
     selectors: dict[str, dict[Quantity, tuple[Selector, ...]]] = {}
+    gauge: dict[str, dict[Part, tuple[Selector, ...]]] = {}
     for arm in ARMS:
         values = {
             "release": releases[arm],
+            "arm": PLAIN[arm],
             "tier": cohort,
             "cohort": cohort,
             "limit": f"{limit or 0:g}",
             "limit_ms": f"{(limit or 0) * 1000:g}",
         }
         clusters = (arms.candidate,) if arm == "canary" else arms.baseline
-        # Where the cluster is not named, all of them fill in to the same selector: counted once.
         selectors[arm] = {
-            quantity: tuple(
-                dict.fromkeys(
-                    Selector.parse(text).filled({**values, "cluster": cluster})
-                    for text in several
-                    for cluster in clusters
-                )
-            )
-            for quantity, several in texts.items()
-            if several
+            part: _filled(several, values, clusters) for part, several in texts.items() if several
         }
-    return Source(gate, cohort, selectors)
+        gauge[arm] = {part: _filled(several, values, clusters) for part, several in read.items() if several}
+    return Source(gate, cohort, selectors, gauge)
+
+
+def _filled(texts: Iterable[str], values: Mapping[str, str], clusters: Iterable[str]) -> tuple[Selector, ...]:
+    """Where the cluster is not named, all of them fill in to the same selector: counted once."""
+    clusters = tuple(clusters)
+    return tuple(
+        dict.fromkeys(
+            Selector.parse(text).filled({**values, "cluster": cluster})
+            for text in texts
+            for cluster in clusters
+        )
+    )

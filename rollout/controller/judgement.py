@@ -8,7 +8,7 @@ from huidu.foundation.journal import Event
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import Purpose
-from rollout.judge import JudgeConfig, aa, judge_intervals, mark_step, start
+from rollout.judge import JudgeConfig, aa, gauges, judge_intervals, mark_step, start
 
 SETTLING = "settling"
 """How the reason begins why an interval is left out by plan (warm-up, a change of weights): it is recorded,
@@ -105,5 +105,7 @@ def bad_of(config: JudgeConfig, gate: str, arm: Counts | Histogram) -> float:
     """Bad events of one arm; of a histogram those above the gate's limit (or the next edge above it)."""
     if isinstance(arm, Counts):
         return arm.bad
+    if config.gate(gate).kind == "gauge":
+        return gauges.above(arm, config.gate(gate).seconds).bad
     above = [edge for edge in arm.le if edge >= config.gate(gate).seconds - 1e-12]
     return arm.above(min(above)).bad if above else 0.0

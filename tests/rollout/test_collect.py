@@ -161,9 +161,8 @@ def test_differences_become_one_interval_per_gate_and_cohort(api):
     look = step(api, eyes, state(), candidate=150, stable=1900, errors=5, slow=10, late=20)
     assert look.problems == ()
     found = {(each.gate, each.stratum): each for each in look.intervals}
-    assert set(found) == {
-        (gate, cohort) for gate in ("errors", "latency", "sync", "orders") for cohort in COHORTS
-    }
+    by_cohort = {(gate, cohort) for gate in ("errors", "latency", "sync") for cohort in COHORTS}
+    assert set(found) == {*by_cohort, ("orders", "high")}, "orders name no cohort: they are counted once"
     errors = found["errors", "high"]
     assert (errors.canary, errors.baseline) == (Counts(50, 5), Counts(900, 0))
     assert errors.end == api.now and errors.end - errors.start == pytest.approx(1.0) and errors.share == 0.05
@@ -262,3 +261,78 @@ def test_a_selector_that_is_none_is_refused(api, selector, told):
     with pytest.raises(ConfigError) as error:
         collector(api, text.replace("SELECTOR", selector))
     assert told in str(error.value)
+
+
+GAUGES = """
+observation: {poll: 1s, settle: 2s, warm_up: 0s}
+gates:
+  cpu: {kind: gauge, limit: 0.8, metrics: {rise: ['cpu_seconds_total{arm="{arm}"}']}}
+  queue:
+    kind: gauge
+    limit: 10
+    role: block
+    metrics: {value: ['waiting{release="{release}",tier="{tier}"}']}
+  load:
+    kind: gauge
+    limit: 0.01
+    metrics: {rise: ['cpu_seconds_total{arm="{arm}"}'], per: ['requests_total{arm="{arm}"}']}
+"""
+
+
+def measure(api: Api, eyes: Collector, moved: RolloutState, seconds: int) -> list[Any]:
+    """So many seconds of two candidate instances at 90 % and 30 % of a core, and one of stable at 50 %."""
+    looks = []
+    for _ in range(seconds):
+        api.now += 1
+        t = api.now - START
+        for arm, instance, share in (("candidate", "a", 0.9), ("candidate", "b", 0.3), ("stable", "c", 0.5)):
+            api.add("cpu_seconds_total", share * t, arm=arm, instance=instance)
+        for arm, rate in (("candidate", 40), ("stable", 100)):
+            api.add("requests_total", rate * t, arm=arm, instance="edge")
+        for release, tier, waiting in (("v2", "high", 12), ("v2", "rest", 3), ("v1", "high", 1)):
+            api.add("waiting", waiting, release=release, tier=tier)
+        looks.append(eyes.look(moved, api.now))
+    return looks
+
+
+def test_gauges_are_one_value_an_instance_in_both_arms(api):
+    looks = measure(api, collector(api, GAUGES), state(), 12)
+    assert looks[-1].problems == ()
+    found = {(each.gate, each.stratum): each for each in looks[-1].intervals}
+    assert set(found) == {("cpu", "high"), ("load", "high"), ("queue", "high"), ("queue", "rest")}
+    cpu = found["cpu", "high"]
+    assert cpu.canary.total == 2 and list(cpu.canary.le) == pytest.approx([0.3, 0.9])
+    assert list(cpu.baseline.le) == pytest.approx([0.5]) and cpu.end - cpu.start == pytest.approx(1.0)
+    # 40 requests a second over two instances: 20 each.
+    assert list(found["load", "high"].canary.le) == pytest.approx([0.015, 0.045])
+    assert list(found["queue", "high"].canary.le) == [12.0] and list(found["queue", "rest"].canary.le) == [
+        3.0
+    ]
+    assert found["queue", "rest"].baseline is None, "stable has no such series"
+
+
+def test_a_gauge_that_is_no_longer_scraped_is_no_value(api):
+    eyes = collector(api, GAUGES)
+    measure(api, eyes, state(), 8)
+    for seconds in range(8):
+        api.now += 1
+        api.add("cpu_seconds_total", 0.5 * (8 + seconds), arm="stable", instance="c")
+        look = eyes.look(state(), api.now)
+    assert look.intervals == ()
+
+
+def test_conversion_compares_only_sessions_of_the_same_age(api):
+    """After a change of weights the candidate's sessions are young: they have not failed to convert yet."""
+    text = GATES.replace("kind: conversion\n", "kind: conversion\n    age: 6s\n")
+    eyes = collector(api, text)
+    step(api, eyes, state(), candidate=0, stable=100)
+    moved = state(changes=((api.now - 60, api.now - 59.9), (api.now + 0.2, api.now + 0.3)))
+    out: dict[str, list[str]] = {"orders": [], "errors": []}
+    for number in range(1, 10):
+        look = step(api, eyes, moved, candidate=10 * number, stable=100 + 90 * number)
+        for each in look.intervals:
+            if each.stratum == "high" and each.gate in out:
+                out[each.gate].append(each.excluded)
+    assert [bool(why) for why in out["errors"]] == [True] * 3 + [False] * 6
+    assert [bool(why) for why in out["orders"]] == [True] * 7 + [False] * 2
+    assert out["orders"][6] == "settling: sessions of the same age only"
