@@ -12,6 +12,7 @@ from loadtests.checks import Check
 from loadtests.health import cpu_max
 from loadtests.histogram import Cell
 from loadtests.intervals import Batches, widened
+from loadtests.littles_law import littles_law_error
 from loadtests.plan import FEWEST_BATCHES, Plan
 from loadtests.recorder import Tally
 from loadtests.recording import Key, Recording
@@ -88,27 +89,6 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
             for (channel, journey, step, reason), number in recording.failures.most_common(30)
         ],
     )
-
-
-def littles_law_error(plan: Plan, recording: Recording) -> float | None:
-    """|L - lambda W| / L of the window: visits in flight on average, against their rate times their length.
-
-    Two measurements of the same thing by different code: far apart, one of them is wrong. (Visits that
-    straddle an edge of the window count in one only, so short windows with long visits differ honestly.)
-    """
-    duration = plan.duration or 0.0
-    busy = sum(
-        each.busy * min(1.0, each.t / each.seconds if each.seconds else 1.0)
-        for pulses in recording.pulses.values()
-        for each in pulses
-        if 0 < each.t <= duration + each.seconds
-    )
-    # A failed visit stands in the histogram with its time limit, not with the time it really took.
-    cells = recording.journeys()
-    if cells.failed or not busy or not duration or plan.kind == "functional":
-        return None
-    lags = recording.lags()
-    return abs(busy - (cells.total - lags.total)) / busy
 
 
 def _in_flight(recording: Recording) -> list[tuple[float, int]]:

@@ -15,6 +15,7 @@ from huidu.foundation.outcome import Outcome
 from loadtests.checks import Check
 from loadtests.health import WorkerEnd, check_health
 from loadtests.limits import check_limits
+from loadtests.littles_law import check_littles_law
 from loadtests.plan import ChannelPlan, Plan
 from loadtests.recording import Recording
 from loadtests.schedule import BLOCK_SECONDS
@@ -37,7 +38,7 @@ def judge(
     failed, no load was offered."""
     if any(check.state == "invalid" for check in before):
         return "INVALID", list(before)
-    health = [*before, *check_health(plan, recording, ends, stopped)]
+    health = [*before, *check_health(plan, recording, ends, stopped), *check_littles_law(plan, recording)]
     offered = check_offered(plan, recording)
     limits = check_limits(plan, recording)
     word = decide(health, offered, limits)

@@ -64,7 +64,8 @@ def _recorded(plan: Plan, behaviour: Behaviour, seed: int = 0) -> Recording:
             recording.lag.setdefault(place, Cell()).add(buckets.index(0.001), 0.001)
             recording.owed.setdefault(0, Counter())[channel.name] += 1
     seconds = round(plan.duration or 0)
-    recording.pulses[0] = [Pulse(t, 1.0, 0.3, 0.0, 5, 5.0) for t in range(1, seconds + 1)]
+    busy = (recording.journeys().total - recording.lags().total) / (seconds or 1)
+    recording.pulses[0] = [Pulse(t, 1.0, 0.3, 0.0, 5, busy) for t in range(1, seconds + 1)]
     recording.started, recording.finals = {0}, {0: False}
     return recording
 

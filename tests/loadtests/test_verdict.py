@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -63,9 +64,16 @@ def recorded(
             tally.merge(Tally(1, not failed, failed))
             recording.lag.setdefault(place, Cell()).add(buckets.index(0.001), 0.001)
             recording.owed.setdefault(0, Counter())[channel.name] += 1
-    recording.pulses[0] = [Pulse(t, 1.0, 0.3, 0.0, 5, 5.0) for t in range(1, round(plan.duration or 0) + 1)]
+    pulsed(recording, plan)
     recording.started, recording.finals = {0}, {0: False}
     return recording
+
+
+def pulsed(recording: Recording, plan: Plan) -> None:
+    """The state of a sound generator, second by second: in flight is what rate times length says."""
+    duration = plan.duration or 1.0
+    busy = (recording.journeys().total - recording.lags().total) / duration
+    recording.pulses[0] = [Pulse(t, 1.0, 0.3, 0.0, 5, busy) for t in range(1, round(duration) + 1)]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +160,10 @@ def _unknown(recording: Recording, plan: Plan) -> None:
     recording.visits[(3, "web")].censored += 1
 
 
+def _busy_otherwise(recording: Recording, plan: Plan) -> None:
+    recording.pulses[0] = [dataclasses.replace(each, busy=each.busy * 2) for each in recording.pulses[0]]
+
+
 def _damaged(recording: Recording, plan: Plan) -> None:
     recording.damaged = 1
 
@@ -182,6 +194,22 @@ def test_a_generator_that_is_not_sound_is_no_evidence_for_good_nor_for_bad(
     word, checks = judge(plan, recording, ENDED)
     assert word == "INVALID"
     assert says in checks[0].sentence
+
+
+def test_littles_law_is_broken_where_two_measurements_of_the_same_differ() -> None:
+    plan = plan_of()
+    recording = recorded(plan)
+    assert any(
+        check.rule == "littles law" and check.state == "kept" for check in judge(plan, recording, ENDED)[1]
+    )
+    _busy_otherwise(recording, plan)
+    word, checks = judge(plan, recording, ENDED)
+    assert word == "INVALID" and "Little's law" in checks[0].sentence
+    slow = recorded(plan, lambda t, n: 1.9)  # the window is 30 visits long: its edges may differ
+    _busy_otherwise(slow, plan)
+    assert any(
+        check.rule == "littles law" and check.state == "noted" for check in judge(plan, slow, ENDED)[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -237,6 +265,7 @@ def test_a_slow_channel_is_not_hidden_by_the_others() -> None:
         cells={key: cell for key, cell in recorded(plan, lambda t, n: 3.0).cells.items() if key[1] == "call"}
     )
     recording.cells |= slow.cells
+    pulsed(recording, plan)
     word, checks = judge(plan, recording, ENDED)
     assert word == "FAIL"
     assert checks[0].scope == "call" and checks[0].rule == "p95"
