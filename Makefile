@@ -30,7 +30,7 @@ demo: setup ## The main job on one machine: provision, prove under load, release
 
 test: setup check ## Checks and all tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" $(ARGS)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m server --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m server --durations=10 $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server (under a minute)
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not slow" $(ARGS)

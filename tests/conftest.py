@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from huidu.foundation.workspace import Workspace
 
@@ -22,15 +23,20 @@ settings.load_profile("huidu")
 _REQUIRED = frozenset(filter(None, os.environ.get("HUIDU_REQUIRE", "").split(",")))
 
 
-_MEASURING = ("loadtests", "main_job")
+_MEASURING = ("tests/loadtests/", "tests/main_job/")
 """Folders whose tests measure what a load generator manages: one at a time, whatever runs beside them."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """`--dist loadgroup`: a file stays with one worker, and so do all tests that measure load."""
-    for item in items:
-        folder = item.path.parent.name
-        item.add_marker(pytest.mark.xdist_group("load" if folder in _MEASURING else str(item.path)))
+class _FileByFile(LoadScopeScheduling):
+    """Tests over several workers: a file stays with one of them, and so do all tests that measure load."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "load" if nodeid.startswith(_MEASURING) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    measuring = "server" in config.option.markexpr and "not server" not in config.option.markexpr
+    return _FileByFile(config, log) if measuring else None
 
 
 @pytest.hookimpl(wrapper=True)
