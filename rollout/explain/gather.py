@@ -56,8 +56,9 @@ def of_rollout(folder: Path) -> Account:
     config = judged_with(plan, tuple(state.started["cohorts"]), shares, state.judging)
     replayed = replay(config, recording, evidence)
     outcome = state.outcome or state.resting or "running"
-    # A rollout that ended left it there; of one under way it is asked for now.
-    failing = kept(folder) if state.outcome or state.resting else capture(folder, state, time.time())
+    # A rollout that ended or rests left it there; else it is asked for now, while something still knows it.
+    failing = kept(folder) if state.outcome or state.resting else None
+    failing = failing or capture(folder, state, time.time())
     return account(replayed, folder.name, outcome, state.sentence, _remarks(state, replayed), failing)
 
 

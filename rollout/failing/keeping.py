@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from huidu.foundation.errors import HuiduError
+from huidu.foundation.errors import HuiduError, StateError
 from huidu.foundation.prometheus import NoData, Prometheus, Series
 from huidu.foundation.workspace import write_atomic
 from huidu.model.stack import Stack
@@ -53,7 +53,7 @@ def capture(folder: Path, state: RolloutState, now: float) -> Failing:
         parts_unknown = "" if seen else "the service counts no customers"
     except HuiduError as error:
         parts_unknown = error.what
-    clusters = {str(arms["candidate"]) for arms in state.started["arms"].values()}
+    clusters = {str(arms["candidate"]) for arms in state.started.get("arms", {}).values()}
     if entry := state.started.get("entry"):
         clusters.add(str(entry["candidate"]))
     log = _log(folder.parent.parent / "stack.json")
@@ -75,8 +75,12 @@ def capture(folder: Path, state: RolloutState, now: float) -> Failing:
 
 
 def _customers(state: RolloutState, at: float) -> tuple[Part, ...]:
-    prometheus = Prometheus(str(state.started["prometheus"]), timeout=PATIENCE)
-    releases: dict[Arm, str] = {"candidate": state.release, "stable": str(state.started["stable_release"])}
+    address = str(state.started.get("prometheus", ""))
+    if not address:
+        raise StateError("the journal does not say where its Prometheus is")
+    prometheus = Prometheus(address, timeout=PATIENCE)
+    stable = str(state.started.get("stable_release", ""))
+    releases: dict[Arm, str] = {"candidate": state.release, "stable": stable}
 
     def ask(metric: str) -> tuple[Series, ...]:
         found = prometheus.instant(selector(metric, releases.values()), at)

@@ -249,8 +249,14 @@ def test_what_is_not_known_of_customers_says_why(finished):
     failing_beside(folder, requests_unknown="the log is gone", parts_unknown="Prometheus did not answer")
     text = explained("v2")
     assert "are not known: the log is gone" in text and "is not known: Prometheus did not answer" in text
-    (folder / "failing.json").unlink()
-    assert "not kept beside this evidence" in explained("v2")
+
+
+def test_what_no_rollout_kept_is_asked_for_or_says_why_it_cannot_be(finished, recorded):
+    finished(0.2)
+    text = explained("v2")
+    assert "the largest customer's part is not known: " in text
+    assert "are not known: the proxy keeps no log" in text
+    assert "not kept beside this evidence" in explained(*recorded)  # a file alone belongs to no rollout
 
 
 def test_the_page_speaks_both_languages_and_opens_in_the_one_asked_for(recorded, tmp_path):
