@@ -165,7 +165,7 @@ def tell(terminal: Terminal, rehearsal: Rehearsal) -> None:
     )
     terminal.say("")
     terminal.table(
-        ("release", "promoted", "rolled back", "held", "median", "90 %", "customers", "harm"),
+        ("release", "promoted", "rolled back", "held", "A/A", "median", "90 %", "customers", "harm"),
         [_row(each) for each in rehearsal.releases],
     )
     terminal.say("")
@@ -179,6 +179,7 @@ def _row(each: Rehearsed) -> tuple[str, ...]:
         f"{each.promoted:.1%}",
         f"{each.rolled_back:.1%}",
         f"{each.held + each.service:.1%}",
+        f"{each.retreated:.1%}",
         "-" if each.median is None else words(each.median),
         "-" if each.ninetieth is None else words(each.ninetieth),
         f"{each.exposed:,.0f}",

@@ -12,18 +12,22 @@ from collections.abc import Iterable
 
 from huidu.model.evidence import Interval
 from huidu.model.verdict import Decision, Verdict
-from rollout.judge.gate import JudgeConfig
+from rollout.judge.gate import GateSpec, JudgeConfig
 
 REVERSED = " reversed"
 _COMPARED = ("error-ratio", "absolute-margin", "latency", "delay")
+
+
+def compared_gates(config: JudgeConfig) -> tuple[GateSpec, ...]:
+    """Those that can tell two groups apart."""
+    return tuple(spec for spec in config.gates if spec.kind in _COMPARED and spec.role != "watch")
 
 
 def both_ways(config: JudgeConfig) -> JudgeConfig:
     """The judge of the A/A stage: every gate that compares, in both directions."""
     gates = [
         dataclasses.replace(spec, name=name, role="rollback", promotion="none")
-        for spec in config.gates
-        if spec.kind in _COMPARED and spec.role != "watch"
+        for spec in compared_gates(config)
         for name in (spec.name, spec.name + REVERSED)
     ]
     return dataclasses.replace(config, gates=tuple(gates))

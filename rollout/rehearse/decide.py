@@ -34,7 +34,7 @@ REACH = 64.0
 """How many longest bakes are looked ahead."""
 POINTS = 48
 FINER = 8
-WIDER = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0)
+WIDER = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 MANY_ERRORS, MANY_SLOW = 10.0, 3.0
 """The reference defects: ten times stable's errors (at least three times the floor), three times as many
 slow ones as the limit tolerates. A gate that cannot find those protects nobody."""

@@ -40,6 +40,9 @@ class Defect:
         return min(1.0, base * self.factor + self.excess)
 
 
+NOTHING = Defect()
+
+
 @dataclass
 class Source:
     """One gate's counts. `edges`: of latency and delay gates; `above`: stable's part above each, (K,)."""

@@ -70,7 +70,7 @@ def _outcome(each: Rehearsed) -> dict[str, Any]:
     for part, colour, word in (
         (each.promoted, "good", "promoted"),
         (each.rolled_back, "bad", "rolled back"),
-        (each.held + each.service, "wait", "held"),
+        (each.held + each.service + each.retreated, "wait", "held"),
     ):
         if part > 0:
             bars.append((round(100 * x, 2), round(100 * part, 2), colour))

@@ -13,23 +13,29 @@ from scipy.special import betaincinv
 
 from rollout.plan import Plan
 from rollout.rehearse.decide import Outlook, outlooks
-from rollout.rehearse.draw import Defect
+from rollout.rehearse.draw import NOTHING, Defect
 from rollout.rehearse.flow import ERRORS, Flow, course, plain
-from rollout.rehearse.simulate import HELD, PROMOTED, ROLLED_BACK, SERVICE, Runs, simulate
+from rollout.rehearse.simulate import HELD, PROMOTED, RETREATED, ROLLED_BACK, SERVICE, Runs, simulate
 from rollout.workers import spread
 
-GOOD, BUDGET = "good", "excess exactly the harm budget"
+GOOD, BUDGET, ODD = "good", "excess exactly the harm budget", "good, but the first customers fail x3"
+ODD_COHORT = 3.0
+"""One broken integration among the chosen customers gives such a ratio for ever, without any release."""
 RUNS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """One kind of release; its harm is counted at the gate `shown` as `what`."""
+    """One kind of release; its harm is counted at the gate `shown` as `what`.
+
+    `odd`: what is wrong with the first customers by themselves; they are then worse with the release too.
+    """
 
     name: str
     defect: Defect
     shown: str
     what: str
+    odd: Defect = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class Rehearsed:
     rolled_back_upper: float
     service: float
     held: float
+    retreated: float
     median: float | None
     ninetieth: float | None
     exposed: float
@@ -110,6 +117,9 @@ def family(plan: Plan, flow: Flow) -> list[Release]:
         budget = plan.promotion.harm_budget if plan.gates[errors].harm_budget is None else None
         excess = budget if budget is not None else float(plan.gates[errors].harm_budget or 0.0)
         found.append(Release(BUDGET, Defect(excess=excess), errors, "failed requests"))
+        if plan.comparison is not None:
+            odd = Defect(factor=ODD_COHORT)
+            found.append(Release(ODD, odd, errors, "failed requests", odd))
     return found
 
 
@@ -153,7 +163,8 @@ def rehearse(
 
 def _work(task: tuple[Plan, Flow, Release, int, tuple[int, int]]) -> Runs:
     plan, flow, release, runs, entropy = task
-    return simulate(plan, flow, release.defect, release.shown, runs, np.random.SeedSequence(entropy))
+    seed = np.random.SeedSequence(entropy)
+    return simulate(plan, flow, release.defect, release.shown, runs, seed, release.odd)
 
 
 def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
@@ -177,6 +188,7 @@ def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
         _upper_limit(back, count),
         float((runs.outcome == SERVICE).mean()),
         float((runs.outcome == HELD).mean()),
+        float((runs.outcome == RETREATED).mean()),
         quantile(0.5),
         quantile(0.9),
         float(np.median(runs.exposed)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rollout.rehearse.decide import words
-from rollout.rehearse.run import BUDGET, GOOD, Rehearsal
+from rollout.rehearse.run import BUDGET, GOOD, ODD, ODD_COHORT, Rehearsal
 
 
 def conclusions(rehearsal: Rehearsal) -> list[str]:
@@ -26,6 +26,7 @@ def conclusions(rehearsal: Rehearsal) -> list[str]:
     else:
         late = "not in 90 % of them" if good.ninetieth is None else f"90 % by {words(good.ninetieth)}"
         lines.append(f"a good release serves everybody after {words(good.median)} (median; {late})")
+    lines += _comparison(rehearsal)
     lines += [gate.sentence for gate in rehearsal.gates if gate.cannot]
     lines += [f"{name}: a gauge, of which nothing is known before" for name in rehearsal.not_rehearsed]
     flow = rehearsal.flow
@@ -33,3 +34,16 @@ def conclusions(rehearsal: Rehearsal) -> list[str]:
     if assumed:
         lines.append(f"assumed, not measured: traffic or bad rate of {', '.join(assumed)} (--rate, --base)")
     return lines
+
+
+def _comparison(rehearsal: Rehearsal) -> list[str]:
+    """What the A/A stage is worth; nothing where the plan has none."""
+    odd = [each for each in rehearsal.releases if each.name == ODD]
+    if not odd:
+        return []
+    good = rehearsal.release(GOOD)
+    return [
+        f"the A/A stage stops {odd[0].retreated:.0%} of the rollouts whose first customers fail "
+        f"{ODD_COHORT:g} times as often on stable already ({odd[0].rolled_back:.0%} are then rolled back "
+        f"without any fault of the release), and {good.retreated:.1%} of those whose customers are alike"
+    ]

@@ -30,14 +30,15 @@ from rollout.judge.decide import Numbers
 from rollout.judge.state import GateState
 from rollout.ladder import share_of
 from rollout.plan import Plan
-from rollout.rehearse.draw import Defect, Source, drawn, sources
+from rollout.rehearse.draw import NOTHING, Defect, Source, drawn, sources
 from rollout.rehearse.flow import Flow, course
+from rollout.rehearse.trial import told_apart
 from rollout.routers.router import WHOLE
 from rollout.sources import testers_count
 
 FINENESS = 40.0
 LONGEST_POLL = 60.0
-RUNNING, PROMOTED, ROLLED_BACK, SERVICE, HELD = 0, 1, 2, 3, 4
+RUNNING, PROMOTED, ROLLED_BACK, SERVICE, HELD, RETREATED = 0, 1, 2, 3, 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,22 @@ class _Way:
 
 
 def simulate(
-    plan: Plan, flow: Flow, defect: Defect, shown: str, runs: int, seed: np.random.SeedSequence
+    plan: Plan,
+    flow: Flow,
+    defect: Defect,
+    shown: str,
+    runs: int,
+    seed: np.random.SeedSequence,
+    odd: Defect = NOTHING,
 ) -> Runs:
-    """`runs` rollouts of a release with `defect`; bad events are counted at the gate `shown`."""
+    """`runs` rollouts of a release with `defect`; bad events are counted at the gate `shown`.
+
+    `odd`: what is wrong with the first customers themselves, on stable already.
+    """
     random = np.random.default_rng(seed)
     config, found, way = _course(plan, flow)
-    return _Simulation(plan, flow, defect, shown, config, found, way, random, runs).run()
+    differ = told_apart(plan, flow, config, found, way.weights[1], odd, random, runs)
+    return _Simulation(plan, flow, defect, shown, config, found, way, random, differ).run()
 
 
 def _course(plan: Plan, flow: Flow) -> tuple[JudgeConfig, list[Source], _Way]:
@@ -96,14 +107,17 @@ class _Simulation:
         found: list[Source],
         way: _Way,
         random: np.random.Generator,
-        runs: int,
+        differ: Floats,
     ) -> None:
+        runs = differ.size
         self._plan, self._flow, self._defect, self._shown = plan, flow, defect, shown
         self._config, self._found, self._way, self._random = config, found, way, random
         self._state = start(config, runs)
         self._parts = np.array(list(flow.cohorts.values()))
-        # Without synthetic requests the first share is not earned: it is open from the start.
-        self._step = np.full(runs, 0 if plan.synthetic else 1)
+        # Without synthetic requests the first share is not earned: it is open from the start, or after the
+        # A/A stage. `trial`: since when that lasts (inf before), `differ`: seconds until it ends the rollout.
+        self._step = np.full(runs, 0 if plan.synthetic or plan.comparison else 1)
+        self._trial, self._differ = np.full(runs, np.inf if plan.synthetic else 0.0), differ
         self._changed = np.zeros(runs)
         self._met = np.zeros((runs, self._parts.size))
         self._row = np.arange(runs)
@@ -132,12 +146,26 @@ class _Simulation:
         self._count(seconds)
         self._act(numbers(self._config, self._state), t + seconds)
 
+    @property
+    def _trying(self) -> Bools:
+        """Whose A/A stage goes on: there is no evidence of the release meanwhile."""
+        result: Bools = (self._step == 0) & np.isfinite(self._trial) & (self._plan.comparison is not None)
+        return result
+
     def _arms(self, t: float, seconds: float) -> dict[str, Arms]:
+        arms = {}
+        for aging in (False, True):
+            sources = [each for each in self._found if (each.spec.kind == "conversion") == aging]
+            arms.update(self._drawn(sources, t, seconds, aging=aging))
+        return arms
+
+    def _drawn(self, sources: list[Source], t: float, seconds: float, *, aging: bool) -> dict[str, Arms]:
+        """Counts of these gates; `aging`: conversions, of sessions of the same age only."""
         weights = self._way.weights[self._step]
         requests = self._flow.rate * self._parts * seconds
         n_c, n_b = requests * weights, requests * (1.0 - weights)
         # What falls into the time in which new weights settle is left out of the evidence.
-        used = self._used(t, seconds)[:, None]
+        used = self._used(t, seconds, self._ages(sources) if aging else 0.0)[:, None]
         synthetic = self._plan.synthetic
         if synthetic is not None:
             testing = np.where(self._step == 0, self._used(t, seconds) * synthetic.rate * seconds, 0.0)[
@@ -146,17 +174,22 @@ class _Simulation:
             n_c, n_b = np.hstack([n_c * used, testing]), np.hstack([n_b * used, testing])
         else:
             n_c, n_b = n_c * used, n_b * used
-        arms = drawn(self._found, self._random, n_c, n_b, self._defect)
+        arms = drawn(sources, self._random, n_c, n_b, self._defect)
         if synthetic is not None:
             arms = {name: each if name in self._tested else _untested(each) for name, each in arms.items()}
         return arms
 
-    def _used(self, t: float, seconds: float) -> Floats:
+    def _ages(self, sources: list[Source]) -> float:
+        return max((self._plan.gates[each.spec.name].age for each in sources), default=0.0)
+
+    def _used(self, t: float, seconds: float, age: float = 0.0) -> Floats:
+        """The part of these seconds that is evidence, (B,)."""
         observation = self._plan.observation
         cold = max(observation.settle, observation.warm_up)
         first = 0 if self._plan.synthetic else 1
-        quiet = np.where(self._step == first, cold, observation.settle)
-        return np.clip((t + seconds - (self._changed + quiet)) / seconds, 0.0, 1.0)
+        quiet = np.maximum(np.where(self._step == first, cold, observation.settle), age)
+        part = np.clip((t + seconds - (self._changed + quiet)) / seconds, 0.0, 1.0)
+        return np.where(self._trying, 0.0, part)
 
     def _count(self, seconds: float) -> None:
         """Harm and exposure in these seconds, whether or not they were evidence."""
@@ -177,13 +210,21 @@ class _Simulation:
     def _act(self, now: Numbers, t: float) -> None:
         last = self._way.shares.size - 1
         stayed = t - self._changed
+        trying, tried = self._trying, t - self._trial
         over = np.zeros(self._row.size)
         over[self._held(stayed, last)] = HELD
+        over[trying & (tried >= self._differ)] = RETREATED
         over[(self._step == last) & (stayed >= self._plan.promotion.final_bake)] = PROMOTED
         over[now.service & (self._step > 0)] = SERVICE
         over[now.rollback] = ROLLED_BACK
-        widens = (over == 0) & (self._step < last) & (stayed >= self._way.dwell[self._step])
-        widens &= self._earned(now, np.minimum(self._step + 1, last), stayed)
+        earned = self._earned(now, np.minimum(self._step + 1, last), stayed)
+        widens = (over == 0) & (self._step < last) & (stayed >= self._way.dwell[self._step]) & earned
+        if self._plan.comparison is not None:
+            bake = self._plan.comparison.bake
+            opens = widens & (self._step == 0) & ~trying
+            self._trial = np.where(opens, t, self._trial)
+            widens = (widens & (self._step > 0)) | ((over == 0) & trying & (tried >= bake))
+            self._changed = np.where(opens, t, self._changed)
         self._step = self._step + widens
         self._changed = np.where(widens, t, self._changed)
         self._state = mark_step(self._state, widens)
@@ -194,7 +235,7 @@ class _Simulation:
     def _held(self, stayed: Floats, last: int) -> Bools:
         held: Bools = (stayed > self._plan.limits.longest_bake) & (self._step > 0) & (self._step < last)
         if self._plan.synthetic is not None:
-            held |= (self._step == 0) & (stayed > self._plan.synthetic.longest)
+            held |= (self._step == 0) & ~self._trying & (stayed > self._plan.synthetic.longest)
         return held
 
     def _earned(self, now: Numbers, step: Floats, stayed: Floats) -> Bools:
@@ -228,6 +269,7 @@ class _Simulation:
         ]
         kept = ~ended
         self._row, self._step, self._changed = self._row[kept], self._step[kept], self._changed[kept]
+        self._trial, self._differ = self._trial[kept], self._differ[kept]
         self._met, self._state = self._met[kept], _only(self._state, kept)
 
 

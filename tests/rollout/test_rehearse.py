@@ -17,12 +17,13 @@ from rollout.judge import planning
 from rollout.plan import CohortArms
 from rollout.plan_file import parse_plan
 from rollout.rehearse.decide import outlooks
-from rollout.rehearse.draw import Defect, drawn, expected, sources
+from rollout.rehearse.draw import NOTHING, Defect, drawn, expected, sources
 from rollout.rehearse.flow import Given, course, flow_of
 from rollout.rehearse.measure import measured
 from rollout.rehearse.page import page
 from rollout.rehearse.run import GOOD, as_json, rehearse
-from rollout.rehearse.simulate import HELD, PROMOTED, ROLLED_BACK, simulate
+from rollout.rehearse.say import conclusions
+from rollout.rehearse.simulate import HELD, PROMOTED, RETREATED, ROLLED_BACK, simulate
 from rollout.target import Target
 
 PLAN = """
@@ -305,3 +306,66 @@ def test_the_page_names_every_release_and_gate():
     assert "Not ready" in text
     json.dumps(as_json(rehearsal), allow_nan=False)
     assert rehearsal.release(GOOD).held > 0
+
+
+COMPARED = PLAN + "comparison: {bake: 5m}\n"
+ODD = Defect(factor=40)
+
+
+def trial(plan, odd=NOTHING, runs=60):
+    return simulate(plan, traffic(plan, 400.0), odd, "errors", runs, SEED, odd)
+
+
+def test_the_comparison_takes_its_time_and_stops_hardly_anybody_whose_customers_are_alike():
+    alike, without = trial(plan_with(text=COMPARED)), trial(plan_with())
+    assert (alike.outcome == RETREATED).mean() <= 0.05
+    got_through = [np.median(runs.end[runs.outcome == PROMOTED]) for runs in (alike, without)]
+    assert got_through[0] - got_through[1] == pytest.approx(300, abs=120)
+
+
+def test_first_customers_who_fail_by_themselves_are_found_before_any_release_meets_them():
+    odd = trial(plan_with(text=COMPARED), ODD)
+    assert (odd.outcome == RETREATED).mean() > 0.95 and odd.exposed[odd.outcome == RETREATED].max() == 0
+    assert (trial(plan_with(), ODD).outcome == RETREATED).sum() == 0
+
+
+def test_what_the_comparison_is_worth_is_told():
+    plan = plan_with("dwell: 10s, final_bake: 60s", "dwell: 10s, final_bake: 10s", COMPARED)
+    rehearsal = rehearse(plan, traffic(plan, 8000.0, errors=0.002), runs=20, workers=1)
+    odd = rehearsal.release("good, but the first customers fail x3")
+    assert odd.retreated > 0.9 and rehearsal.release(GOOD).retreated <= 0.05
+    assert any("stops 100%" in line or "stops 9" in line for line in conclusions(rehearsal))
+    assert as_json(rehearsal)["releases"][-1]["retreated"] == odd.retreated
+    assert "the first customers differ" in page(rehearsal)
+
+
+def test_conversions_count_only_where_sessions_are_of_the_same_age():
+    where = "metrics: {total: ['t{release=\"{release}\"}'], good: ['g{release=\"{release}\"}']}"
+    gate = "  sold: {{kind: conversion, tolerated_ratio: 0.9, dispersion: 1, age: {age}, {where}}}\n"
+
+    def rolled_back(age):
+        plan = plan_with("  latency:", gate.format(age=age, where=where) + "  latency:")
+        worse = Defect(converts=0.3)
+        runs = simulate(plan, traffic(plan, 400.0), worse, "sold", 40, SEED)
+        return np.median(runs.end)
+
+    assert rolled_back("5m") - rolled_back("0s") > 60
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gate", "help_"),
+    [
+        ("longest_bake: 30m", "longest_bake: 2m", "errors", "a longest bake of"),
+        ("harm_budget: 0.1 %", "harm_budget: 0.001 %", "errors", "a harm budget of"),
+        (
+            "dispersion: 1, late_onset: false}\n  latency",
+            "late_onset: false}\n  latency",
+            "errors",
+            "dispersion",
+        ),
+    ],
+)
+def test_bad_plans_say_which_gate_cannot_decide_and_what_would_help(old, new, gate, help_):
+    plan = plan_with(old, new)
+    cannot = {each.gate: each.sentence for each in outlooks(plan, traffic(plan, 10.0)) if each.stops}
+    assert f"{gate} cannot" in cannot[gate] and help_ in cannot[gate]
