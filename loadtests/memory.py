@@ -12,7 +12,8 @@ from huidu.foundation.errors import HuiduError
 from huidu.foundation.prometheus import NoData, Prometheus
 from huidu.foundation.workspace import write_atomic
 
-SELECTOR = "process_resident_memory_bytes"
+# Python's and Go's clients say the first, Envoy the second.
+SELECTOR = '{__name__=~"process_resident_memory_bytes|envoy_server_memory_allocated"}'
 FILE = "memory.json"
 # Prometheus refuses windows with too many samples; a soak's trend needs few.
 _MOST_SAMPLES = 500
@@ -37,7 +38,9 @@ def fetch(prometheus: Prometheus, seconds: float, end: float) -> list[Memory]:
         return []
     every = []
     for series in found:
-        name = "/".join(series.labels[key] for key in ("job", "instance") if key in series.labels)
+        name = "/".join(
+            series.labels[key] for key in ("component", "job", "instance") if key in series.labels
+        )
         step = math.ceil(len(series.samples) / _MOST_SAMPLES)
         thinned = [(round(t - end + seconds, 3), value) for t, value in series.samples[::step]]
         every.append(Memory(name=name or "process", samples=thinned))

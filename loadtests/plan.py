@@ -98,7 +98,8 @@ class Walk(_Part):
 
 
 class Plan(_Part):
-    """One run. `extend`: seconds it may go on beyond `duration` where that does not decide; it is judged
+    """One run. `planned`: the window the profile asked for; `duration` is what it was extended to since.
+    `extend`: seconds it may go on beyond `planned` where that does not decide; it is judged
     `looks` times at most."""
 
     version: int = VERSION
@@ -107,6 +108,7 @@ class Plan(_Part):
     channels: tuple[ChannelPlan, ...]
     offer: float
     duration: float | None
+    planned: float | None = None
     warmup: float
     bin: float
     timeout: float

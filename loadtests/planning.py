@@ -89,6 +89,7 @@ def make_plan(
         channels=channels,
         offer=profile.offer,
         duration=window,
+        planned=window,
         warmup=profile.warmup,
         bin=bin_seconds(window),
         timeout=profile.timeout,

@@ -9,6 +9,7 @@ from typing import Any
 from loadtests import bounds
 from loadtests.bounds import Batch
 from loadtests.checks import Check
+from loadtests.events import events, timeline
 from loadtests.health import cpu_max
 from loadtests.histogram import Cell
 from loadtests.intervals import Batches, widened
@@ -84,6 +85,8 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
         curve=curve,
         curve_intervals=_curve_intervals(batches, curve),
         bins=_bins(plan, recording),
+        events=events(plan, recording),
+        surge=timeline(plan, recording),
         failures=[
             Failure(channel=channel, journey=journey, step=step, reason=reason, number=number)
             for (channel, journey, step, reason), number in recording.failures.most_common(30)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from loadtests.checks import Check
+from loadtests.events import Event, Timeline
 from loadtests.verdict import Word
 
 
@@ -108,3 +109,5 @@ class Summary(Latency):
     curve_intervals: list[tuple[float, float | None, float | None]] = []
     bins: list[Bin]
     failures: list[Failure]
+    events: list[Event] = []
+    surge: Timeline | None = None

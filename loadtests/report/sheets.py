@@ -10,8 +10,10 @@ from markupsafe import Markup
 
 from loadtests.compare import Comparison, rows
 from loadtests.plan import Plan
-from loadtests.report.charts import Mark, load_chart
+from loadtests.report.charts import load_chart
+from loadtests.report.drawing import Mark
 from loadtests.report.page import fill
+from loadtests.report.words import Text
 from loadtests.search import CONFIRMATIONS, Step, knee
 
 _TEMPLATE = Path(__file__).with_name("sheet.html.j2")
@@ -24,20 +26,38 @@ def comparison_page(comparison: Comparison, a: str, b: str) -> str:
     return fill(
         _TEMPLATE,
         word=comparison.word,
-        title="two load runs compared",
+        title=Text("two load runs compared", "两次负载测试的比较"),
         colour={"NOT WORSE": "good", "WORSE": "bad"}.get(comparison.word, ""),
         reasons=[comparison.sentence],
         facts=f"A: {a} · B: {b}",
         charts=[],
         charts_title="",
-        table_title="Differences",
+        table_title=Text("Differences", "差异"),
         headers=COMPARE_HEADERS,
         text_columns=2,
         rows=rows(comparison.differences),
         explained=[
-            ("change", "B against A, as a part of A; of failures the difference of the shares"),
-            ("95 % interval", "by block bootstrap: neighbouring bins are drawn together, 2000 times"),
-            ("worse", "the whole interval lies beyond the margin; cannot tell: the margin lies inside it"),
+            (
+                "change",
+                Text(
+                    "B against A, as a part of A; of failures the difference of the shares",
+                    "B 相对 A 的变化（以 A 为基准）；失败率为两者之差",
+                ),
+            ),
+            (
+                "95 % interval",
+                Text(
+                    "by block bootstrap: neighbouring bins are drawn together, 2000 times",
+                    "分块自助法：相邻时段一起抽取，共 2000 次",
+                ),
+            ),
+            (
+                "worse",
+                Text(
+                    "the whole interval lies beyond the margin; cannot tell: the margin lies inside it",
+                    "整个区间都超出允许幅度才算变差；允许幅度落在区间内则无法判定",
+                ),
+            ),
         ],
     )
 
@@ -64,7 +84,10 @@ def search_page(plan: Plan, steps: Sequence[Step], word: str, colour: str, sente
         Mark(each * 1000, f"{name} < {each:g} s") for name, (_, each) in plan.limits.percentiles().items()
     ]
     chart = load_chart(
-        "p95 against offered load: a dot a run (red: did not pass), the line their median",
+        Text(
+            "p95 against offered load: a dot a run (red: did not pass), the line their median",
+            "p95 与施加负载的关系：每点一次测试（红色：未通过），折线为中位数",
+        ),
         points,
         runs,
         None if place is None else points[place],
@@ -73,22 +96,46 @@ def search_page(plan: Plan, steps: Sequence[Step], word: str, colour: str, sente
     return fill(
         _TEMPLATE,
         word=word,
-        title="the largest load that still passes",
+        title=Text("the largest load that still passes", "仍能通过的最大负载"),
         colour=colour,
         reasons=[sentence],
         facts=f"{plan.host} · {plan.profile} · {plan.duration or 0:g} s a run, warm-up {plan.warmup:g} s",
         # Built by charts.py out of escaped text and numbers.
         charts=[Markup(chart)] if chart else [],
-        charts_title="The curve",
-        table_title="The runs, in their order",
+        charts_title=Text("The curve", "曲线"),
+        table_title=Text("The runs, in their order", "各次测试（按先后）"),
         headers=SEARCH_HEADERS,
         text_columns=2,
         rows=search_rows(steps),
         explained=[
-            ("search", "grow by half until one does not pass, bisect until the two are within 5 %"),
-            ("confirmed", f"the largest that passed must pass {CONFIRMATIONS} times more"),
-            ("UNDECIDED", "sound, but a limit is neither proved nor refuted: it does not pass"),
-            ("knee", "where latency begins to climb: furthest below the line from the first run to the last"),
+            (
+                "search",
+                Text(
+                    "grow by half until one does not pass, bisect until the two are within 5 %",
+                    "每次增加一半直到不通过，再二分至两者相差 5% 以内",
+                ),
+            ),
+            (
+                "confirmed",
+                Text(
+                    f"the largest that passed must pass {CONFIRMATIONS} times more",
+                    f"通过的最大负载须再通过 {CONFIRMATIONS} 次",
+                ),
+            ),
+            (
+                "UNDECIDED",
+                Text(
+                    "sound, but a limit is neither proved nor refuted: it does not pass",
+                    "测试有效，但指标既未证实也未推翻：不算通过",
+                ),
+            ),
+            (
+                "knee",
+                Text(
+                    "where latency begins to climb: furthest below the line from the first run to the last",
+                    "拐点：响应时间开始上升之处，即曲线上离首末连线最远（在其下方）的一点",
+                ),
+            ),
         ],
     )
 
