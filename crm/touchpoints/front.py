@@ -28,7 +28,6 @@ class Front:
             return
         started = time.perf_counter()
         arrival = Arrival.read(scope["path"], scope["headers"])
-        known = arrival.customer_id or arrival.visitor
         extra = [(b"x-release", self._service.release.encode("latin-1", "replace"))]
         if arrival.customer_id is None and arrival.visitor is None:
             arrival = Arrival(arrival.channel, None, arrival.tier, uuid4().hex)
@@ -51,8 +50,7 @@ class Front:
             metrics.answered(arrival.channel, arrival.tier, code, time.perf_counter() - started)
             if arrival.customer_id is not None:
                 metrics.met(arrival.customer_id, arrival.tier)
-            if known is not None:
-                metrics.asked(known, arrival.tier, code)
+                metrics.asked(arrival.customer_id, arrival.tier, code)
 
     async def _defective(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> bool:
         """Whether a defect for demonstrations has answered instead of the channel."""
