@@ -63,8 +63,8 @@ class Metrics:
             self.seen.labels(self.release, tier).inc()
 
     def asked(self, customer: str, tier: str, code: int) -> None:
-        """One answered request of a customer, for his part of the whole. Not of anonymous visitors: a cookie is
-        what its sender says, and probes have one too.
+        """One answered request of a customer, for his part of the whole. Not of anonymous visitors: a cookie
+        is what its sender says, and probes have one too.
 
         The metrics carry no name: which customer it is stays here.
         """
