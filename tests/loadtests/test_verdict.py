@@ -346,3 +346,10 @@ def test_neighbours_that_follow_each_other_show_in_the_correlation() -> None:
     bound = [Batch(sum(each.total for each in free[at : at + 8]), 8) for at in range(392)]
     assert abs(bounds.lag_correlation(free)) < 0.15
     assert bounds.lag_correlation(bound) > 0.7
+
+
+def test_a_hair_between_two_clocks_is_not_an_error_of_either() -> None:
+    plan = plan_of()
+    recording = recorded(plan, lambda t, n: 0.003)
+    recording.pulses[0] = [dataclasses.replace(each, busy=each.busy * 1.3) for each in recording.pulses[0]]
+    assert judge(plan, recording, ENDED)[0] == "PASS", "a millisecond a visit"
