@@ -62,6 +62,9 @@ class Intensity:
         """The earliest t >= start by which `amount` arrivals are expected since `start` (inf: never)."""
         if amount <= 0:
             return start
+        if len(self.points) == 1:
+            rate = self.points[0][1]
+            return start + amount / rate if rate > 0 else math.inf
         for a, b in self._pieces(start, math.inf):
             if math.isinf(b):
                 rate = self.at(a)

@@ -8,7 +8,6 @@ the same. Imported by workers only: a gevent socket in the parent would be of no
 from __future__ import annotations
 
 import errno
-import select
 import socket
 import ssl
 from collections.abc import Mapping
@@ -21,8 +20,7 @@ from geventhttpclient.response import HTTPParseError, HTTPResponse
 
 from loadtests.profile import Connections
 from loadtests.visit import Reply, StepFailed
-
-_BLOCK = 65536
+from loadtests.wire import PlainWire, TlsWire, Wire
 
 
 class _TimeIsUp(BaseException):
@@ -42,11 +40,14 @@ class Session:
         self._once = once
         if once:
             self._head += "Connection: close\r\n"
-        self._socket: gevent.socket.socket | None = None
+        self._wire: Wire | None = None
+        # One timer for all exchanges: a new one for each costs more than the parser. It repeats, since one
+        # that does not would go on with what was left of it when it was stopped (libev's ev_timer_stop).
+        self._timer = gevent.get_hub().loop.timer(timeout, timeout)
 
     def __call__(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         """Send, and read the whole answer. Raises StepFailed; the next call then connects anew."""
-        timer = gevent.Timeout.start_new(self._timeout, _TimeIsUp)
+        self._timer.again(gevent.getcurrent().throw, _TimeIsUp)
         try:
             return self._exchange(method, path, headers, body)
         except _TimeIsUp:
@@ -62,55 +63,63 @@ class Session:
             self.close()
             raise
         finally:
-            timer.close()
+            self._timer.stop()
 
     def close(self) -> None:
         """Hang up."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
     def _exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Reply:
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         if body is not None or method in ("POST", "PUT", "PATCH"):
             lines += f"Content-Length: {len(body or b'')}\r\n"
         request = f"{method} {path} HTTP/1.1\r\n{self._head}{lines}\r\n".encode() + (body or b"")
-        connection = self._connection()
-        connection.sendall(request)
-        response = HTTPResponse(method)
+        wire = self._connected()
+        wire.send(request)
+        head = _Headers()
+        # The parser wants a class to make its headers of; ours are at hand.
+        response = HTTPResponse(method, lambda: head)  # type: ignore[arg-type]
         while not response.message_complete or response.get_code() < 200:
-            block = connection.recv(_BLOCK)
+            block = wire.receive()
             response.feed(block)
             if not block and not (response.message_complete and response.get_code() >= 200):
                 raise ConnectionResetError(errno.ECONNRESET, "hung up without an answer")
         if self._once or response.should_close():
             self.close()
-        return _reply(response)
+        return Reply(response.get_code(), head, head.cookies, bytes(response._body_buffer))
 
-    def _connection(self) -> gevent.socket.socket:
-        if self._socket is not None:
+    def _connected(self) -> Wire:
+        if self._wire is not None:
             # An idle connection that can be read was closed by the server meanwhile: that is its right.
-            if not select.select([self._socket], [], [], 0)[0]:
-                return self._socket
+            if not self._wire.readable():
+                return self._wire
             self.close()
         connection = gevent.socket.create_connection(self._address)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._tls is not None:
-            connection = self._tls.wrap_socket(connection, server_hostname=self._address[0])
-        self._socket = connection
-        return connection
+        if self._tls is None:
+            self._wire = PlainWire(connection.detach())
+        else:
+            self._wire = TlsWire(self._tls.wrap_socket(connection, server_hostname=self._address[0]))
+        return self._wire
 
 
-def _reply(response: HTTPResponse) -> Reply:
-    headers: dict[str, str] = {}
-    cookies: dict[str, str] = {}
-    for name, value in response.items():
+class _Headers(dict[str, str]):
+    """Header names in lower case, the last of a name; cookies apart. What the parser calls for each line."""
+
+    __slots__ = ("cookies",)
+
+    def __init__(self) -> None:
+        self.cookies: dict[str, str] = {}
+
+    def add(self, name: str, value: str) -> None:
+        """One line of the head."""
         lower = name.lower()
-        headers[lower] = value
+        self[lower] = value
         if lower == "set-cookie":
             key, _, text = value.partition(";")[0].partition("=")
-            cookies[key.strip()] = text.strip()
-    return Reply(response.get_code(), headers, cookies, bytes(response._body_buffer))
+            self.cookies[key.strip()] = text.strip()
 
 
 def _reason(error: OSError) -> str:
