@@ -132,7 +132,14 @@ def _failing(found: Failing | None) -> dict[str, Any] | None:
         "count": found.count,
         "shapes": [(each.count, f"{each.method} {each.path}", _status(each.status)) for each in found.shapes],
         "requests": [
-            (_clock(each.t)[11:19], each.id, f"{each.method} {each.path}", _status(each.status), each.flags)
+            (
+                _clock(each.t)[11:19],
+                each.id,
+                f"{each.method} {each.path}",
+                _status(each.status),
+                each.flags,
+                each.cluster,
+            )
             for each in found.requests
         ],
     }

@@ -64,7 +64,7 @@ def _failing_lines(failing: Failing | None) -> list[str]:
         said.append(f"  {len(failing.requests)} of them, spread over the time:")
     said += [
         f"  {format_time(each.t)[:19]}Z {each.id} {each.method} {each.path} {status_said(each.status)}"
-        f"{f' {each.flags}' if each.flags else ''}"
+        f"{f' {each.flags}' if each.flags else ''} {each.cluster}".rstrip()
         for each in failing.requests
     ]
     return said

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 WARN_SHARE = 0.25
 """From this part on, one customer's failures may be what was found, and not the release."""
 WARN_LEAST = 5
-"""With fewer failures than this, one customer's part says nothing."""
+"""With fewer failures of his own than this, one customer's part says nothing."""
 
 
 class _Fact(BaseModel):
@@ -41,7 +41,7 @@ class Part(_Fact):
     @property
     def suspicious(self) -> bool:
         """Whether one customer made so many of the failures that he may be the reason, not the release."""
-        return self.failures >= WARN_LEAST and self.failed_share > WARN_SHARE
+        return self.largest_failures >= WARN_LEAST and self.failed_share > WARN_SHARE
 
 
 class Failure(_Fact):

@@ -78,7 +78,8 @@ def test_with_several_processes_it_is_at_least_the_largest_part_in_one_of_them()
 
 
 @pytest.mark.parametrize(
-    ("largest", "failures_", "warns"), [(3, 10, True), (2, 10, False), (4, 4, False), (5, 5, True)]
+    ("largest", "failures_", "warns"),
+    [(5, 19, True), (5, 20, False), (4, 4, False), (5, 5, True), (2, 7, False)],
 )
 def test_a_warning_needs_a_large_part_of_more_than_a_few(largest: int, failures_: int, warns: bool) -> None:
     part = Part(
