@@ -21,6 +21,7 @@ class Target:
     def __init__(self, mode: str, number: float) -> None:
         self.mode, self.number, self.began = mode, number, time.monotonic()
         self.served: Counter[str] = Counter()
+        self.kept: list[bytes] = []
         self.head = b""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -102,6 +103,12 @@ class Target:
         self.served[path := self.head.split(b" ")[1].decode()] += 1
         good = b"Authorization: Bearer s3cret\r\n" in self.head and self.served[path] == 1
         writer.write(whole() if good else whole(status="409 No"))
+        return True
+
+    async def leaks(self, writer: asyncio.StreamWriter, number: float) -> bool:
+        """Keeps `number` bytes of each request for ever."""
+        self.kept.append(os.urandom(int(number)))
+        writer.write(whole())
         return True
 
     async def redirect(self, writer: asyncio.StreamWriter, number: float) -> bool:
