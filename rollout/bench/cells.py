@@ -22,7 +22,8 @@ class Cell:
     `defect`: whether the release is bad; then the time from `onset` until the rollback is measured, whose
     median must not exceed `median` seconds (None: shown without a bar). Otherwise rollbacks are false.
     `measured`: the dispersion is estimated from an hour of stable's eight clusters before the release.
-    `compared`: latency is judged by the comparison alone, without its own limit.
+    `compared`: latency is judged by the comparison alone, without its own limit. `promotion`: measured is how
+    often the gate is proved no worse (form h) and would let the release on, which is false there.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Cell:
     onset: float = 0.0
     measured: bool = False
     compared: bool = False
+    promotion: bool = False
     minutes: float = MINUTES
     peers: bool = False
 
@@ -77,6 +79,7 @@ LATE = GateSpec("errors", tolerated_ratio=1.0, floor=None, dispersion=1, late_on
 SLOW = GateSpec(
     "latency", kind="latency", tolerated_ratio=1.0, dispersion=1, late_onset=False, promotion="none"
 )
+RATIO = GateSpec("errors", floor=None, dispersion=1, late_onset=False, promotion="ratio")
 DEFAULTS = GateSpec("errors", dispersion=1, promotion="none")
 
 _WAYS: tuple[tuple[str, bool, float], ...] = (
@@ -100,6 +103,17 @@ HARMLESS: tuple[Cell, ...] = (
     ),
     Cell("A/A, 0.1%, 200 rps, late onset on", Traffic(200, 0.001), LATE, 5000, 250),
     Cell("A/A latency, 200 rps", Latencies(200), SLOW, 2000, 250, compared=True, peers=True),
+)
+PROMOTED: tuple[Cell, ...] = tuple(
+    Cell(
+        f"errors exactly x{RATIO.promotion_ratio:g} (the ratio to refute), 0.1%, {rate:g} rps",
+        Traffic(rate, 0.001, RATIO.promotion_ratio),
+        RATIO,
+        5000,
+        250,
+        promotion=True,
+    )
+    for rate in (200.0, 2000.0)
 )
 CORRELATED: tuple[Cell, ...] = tuple(
     Cell(name, queue, SLOW, 1000, 60, measured=True, compared=True, peers=True)
@@ -163,4 +177,4 @@ RAMPED: tuple[RampCell, ...] = (
     RampCell("excess exactly H, 200 rps", 200, 0.0015, 21, False),
     RampCell("5 % errors from a share of 20 %", 200, 0.05, 3.3, False, from_share=0.2),
 )
-CELLS: tuple[Cell | RampCell, ...] = (*HARMLESS, *CORRELATED, *HARMFUL, *RAMPED)
+CELLS: tuple[Cell | RampCell, ...] = (*HARMLESS, *CORRELATED, *HARMFUL, *PROMOTED, *RAMPED)

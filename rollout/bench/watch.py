@@ -7,8 +7,8 @@ import numpy as np
 from rollout.bench.cells import SHARE, Cell
 from rollout.bench.today import on_errors, on_latencies
 from rollout.bench.traffic import POLL, Queue, Traffic, errors, real
-from rollout.judge import Arms, BatchEvidence, GateEvidence, JudgeConfig, numbers, observe, start
-from rollout.judge.arrays import Floats
+from rollout.judge import Arms, BatchEvidence, GateEvidence, GateNumbers, JudgeConfig, numbers, observe, start
+from rollout.judge.arrays import Bools, Floats
 from rollout.judge.dispersion import CLUSTERS, measure, measure_in_time
 from rollout.judge.gate import ASSUMED_DISPERSION
 
@@ -18,7 +18,8 @@ THIS = "huidu"
 
 
 def watch(cell: Cell, runs: int, seed: np.random.SeedSequence) -> dict[str, Floats]:
-    """Seconds until each method rolls back, (runs,); infinite where it does not. Deterministic by seed."""
+    """Seconds until each method rolls back (or lets the release on, where that is asked), (runs,); infinite
+    where it does not. Deterministic by seed."""
     random = np.random.default_rng(seed)
     polls = round(cell.minutes * 60 / POLL)
     share = np.full(runs, SHARE)
@@ -95,6 +96,15 @@ def _judge(cell: Cell, evidence: list[Arms]) -> Floats:
         seen = GateEvidence(k * POLL, (k + 1) * POLL, arms, cell.edges)
         state = observe(config, state, BatchEvidence({cell.gate.name: seen}))
         now = numbers(config, state)
-        log_e = now.gates[cell.gate.name].log_compare if cell.compared else now.log_e
-        found = np.minimum(found, np.where(log_e >= -np.log(config.alpha), (k + 1) * POLL, np.inf))
+        said = _said(cell, now.gates[cell.gate.name], now.log_e, -np.log(config.alpha))
+        found = np.minimum(found, np.where(said, (k + 1) * POLL, np.inf))
     return found
+
+
+def _said(cell: Cell, gate: GateNumbers, log_e: Floats, bound: float) -> Bools:
+    """In which rollouts it is said now: roll back, or of cells that ask about promotion, go on."""
+    if cell.promotion:
+        assert gate.proved is not None
+        return gate.proved
+    result: Bools = (gate.log_compare if cell.compared else log_e) >= bound
+    return result
