@@ -129,7 +129,8 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
 
 
 def _numbers(gate: Json) -> Json:
-    return {key: gate[key] for key in ("log_e", "bound", "harm_upper", "canary", "baseline")}
+    numbers = {key: gate[key] for key in ("log_e", "bound", "harm_upper", "canary", "baseline")}
+    return {**numbers, "excluded": gate.get("excluded", 0.0)}
 
 
 def report_text(facts: Json) -> str:

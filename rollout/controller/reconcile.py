@@ -131,7 +131,10 @@ def _urgent(  # noqa: PLR0911 - one return a rule
     # Stage 0 and the A/A stage bring no evidence of every gate: nobody is blind before customers come.
     blind_for = now - max(state.evidence_at, state.watched_from, state.opened_at)
     if exposed and blind_for > plan.limits.blind:
-        why = "; ".join(sight.problems) or "no usable evidence"
+        unseen = (
+            verdict.sentence.removeprefix("not evidence: ") if verdict is not None and blind(verdict) else ""
+        )
+        why = "; ".join(sight.problems) or unseen or "no usable evidence"
         return _back(
             Purpose.RETREAT,
             ladder,
@@ -139,6 +142,11 @@ def _urgent(  # noqa: PLR0911 - one return a rule
             "nothing is known against the release",
         )
     return None
+
+
+def blind(verdict: Verdict) -> bool:
+    """Whether it says that there is nothing to judge by."""
+    return verdict.decision is Decision.NOT_EVIDENCE
 
 
 def _back(purpose: Purpose, ladder: Ladder, sentence: str, blamed: str | None = None) -> Move:

@@ -76,6 +76,26 @@ def test_blind_for_longer_than_the_limit_takes_the_release_back_without_blaming_
     assert "nothing is known against the release" in facts["sentence"]
 
 
+def test_more_excluded_intervals_than_the_limit_are_not_evidence(stage):
+    """Counters that jump about: two of three intervals cannot be trusted, so nobody judges by the third."""
+    begin, why = stage.clock.now(), "the clock was set back by 3 s"
+    stage.world.untrusted = lambda now: why if now > begin + 10 and int(now) % 3 else ""
+    assert stage.controller().drive() is Outcome.NOT_EVIDENCE
+    facts = report("virtual", stage.journal.events())
+    assert facts["outcome"] == "retreated" and facts["blamed_gate"] is None
+    assert "had to be excluded (limit 50 %)" in facts["sentence"]
+    told = [moment["gates"]["errors"]["excluded"] for moment in facts["timeline"] if moment["gates"]]
+    assert 0.5 < told[-1] < 0.8, "the part that was left out is reported"
+    assert all(
+        each.excluded == why for each in stage.evidence.intervals if each.excluded not in ("", "settling")
+    )
+
+
+def test_a_few_excluded_intervals_cost_their_evidence_and_nothing_else(stage):
+    stage.world.untrusted = lambda now: "more failures than requests" if int(now) % 5 == 0 else ""
+    assert stage.controller().drive() is Outcome.GOOD
+
+
 @pytest.mark.slow
 def test_nothing_proved_within_the_longest_bake_is_held_and_can_go_on(staged):
     stage = staged("floor: 1%", "floor: 8%")

@@ -32,7 +32,7 @@ KEYS = {
     "timeline",
 }
 MOMENT = {"t", "share", "stage", "weights", "exposed", "gates", "decision", "sentence"}
-GATE = {"log_e", "bound", "harm_upper", "canary", "baseline"}
+GATE = {"log_e", "bound", "harm_upper", "canary", "baseline", "excluded"}
 
 
 def test_a_promotion_is_told_from_start_to_end(stage):

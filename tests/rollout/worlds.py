@@ -48,6 +48,8 @@ class World:
     said: str = ""
     wrong: str = ""
     open: str = ""
+    untrusted: Callable[[float], str] = lambda now: ""
+    """Why an interval that ends then must not be used."""
     owed: dict[tuple[str, str, str], float] = field(default_factory=dict)
     last: float | None = None
 
@@ -73,7 +75,8 @@ class World:
             canary = self._counts(cohort, "c", rate * weight * seconds, self.candidate_errors)
             baseline = self._counts(cohort, "b", rate * (1 - weight) * seconds, self.stable_errors)
             requests += canary.total
-            excluded = "settling" if any(begun < t for change in state.changes for t in change) else ""
+            settling = any(begun < t for change in state.changes for t in change)
+            excluded = "settling" if settling else self.untrusted(now)
             intervals.append(
                 Interval("errors", cohort, begun, now, canary, baseline, state.share, excluded=excluded)
             )
