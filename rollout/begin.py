@@ -25,6 +25,7 @@ from rollout.controller.run import Controller
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
+from rollout.failing import beside, keep, kept
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
@@ -56,7 +57,8 @@ class Running:
 
     def report(self) -> dict[str, Any]:
         """See record.report."""
-        return report(self.controller.name, self.journal.events())
+        facts = report(self.controller.name, self.journal.events())
+        return facts if facts["outcome"] == "running" else facts | beside(kept(self.folder))
 
 
 def folder_of(workspace: Workspace, name: str) -> Path:
@@ -148,8 +150,13 @@ def asked_to_abort(folder: Path) -> str:
 
 
 def publish(folder: Path, name: str, journal: Journal) -> None:
-    """Write report.json."""
-    write_atomic(folder / "report.json", report_text(report(name, journal.events())))
+    """Write report.json; of a rollout that is over or rests, first keep what stands beside its evidence."""
+    events = list(journal.events())
+    facts = report(name, events)
+    if facts["outcome"] != "running":
+        keep(folder, fold(events), events[-1].t)
+        facts |= beside(kept(folder))
+    write_atomic(folder / "report.json", report_text(facts))
 
 
 def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:

@@ -92,6 +92,8 @@ def run(plan: Path, release: str, name: str | None, adopt: bool, as_json: bool) 
         state = running.controller.state
         for number, text in enumerate(closing(name, facts["outcome"], facts["sentence"], state, facts)):
             terminal.say(text, "" if number else _STYLES[outcome])
+        if facts.get("customers_warning"):
+            terminal.say(f"  note: {facts['customers_warning']}", "yellow")
         terminal.say(f"  {running.folder / 'report.json'}")
     if as_json:
         click.echo(json.dumps(facts))

@@ -6,5 +6,6 @@ folder when the rollout ends or rests, because Prometheus and the proxy's log fo
 
 from rollout.failing.facts import Failing, Failure, Part, Shape
 from rollout.failing.keeping import FILE, capture, keep, kept
+from rollout.failing.told import beside
 
-__all__ = ["FILE", "Failing", "Failure", "Part", "Shape", "capture", "keep", "kept"]
+__all__ = ["FILE", "Failing", "Failure", "Part", "Shape", "beside", "capture", "keep", "kept"]

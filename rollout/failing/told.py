@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rollout.failing.facts import WARN_SHARE, Failing, Part
 from rollout.judge.explain import percent
 
@@ -35,3 +37,18 @@ def warning(failing: Failing | None) -> str:
         f"one customer made {percent(part.failed_share)} of the failures among {part.tier} in the candidate, "
         f"more than {percent(WARN_SHARE)}: look at that customer before the release"
     )
+
+
+def beside(failing: Failing | None) -> dict[str, Any]:
+    """For report.json: the parts of the largest customers, and requests of the candidate that failed."""
+    if failing is None:
+        return {}
+    return {
+        "largest_customers": [part.model_dump() | {"sentence": said(part)} for part in failing.parts],
+        "customers_warning": warning(failing),
+        "failed_requests": {
+            "count": failing.count,
+            "named": [request.model_dump() for request in failing.requests],
+            "unknown": failing.requests_unknown,
+        },
+    }

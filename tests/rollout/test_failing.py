@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from huidu.foundation.prometheus import NoData, Prometheus, Series
+from rollout.begin import publish
 from rollout.controller.fold import RolloutState
 from rollout.failing import Failing, Part, capture, keep, kept
 from rollout.failing.customers import parts, selector
@@ -187,6 +188,22 @@ def test_a_rollout_under_way_keeps_nothing_yet(over: tuple[Path, RolloutState]) 
     keep(folder, RolloutState(started=state.started), at(1))
     assert kept(folder) is None
     assert capture(folder, RolloutState(started=state.started), at(5)).until == at(5)
+
+
+def test_the_report_of_a_rollout_that_ended_has_it_and_one_under_way_has_not(
+    stage: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rollouts" / "v2"
+    folder.mkdir(parents=True)
+    publish(folder, "v2", stage.journal)
+    assert "failed_requests" not in json.loads((folder / "report.json").read_text())
+    stage.world.candidate_errors = 0.2
+    stage.controller().drive()
+    publish(folder, "v2", stage.journal)
+    facts = json.loads((folder / "report.json").read_text())
+    assert facts["outcome"] == "rolled-back"
+    assert facts["failed_requests"]["unknown"] and facts["customers_warning"] == ""
+    assert kept(folder) is not None
 
 
 def test_a_damaged_file_is_as_none(over: tuple[Path, RolloutState]) -> None:
