@@ -115,3 +115,16 @@ def _limits(plan: Plan, state: RolloutState, now: float) -> tuple[Text, ...]:
             f"有害证据达到界限：立即全部退回稳定版本。连续 {minutes(blind).zh}没有证据：退回，不作定论。",
         ),
     )
+
+
+def elsewhere(state: RolloutState) -> Ahead:
+    """Of a release that somebody else shifts: what the evidence bears is all that can be said."""
+    allowed = float(state.last.get("allowed") or 0.0)
+    return Ahead(
+        Text(
+            f"Somebody else shifts this release; huidu moves nothing. {percent(state.share)} is open, and "
+            f"the evidence bears {percent(allowed)} now.",
+            f"此版本由他人放量，huidu 不移动任何流量。当前 {percent(state.share)}，"
+            f"证据可支持 {percent(allowed)}。",
+        )
+    )

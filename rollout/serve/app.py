@@ -1,10 +1,10 @@
-"""The web application: pages, their live parts, the stream; and the one act, abort."""
+"""The web application: pages, their live parts, the stream, and the acts of people."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -19,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from rollout.serve import words
-from rollout.serve.acts import Acts
+from rollout.serve.acts import KINDS, Acts
 from rollout.serve.readings import Readings
 from rollout.serve.told import HERE, Told
 from rollout.serve.verdicts import Verdicts
@@ -35,13 +35,20 @@ STREAMS = 100
 class Pages:
     """Handlers over the readings. `stopping`: whether the server goes down, so that streams end."""
 
-    def __init__(self, readings: Readings, clock: Clock, acts: Acts, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        readings: Readings,
+        clock: Clock,
+        acts: Acts,
+        stopping: Callable[[], bool],
+        observations: Readings | None = None,
+    ) -> None:
         self._acts = acts
         self._readings = readings
         self._clock = clock
         self._stopping = stopping
         self._open = 0
-        self._told = Told(readings, clock)
+        self._told = Told(readings, clock, observations)
 
     def routes(self) -> list[Route | Mount]:
         """None that is read with GET changes anything."""
@@ -50,7 +57,10 @@ class Pages:
             Route("/history", self.history),
             Route("/rollouts/{name}", self.rollout),
             Route("/rollouts/{name}/report.json", self.report),
-            Route("/rollouts/{name}/abort", self.abort, methods=["GET", "POST"]),
+            Route("/rollouts/{name}/abort", self.act, methods=["GET", "POST"]),
+            Route("/rollouts/{name}/act/{kind}", self.act, methods=["GET", "POST"]),
+            Route("/observed/{name}", self.observed),
+            Route("/observed/{name}/stream", self.stream_observed),
             Route("/rollouts/{name}/page.html", self.mailed),
             Route("/metrics", self.metrics),
             Route("/stream", self.stream),
@@ -68,7 +78,18 @@ class Pages:
 
     async def rollout(self, request: Request) -> Response:
         """One rollout, live."""
-        return await self._page(request, "rollout", lambda: self._told.rollout(request.path_params["name"]))
+        waits = request.query_params.get("waits") == "1"
+        name = request.path_params["name"]
+        return await self._page(request, "rollout", lambda: {**self._told.rollout(name), "waits": waits})
+
+    async def observed(self, request: Request) -> Response:
+        """One observation, live."""
+        return await self._page(request, "rollout", lambda: self._told.observed(request.path_params["name"]))
+
+    async def stream_observed(self, request: Request) -> Response:
+        """As `stream`, of an observation."""
+        name = str(request.path_params["name"])
+        return await self._streaming(request, "rollout", lambda: self._told.observed(name))
 
     async def report(self, request: Request) -> Response:
         """report.json as it is now."""
@@ -86,25 +107,36 @@ class Pages:
         text = await run_in_threadpool(self._told.metrics)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def abort(self, request: Request) -> Response:
+    async def act(self, request: Request) -> Response:
         """GET asks for reason and token, POST does it and leads back to the rollout."""
-        name = request.path_params["name"]
-        context = await run_in_threadpool(self._told.rollout, name)
+        name, kind = request.path_params["name"], request.path_params.get("kind", "abort")
+        context = await run_in_threadpool(self._told.act, name, kind)
         problem, why, status = "", "", 200
         if request.method == "POST":
             try:
                 form = await self._acts.form(request)
-                why = form.get("why", "").strip()[:300] or "no reason given"
-                await run_in_threadpool(self._acts.abort, form.get("token", ""), name, why)
+                why = form.get("why", "").strip()[:300]
+                heard = await run_in_threadpool(self._do, kind, name, form, why)
                 self._readings.look_again()
-                back = f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}"
-                return RedirectResponse(back, 303)
+                waits = "" if heard else "&waits=1"
+                return RedirectResponse(
+                    f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}{waits}", 303
+                )
             except HTTPException as error:
                 problem, status = error.detail, error.status_code
             except HuiduError as error:
                 problem, status = str(error), 409
-        html = self._render("abort.html.j2", request, {**context, "problem": problem, "why": why})
+        html = self._render("act.html.j2", request, {**context, "problem": problem, "why": why})
         return HTMLResponse(html, status)
+
+    def _do(self, kind: str, name: str, form: Mapping[str, str], why: str) -> bool:
+        """Whether it was done, or granted; False where nobody has answered yet."""
+        token = form.get("token", "")
+        if kind == "abort":
+            self._acts.abort(token, name, why or "no reason given")
+            return True
+        said = next(each for each in KINDS if each == kind)
+        return self._acts.say(said, token, name, why, form.get("stage", ""))
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: the live part of the home page or of one rollout, whenever it changed."""
@@ -113,6 +145,11 @@ class Pages:
             template, facts = "home", self._told.home
         else:
             template, facts = "rollout", lambda: self._told.rollout(str(name))
+        return await self._streaming(request, template, facts)
+
+    async def _streaming(
+        self, request: Request, template: str, facts: Callable[[], dict[str, Any]]
+    ) -> Response:
         await run_in_threadpool(facts)  # 404 before the stream begins
         if self._open >= STREAMS:
             raise HTTPException(503, "too many pages are open")
@@ -130,7 +167,7 @@ class Pages:
         try:
             while not self._stopping() and not await request.is_disconnected():
                 now = self._clock.monotonic()
-                found = await run_in_threadpool(self._readings.revision)
+                found = await run_in_threadpool(self._told.revision)
                 if found != revision or now - sent >= AT_LEAST:
                     revision, sent = found, now
                     context = await run_in_threadpool(facts)
@@ -194,7 +231,7 @@ def application(
     observations: Readings | None = None,
 ) -> Starlette:
     """The page over `readings`; whoever serves it puts guarded.Guarded around it."""
-    pages = Pages(readings, clock, acts, stopping)
+    pages = Pages(readings, clock, acts, stopping, observations)
     verdicts = Verdicts([each for each in (observations, readings) if each is not None], clock)
     return Starlette(
         routes=[*pages.routes(), *verdicts.routes()], exception_handlers={HTTPException: pages.wrong}

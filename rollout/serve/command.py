@@ -8,9 +8,12 @@ from typing import Any
 import click
 
 from huidu.foundation.clock import SystemClock
-from huidu.foundation.errors import MissingProgram
+from huidu.foundation.errors import MissingProgram, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+from rollout.plan_file import parse_plan
+from rollout.plan_people import People
+from rollout.serve.readings import Readings
 
 
 @click.command()
@@ -21,11 +24,12 @@ from huidu.foundation.workspace import Workspace
 def serve(port: int, allow_host: tuple[str, ...]) -> None:
     """Show all rollouts as live pages on this machine.
 
-    It reads journals only, so it works while no controller runs. Aborting from it needs the token in the file
-    that is named at its start. /v1/verdict answers Argo Rollouts and Flagger (docs/observe.md).
+    It reads journals only, so it works while no controller runs. Acting from it needs a token: the one in the
+    file that is named at its start, or one of the plan's own file of tokens. /v1/verdict answers Argo
+    Rollouts and Flagger (docs/observe.md), /metrics Prometheus (`huidu rollout alerts`).
     """
     try:
-        from rollout.serve.acts import Acts, token_of
+        from rollout.serve.acts import Acts, Deeds, token_of
         from rollout.serve.app import application
         from rollout.serve.guarded import Guarded, hosts_of, origins_of
         from rollout.serve.server import LOOPBACK, listening, run
@@ -34,26 +38,48 @@ def serve(port: int, allow_host: tuple[str, ...]) -> None:
             f"the page needs the package {error.name!r}", remedy="pip install starlette uvicorn"
         ) from None
     from rollout.abort import abort_rollout
+    from rollout.acts import submit
+    from rollout.begin import folder_of
     from rollout.observe.begin import observations
-    from rollout.serve.readings import Readings
 
     workspace, clock, terminal = Workspace.from_env(), SystemClock(), Terminal()
     token_file = workspace.secrets / "page.token"
     token = token_of(token_file)
 
-    def abort(name: str, why: str) -> None:
-        abort_rollout(workspace, name, why, clock, terminal)
+    rollouts, watched = Readings(workspace.rollouts, clock), Readings(observations(workspace), clock)
+    deeds = Deeds(
+        abort=lambda name, why: abort_rollout(workspace, name, why, clock, terminal),
+        submit=lambda name, act: submit(folder_of(workspace, name), act),
+        answered=lambda name, place: _answered(rollouts, name, place),
+        people=lambda name: _people(rollouts, name),
+    )
 
     with listening(port) as listener:
         port = listener.getsockname()[1]
         hosts = hosts_of(port) | {each.lower() for each in allow_host}
 
         def make(stopping: Callable[[], bool]) -> Any:
-            rollouts, watched = Readings(workspace.rollouts, clock), Readings(observations(workspace), clock)
-            acts = Acts(token, abort, origins_of(port))
+            acts = Acts(token, deeds, origins_of(port), clock)
             return Guarded(application(rollouts, clock, acts, stopping, watched), hosts)
 
         terminal.say(f"http://{LOOPBACK}:{port}/", "bold green")
         terminal.say(f"  rollouts of {workspace.rollouts}; Ctrl-C ends the page, never a rollout")
-        terminal.say(f"  the token for aborting from the page: {token_file}")
+        terminal.say(f"  your token for acting from the page: {token_file}")
         run(listener, make)
+
+
+def _answered(readings: Readings, name: str, place: int) -> tuple[bool, str] | None:
+    readings.look_again()
+    reading = readings.named(name)
+    return None if reading is None else reading.story.answers.get(place)
+
+
+def _people(readings: Readings, name: str) -> People:
+    """Who may do what, by the plan that the rollout began with."""
+    reading = readings.named(name)
+    if reading is None:
+        raise UsageError(f"no rollout is named {name!r}")
+    started = reading.story.state.started
+    plan = parse_plan(str(started.get("plan_text", "")), str(started.get("plan_file", "")))
+    found = getattr(plan, "people", None)
+    return found if isinstance(found, People) else People()

@@ -45,6 +45,8 @@ class Turn:
     sentence: str
     blamed: str | None = None
     gate: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Of an act: by whom, why, and of which stage."""
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Story:
     last_t: float = 0.0
     looked_at: float | None = None
     between_looks: float | None = None
+    answers: dict[int, tuple[bool, str]] = field(default_factory=dict)
+    """What was made of people's acts, by the place behind each in the file of acts: granted, sentence."""
     would_end: Mapping[str, Any] | None = None
     """Of an observation: the act by which huidu's own rollout would have ended."""
     _before: float | None = None
@@ -91,8 +95,8 @@ class Story:
         if kind == "judged":
             self._look(event)
             return
-        if kind == "would":
-            kind = self._would(data)
+        if kind in ("would", "act"):
+            kind = self._would(data) if kind == "would" else self._act(data, sentence)
         if kind == "confirmed" and before.pending is not None:
             move = before.pending.move
             kind, sentence, blamed = move.purpose.value, move.sentence, move.blamed
@@ -108,12 +112,17 @@ class Story:
                 return
         elif kind in _UNTOLD:
             return
-        self._add(event.t, kind, sentence, blamed)
+        self._add(event.t, kind, sentence, blamed, data if event.kind == "act" else {})
 
     def _would(self, data: Mapping[str, Any]) -> str:
         if self.would_end is None and data["act"] in (*BACK, "promote"):
             self.would_end = data
         return f"would-{data['act']}"
+
+    def _act(self, data: Mapping[str, Any], sentence: str) -> str:
+        granted = bool(data.get("accepted"))
+        self.answers[int(data.get("end", 0))] = (granted, sentence)
+        return str(data.get("act", "")) if granted else "refused"
 
     def _look(self, event: Event) -> None:
         self.between_looks = None if self._before is None else event.t - self._before
@@ -127,7 +136,9 @@ class Story:
             self._blind = True
             self._add(event.t, "blind", str(event.data.get("sentence", "")), None)
 
-    def _add(self, t: float, kind: str, sentence: str, blamed: str | None) -> None:
+    def _add(
+        self, t: float, kind: str, sentence: str, blamed: str | None, facts: Mapping[str, Any] | None = None
+    ) -> None:
         state = self.state
         gate = state.last.get("gates", {}).get(blamed) if blamed else None
         if kind == "ended" and self.turns and self.turns[-1].sentence == sentence:
@@ -135,7 +146,17 @@ class Story:
         order = state.started.get("cohorts", ())
         weights = {name: state.weights[name] for name in order if name in state.weights}
         self.turns.append(
-            Turn(t, kind, state.share, state.stage, weights or state.weights, sentence, blamed, gate)
+            Turn(
+                t,
+                kind,
+                state.share,
+                state.stage,
+                weights or state.weights,
+                sentence,
+                blamed,
+                gate,
+                facts or {},
+            )
         )
 
 

@@ -18,19 +18,23 @@ from rollout.record import report
 from rollout.serve import words
 from rollout.serve.drawn import span
 from rollout.serve.metrics import exposition
+from rollout.serve.offers import ABORT, ACKNOWLEDGE, PAUSE, PROMOTE, RESUME
 from rollout.serve.readings import Reading, Readings
 from rollout.serve.view import glance, view
 
 HERE = Path(__file__).resolve().parent
 RECENT = 10
 """Finished rollouts on the first page; the others stand in the history."""
+STANDING = (PAUSE, RESUME, PROMOTE, ACKNOWLEDGE, ABORT)
+"""Acts that a form may still ask for when they are no longer offered."""
 
 
 class Told:
     """Contexts of the templates over `readings`. Raises HTTPException 404 for an unknown name."""
 
-    def __init__(self, readings: Readings, clock: Clock) -> None:
+    def __init__(self, readings: Readings, clock: Clock, observations: Readings | None = None) -> None:
         self._readings = readings
+        self._observations = observations
         self._clock = clock
         self._templates = _templates()
 
@@ -46,12 +50,24 @@ class Told:
         return exposition(readings, plans, self._clock.now())
 
     def home(self) -> dict[str, Any]:
-        """All rollouts at a glance."""
+        """All rollouts at a glance, and observations of what others shift."""
         now = self._clock.now()
         all_ = [glance(each, now) for each in self._readings.all()]
         going = [each for each in all_ if each.outcome in ("running", "paused", "held") and not _over(each)]
         past = [each for each in all_ if each not in going]
-        return {"going": going, "past": past[:RECENT], "more": max(0, len(past) - RECENT), "now": now}
+        watched = self._observations.all() if self._observations is not None else []
+        return {
+            "going": going,
+            "past": past[:RECENT],
+            "more": max(0, len(past) - RECENT),
+            "observed": [glance(each, now) for each in watched[:RECENT]],
+            "now": now,
+        }
+
+    def revision(self) -> int:
+        """Changes whenever anything did."""
+        watched = self._observations.revision() if self._observations is not None else 0
+        return self._readings.revision() + watched
 
     def history(self) -> dict[str, Any]:
         """Every rollout there was."""
@@ -60,13 +76,35 @@ class Told:
 
     def rollout(self, name: str) -> dict[str, Any]:
         """One rollout."""
+        return self._one(self._readings.named(name), "rollouts")
+
+    def observed(self, name: str) -> dict[str, Any]:
+        """One observation."""
+        found = self._observations.named(name) if self._observations is not None else None
+        return self._one(found, "observed")
+
+    def act(self, name: str, kind: str) -> dict[str, Any]:
+        """The question before an act. 404 where it is not to be done now, or known by another name."""
+        context = self.rollout(name)
+        offered = context["view"].offers if context["view"] is not None else ()
+        found = next((each for each in offered if each.kind == kind), None)
+        if found is None:
+            known = next((each for each in STANDING if each.kind == kind), None)
+            if known is None:
+                raise HTTPException(404, "there is nothing of that kind to be done")
+            found = known  # it was offered a moment ago: the controller says why not any more
         reading = self._readings.named(name)
+        plan = _plan(reading) if reading is not None else None
+        people = getattr(plan, "people", None)
+        may = people.may.get(kind, ()) if people is not None else ()
+        return {**context, "offer": found, "may": may}
+
+    def _one(self, reading: Reading | None, base: str) -> dict[str, Any]:
         if reading is None:
-            raise HTTPException(404, "no rollout has that name")
+            raise HTTPException(404, "nothing has that name")
         now = self._clock.now()
-        if not reading.story.state.started:
-            return {"view": None, "glance": glance(reading, now), "now": now}
-        return {"view": view(reading, now), "glance": glance(reading, now), "now": now}
+        told = view(reading, now) if reading.story.state.started else None
+        return {"view": told, "glance": glance(reading, now), "now": now, "base": base, "waits": False}
 
     def report(self, name: str) -> dict[str, Any]:
         """report.json as it is now."""

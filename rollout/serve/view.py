@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from huidu.foundation.errors import HuiduError
+from huidu.model.verdict import Estimate
 from rollout.controller.fold import RolloutState
-from rollout.plan import ladder_of
+from rollout.dispersed import judged_with
+from rollout.judge.estimate import rate
+from rollout.judge.gate import JudgeConfig
+from rollout.ladder import Ladder
+from rollout.plan import Plan, ladder_of
 from rollout.plan_file import parse_plan
-from rollout.serve.ahead import Ahead, ahead
+from rollout.serve.ahead import Ahead, ahead, elsewhere
 from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
+from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
 from rollout.serve.story import Turn, outcome, thinned
 from rollout.serve.words import Text, gate_name, minutes, said_zh
@@ -37,6 +43,9 @@ class Row:
     baseline: Mapping[str, float]
     harm_upper: float | None
     sentence: str
+    canary_rate: Estimate | None = None
+    baseline_rate: Estimate | None = None
+    """With intervals that hold at every look at once; None where the plan is not understood any more."""
 
     @property
     def e(self) -> str:
@@ -100,6 +109,7 @@ class View:
     used: int
     excluded: Sequence[tuple[str, int]]
     requests: float
+    offers: Sequence[Offer]
 
 
 def factor(log_value: float) -> str:
@@ -114,6 +124,7 @@ def glance(reading: Reading, now: float) -> Glance:
     """For lists."""
     story, state = reading.story, reading.story.state
     word = outcome(state)
+    watching = state.started.get("mode") == "observed" and word == "running"
     end = state.ended_at or (story.last_t if word != "running" else now)
     rows = gate_rows(state, _blamed(reading))
     alone = watch(reading, now)
@@ -121,7 +132,7 @@ def glance(reading: Reading, now: float) -> Glance:
         name=reading.name,
         problem=reading.problem,
         outcome=word,
-        chip="unattended" if alone else word,
+        chip="unattended" if alone else "observing" if watching else word,
         release=state.release,
         stable=str(state.started.get("stable_release", "")),
         plan=str(state.started.get("plan_name", "")),
@@ -144,6 +155,13 @@ def watch(reading: Reading, now: float) -> Text | None:
         return None
     quiet = now - reading.story.last_t
     since = minutes(max(0.0, quiet))
+    if state.started.get("mode") == "observed" and reading.driven is False:
+        return Text(
+            f"Nobody observes this release any more (last sign of life {since.en} ago); "
+            "`huidu rollout observe` with the same name goes on.",
+            f"已无人观察此版本（最后一次记录在 {since.zh}前）；"
+            "用同一名称执行 `huidu rollout observe` 可继续。",
+        )
     if reading.driven is False:
         return Text(
             f"No process drives this rollout (last sign of life {since.en} ago). The proxies keep serving "
@@ -164,7 +182,8 @@ def view(reading: Reading, now: float) -> View:
     """For its page."""
     story, state = reading.story, reading.story.state
     blamed = _blamed(reading)
-    rows = gate_rows(state, blamed)
+    plan, ladder = _planned(state)
+    rows = gate_rows(state, blamed, _config(plan, ladder, state))
     points = thinned(story.points, POINTS)
     word = outcome(state)
     frame = Frame(state.started_at, now if word == "running" else story.last_t)
@@ -184,7 +203,8 @@ def view(reading: Reading, now: float) -> View:
         share=share_plot(story.points, story.turns, frame),
         evidence=evidence if seen else with_time(evidence, frame),
         exposed=seen,
-        next=_next(state, now, attended=reading.driven is not False),
+        next=_next(plan, ladder, state, now, attended=reading.driven is not False),
+        offers=() if state.started.get("mode") == "observed" else offers(plan, ladder, state),
         used=reading.evidence.used,
         excluded=reading.evidence.excluded.most_common(),
         requests=float(state.last.get("requests", 0)),
@@ -196,7 +216,7 @@ def with_time(plot: Plot, frame: Frame) -> Plot:
     return Plot(plot.shapes, frame.ticks(), plot.y, plot.summary, plot.rule, plot.marks, plot.hover)
 
 
-def gate_rows(state: RolloutState, blamed: str | None) -> list[Row]:
+def gate_rows(state: RolloutState, blamed: str | None, config: JudgeConfig | None = None) -> list[Row]:
     """One per gate of the last look, in the order of the journal."""
     gates: Mapping[str, Any] = state.last.get("gates", {})
     return [
@@ -211,21 +231,56 @@ def gate_rows(state: RolloutState, blamed: str | None) -> list[Row]:
             baseline=gate["baseline"],
             harm_upper=gate.get("harm_upper"),
             sentence=str(gate.get("sentence", "")),
+            canary_rate=_rate(config, name, gate["canary"]),
+            baseline_rate=_rate(config, name, gate["baseline"]),
         )
         for index, (name, gate) in enumerate(gates.items())
     ]
+
+
+def _rate(config: JudgeConfig | None, name: str, counts: Mapping[str, float]) -> Estimate | None:
+    if config is None:
+        return None
+    try:
+        return rate(counts["total"], counts["bad"], config.gate(name).c, config.alpha)
+    except (KeyError, ValueError, HuiduError):
+        return None
 
 
 def _blamed(reading: Reading) -> str | None:
     return next((turn.blamed for turn in reversed(reading.story.turns) if turn.blamed), None)
 
 
-def _next(state: RolloutState, now: float, *, attended: bool) -> Ahead | None:
-    if state.outcome or not state.started:
-        return None
+def _planned(state: RolloutState) -> tuple[Plan | None, Ladder | None]:
+    """The plan it follows; None where a plan of another version of huidu is not understood any more."""
     try:
         plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
-        return ahead(plan, ladder_of(plan, tuple(state.started["cohorts"])), state, now, attended)
+        return plan, ladder_of(plan, tuple(state.started["cohorts"]))
     except (HuiduError, KeyError, ValueError):
-        # A plan of another version of huidu: what happened is told all the same.
+        return None, None
+
+
+def _config(plan: Plan | None, ladder: Ladder | None, state: RolloutState) -> JudgeConfig | None:
+    if plan is None or ladder is None:
+        return None
+    shares = tuple((state.judging or {}).get("shares", ()))
+    try:
+        return judged_with(plan, ladder.cohorts, shares, state.judging)
+    except (HuiduError, KeyError, ValueError, TypeError):
+        return None
+
+
+def _next(
+    plan: Plan | None, ladder: Ladder | None, state: RolloutState, now: float, *, attended: bool
+) -> Ahead | None:
+    if state.outcome or not state.started:
+        return None
+    if state.started.get("mode") == "observed":
+        return elsewhere(state)
+    if plan is None or ladder is None:
+        return None
+    try:
+        return ahead(plan, ladder, state, now, attended)
+    except (HuiduError, KeyError, ValueError):
+        # What happened is told all the same.
         return None

@@ -35,6 +35,8 @@ OUTCOMES = {
     "held": Text("held", "等待人工决定"),
     "retreated": Text("retreated", "已撤回"),
     "paused": Text("paused", "已暂停"),
+    "observing": Text("observing", "观察中"),
+    "observed": Text("observed", "已观察"),
 }
 _GATES = {
     "errors": "错误率",
@@ -76,6 +78,17 @@ _KINDS = {
     "hook-done": Text("promote command done", "已设为稳定版本"),
     "hook-failed": Text("promote failed", "设为稳定版本失败"),
     "ended": Text("over", "结束"),
+    "approve": Text("approved", "已批准"),
+    "pause": Text("paused by a person", "有人暂停放量"),
+    "resume": Text("resumed by a person", "有人恢复放量"),
+    "promote-now": Text("promote now", "立即发布"),
+    "acknowledge": Text("acknowledged", "已知悉"),
+    "refused": Text("refused", "已拒绝"),
+    "frozen": Text("freeze begins", "进入冻结期"),
+    "thawed": Text("freeze is over", "冻结期结束"),
+    "guard-silent": Text("guard is silent", "守护进程失联"),
+    "guard-back": Text("guard is back", "守护进程恢复"),
+    "guard-acted": Text("guard acted", "守护进程已介入"),
     "shifted": Text("shifted by somebody", "由他人调整"),
     "would-widen": Text("huidu would widen", "huidu 将放量"),
     "would-everybody": Text("huidu would open it to everybody", "huidu 将全量放开"),
@@ -198,7 +211,24 @@ def turn_zh(turn: Turn) -> str:
             else "两个版本同时异常，全部退回稳定版本，不作定论"
         )
         return f"{head}。{why}" if why else head
+    if turn.kind == "shifted" or turn.kind.startswith("would-"):
+        return f"流量 {percent(turn.share)}"
+    if turn.facts and turn.kind in _ACTED:
+        stage = stage_name(str(turn.facts.get("stage", ""))).zh
+        return (
+            _ACTED[turn.kind].format(by=turn.facts.get("by", ""), stage=stage)
+            + f"：{turn.facts.get('why', '')}"
+        )
     return _SAID.get(turn.kind, "")
+
+
+_ACTED = {
+    "approve": "{by} 批准进入“{stage}”",
+    "pause": "{by} 暂停放量，仍可随时退回",
+    "resume": "{by} 恢复放量",
+    "promote-now": "{by} 要求不再等待、立即发布",
+    "acknowledge": "{by} 已知悉并处理",
+}
 
 
 def said_zh(outcome: str, release: str, turns: Sequence[Turn]) -> str:
