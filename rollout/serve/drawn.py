@@ -122,7 +122,10 @@ def share_plot(points: Sequence[Point], turns: Sequence[Turn], frame: Frame) -> 
     )
 
 
-_MARKED = ("widen", "rollback", "service", "retreat", "abort", "return", "blind", "held", "paused")
+_MARKED = (
+    *("widen", "rollback", "service", "retreat", "abort", "return", "blind", "held", "paused"),
+    *("shifted", "would-rollback", "would-service", "would-retreat"),
+)
 
 
 def _marked(turn: Turn) -> Text:

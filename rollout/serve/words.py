@@ -52,6 +52,7 @@ _STAGES = {
     "first customers": "首批客户",
     "half": "一半",
     "everybody": "全部客户",
+    "shifted": "由他人调整",
 }
 _COHORTS = {"high": "高价值", "standard": "普通", "anonymous": "匿名", "all": "全部"}
 _DECISIONS = {
