@@ -53,8 +53,8 @@ class Gap:
 @dataclass(frozen=True, slots=True)
 class GateAccount:
     """One gate. `series`: (seconds from the first interval, log E), one value an interval; `crossed`: when it
-    first reached its bound; `excluded`: reason and how many intervals, `gaps` when; `hypothesis`: H0 in
-    words."""
+    first reached its bound; `excluded`: reason and how many intervals, `gaps` when; `excluded_share`: of the
+    intervals since the last step, without those left out by plan; `hypothesis`: H0 in words."""
 
     name: str
     kind: str
@@ -72,9 +72,11 @@ class GateAccount:
     intervals: int
     excluded: Mapping[str, int]
     gaps: tuple[Gap, ...]
+    excluded_share: float
     dispersion: float
     dispersion_from: str
     queries: tuple[str, ...]
+    against: str
     hypothesis: str
     counted: str
     sentence: str
@@ -83,7 +85,8 @@ class GateAccount:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The whole. `began`, `decided`: Unix seconds; `shares`: (seconds, share) whenever it changed; `remarks`:
+    """The whole. `max_excluded`: above this part of excluded intervals it is not evidence.
+    `began`, `decided`: Unix seconds; `shares`: (seconds, share) whenever it changed; `remarks`:
     what a reader should know before he trusts it."""
 
     name: str
@@ -97,6 +100,7 @@ class Account:
     shares: tuple[tuple[float, float], ...]
     remarks: tuple[str, ...]
     level: float
+    max_excluded: float
     specs: Mapping[str, GateSpec]
     failing: Failing | None = None
 
@@ -133,6 +137,7 @@ def account(
         tuple(_shares(replayed.looks, began)),
         tuple(remarks),
         1.0 - replayed.config.alpha,
+        replayed.config.max_excluded,
         {spec.name: spec for spec in replayed.config.gates},
         failing,
     )
@@ -171,9 +176,11 @@ def _gate(
         intervals=len(ours),
         excluded=dict(Counter(each.excluded for each in ours if each.excluded)),
         gaps=tuple(_gaps(ours, began)),
+        excluded_share=verdict.excluded,
         dispersion=verdict.dispersion,
         dispersion_from=verdict.dispersion_from,
         queries=tuple(dict.fromkeys(query for each in ours for query in each.queries)),
+        against=spec.baseline,
         hypothesis=hypothesis(spec),
         counted=subject(spec),
         sentence=verdict.sentence,

@@ -51,6 +51,7 @@ def page(told: Account, language: str = "en") -> str:
         began=_clock(told.began),
         decided=_clock(told.decided),
         level=percent(told.level),
+        max_excluded=percent(told.max_excluded),
         decided_at=round(100 * (told.decided - told.began) / length, 2),
         share_path=path(shares),
         share_top=percent(widest),
@@ -93,6 +94,7 @@ def _gate(told: Account, gate: GateAccount, length: float) -> dict[str, Any]:
             Text(f"{count} {why}", f"{count} 个：{words.left_out(why)}")
             for why, count in gate.excluded.items()
         ],
+        "excluded_share": percent(gate.excluded_share) if gate.excluded_share > 0 else "",
         "canary": _rate(gate.canary.counts),
         "baseline": _rate(gate.baseline.counts),
         "canary_between": _between(gate.canary.estimate),

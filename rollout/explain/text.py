@@ -11,7 +11,7 @@ from rollout.evidence_file import format_time
 from rollout.explain.account import Account, GateAccount
 from rollout.failing import Failing
 from rollout.failing.told import customers_said, warning
-from rollout.judge.explain import rate
+from rollout.judge.explain import percent, rate
 
 ASKED = 2
 """Queries shown on a terminal; page and JSON have them all."""
@@ -22,17 +22,17 @@ def lines(told: Account) -> list[str]:
     said = [f"{told.name}: {told.outcome}", f"  {told.sentence}"]
     said += [f"  note: {remark}" for remark in (*told.remarks, warning(told.failing)) if remark]
     for gate in told.gates:
-        said += ["", *_gate_lines(gate)]
+        said += ["", *_gate_lines(gate, told.max_excluded)]
     return [*said, "", *_failing_lines(told.failing)]
 
 
-def _gate_lines(gate: GateAccount) -> list[str]:
+def _gate_lines(gate: GateAccount, max_excluded: float) -> list[str]:
     mark = "reached its bound" if gate.crossed is not None else "below its bound"
     said = [
         f"{gate.name} ({gate.kind}, {gate.role}): E = {size(gate.log_e)} of {size(gate.bound)}, {mark}"
         f"{f' after {gate.crossed:.0f} s' if gate.crossed is not None else ''}",
         f"  candidate  {gate.canary.said}",
-        f"  stable     {gate.baseline.said}",
+        f"  {'stable' if gate.against == 'stable' else 'baseline':<10} {gate.baseline.said}",
     ]
     if gate.stratum:
         said.append(f"  the group that spoke: {gate.stratum}")
@@ -43,6 +43,9 @@ def _gate_lines(gate: GateAccount) -> list[str]:
     said.append(f"  {worth_of(gate)}")
     left = ", ".join(f"{count} {why}" for why, count in gate.excluded.items())
     said.append(f"  intervals  {gate.intervals}" + (f", left out: {left}" if left else ", none left out"))
+    if gate.excluded_share > 0:
+        limit = f"(above {percent(max_excluded)} it is not evidence)"
+        said.append(f"             {percent(gate.excluded_share)} of those since the last step {limit}")
     said.append(f"  dispersion {gate.dispersion:g} ({gate.dispersion_from})")
     said += [f"  asked      {query}" for query in gate.queries[:ASKED]]
     if len(gate.queries) > ASKED:

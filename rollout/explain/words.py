@@ -63,7 +63,7 @@ def gate_sentence(told: Account, gate: GateAccount) -> str:
     """Counts of both arms and what the evidence is worth."""
     spec = told.specs[gate.name]
     where = f"（{gate.stratum} 客户）" if gate.stratum else ""
-    against = "" if gate.kind == "gauge" else f"，稳定版本 {rate(gate.baseline.counts)}"
+    against = "" if gate.kind == "gauge" else f"，{_against(spec)} {rate(gate.baseline.counts)}"
     return (
         f"{gate_name(gate.name).zh}{where}：{subject(spec)}，候选版本 {rate(gate.canary.counts)}{against}；"
         f"{worth(spec, gate.log_e)}"
@@ -89,17 +89,22 @@ def subject(spec: GateSpec) -> str:
     }.get(spec.kind, "错误")
 
 
+def _against(spec: GateSpec) -> str:
+    return "稳定版本" if spec.baseline == "stable" else "新启动的基线"
+
+
 def hypothesis(spec: GateSpec) -> str:
     """The null of the gate, as a clause."""
     floor = "" if spec.floor is None else f"，或低于 {percent(spec.floor)}"
-    times = "不差于稳定版本" if spec.ratio == 1 else f"不超过稳定版本的 {spec.ratio:g} 倍"
+    base = _against(spec)
+    times = f"不差于{base}" if spec.ratio == 1 else f"不超过{base}的 {spec.ratio:g} 倍"
     within = percent(spec.tolerated_share)
     return {
         "error-ratio": f"候选版本的错误率{times}{floor}",
-        "absolute-margin": f"候选版本的错误率最多比稳定版本高 {percent(spec.margin)}{floor}",
+        "absolute-margin": f"候选版本的错误率最多比{base}高 {percent(spec.margin)}{floor}",
         "slo": f"候选版本的错误率不超过 {percent(spec.floor or 0.0)}",
         "service": f"整体服务不超过 {percent(max(spec.floor or 0.0, spec.level))}",
-        "conversion": f"候选版本的转化率至少为稳定版本的 {spec.ratio:g} 倍",
+        "conversion": f"候选版本的转化率至少为{base}的 {spec.ratio:g} 倍",
         "gauge": f"候选版本最多有 {within} 的时间高于 {spec.seconds:g}",
     }.get(spec.kind, f"候选版本变慢的机会{times}，或最多 {within} 的请求变慢")
 

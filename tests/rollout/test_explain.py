@@ -295,3 +295,9 @@ def test_reasons_and_dispersion_are_told_in_chinese_and_kept_where_unknown():
 def test_what_was_left_out_is_drawn_where_it_was(recorded):
     gate = json.loads(explained(*recorded, "--json"))["gates"][0]
     assert gate["gaps"] == [{"start": 0.0, "end": 5.0, "why": "the counters went back"}]
+
+
+def test_the_part_that_was_excluded_stands_beside_its_limit(recorded):
+    assert "33.3 % of those since the last step (above 50 % it is not evidence)" in explained(*recorded)
+    told = json.loads(explained(*recorded, "--json"))
+    assert (told["gates"][0]["excluded_share"], told["max_excluded"]) == (1 / 3, 0.5)
