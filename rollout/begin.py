@@ -104,7 +104,7 @@ def opened(
         else:
             _note_start(journal, order, plan, text, target)
         strata = judge_config(plan, tuple(target.cohorts)).strata
-        header = Header(plan_hash(text), str(JUDGE_VERSION), strata=strata)
+        header = Header(plan_hash(text), str(JUDGE_VERSION), strata=strata, baseline=plan.baseline)
         evidence = FileEvidence(folder / "evidence.jsonl", header, _gauges(plan))
         stack.callback(evidence.close)
         _restore(collector, journal, evidence)
@@ -202,10 +202,28 @@ def _check_new(order: Order, plan: Plan, target: Target) -> None:
             f"the candidate arm {runs}, not {order.release!r}",
             remedy=f"start it first: huidu stack release {order.release}",
         )
+    if plan.baseline == "fresh":
+        _check_baseline(order, plan, target)
     if order.release == target.stable_release:
         raise UsageError(
             f"stable already is {order.release!r}: its metrics could not be told apart",
             remedy="release another version",
+        )
+
+
+def _check_baseline(order: Order, plan: Plan, target: Target) -> None:
+    lacking = [name for name, arms in target.cohorts.items() if not arms.fresh]
+    if lacking:
+        raise ConfigError(
+            f"cohort {lacking[0]!r} has no cluster for a fresh baseline",
+            expected="`fresh`: a cluster of a new process of stable, last in the route's weighted list",
+            remedy="add it, or leave `baseline: fresh` out of the plan; nothing was changed",
+        )
+    if plan.route.router == "stack" and target.fresh_release != target.stable_release:
+        runs = f"runs {target.fresh_release!r}" if target.fresh_release else "is not running"
+        raise UsageError(
+            f"the fresh baseline {runs}; the plan needs one of {target.stable_release!r}",
+            remedy=f"start both anew: huidu stack release {order.release} --baseline",
         )
 
 
@@ -225,6 +243,7 @@ def _note_start(journal: Journal, order: Order, plan: Plan, text: str, target: T
         token=token,
         rollback_version=f"{token}-stable",
         by=_person(),
+        baseline=plan.baseline,
         **target.to_data(),
     )
 

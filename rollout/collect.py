@@ -19,7 +19,7 @@ from rollout.controller.edge import Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
 from rollout.counters import Pair, difference
-from rollout.plan import TESTERS, CohortArms, Metrics, Plan
+from rollout.plan import TESTERS, CohortArms, Compared, Metrics, Plan, compared_with
 from rollout.questions import Answers, ask, selectors_of
 from rollout.selectors import Selector
 from rollout.sources import (
@@ -33,6 +33,8 @@ from rollout.sources import (
 )
 from rollout.traffic import LATELY, Traffic, last_sum
 
+FOLDED = 30.0
+"""Seconds for which the requests of one arm wait for some of the other."""
 STALE_POLLS = 3.0
 STALE_LEAST = 5.0
 """Samples older than three polls, and than this many seconds, are stale."""
@@ -58,9 +60,13 @@ class Collector:
 
         everybody = {**cohorts, **({TESTERS: testers} if testers else {})}
 
-        def everywhere(metrics: Metrics, gate: str = "", limit: float | None = None) -> dict[str, Source]:
+        whole: Compared = "stable" if plan.baseline == "stable" else "everybody"
+
+        def everywhere(
+            metrics: Metrics, gate: str = "", limit: float | None = None, compared: Compared = whole
+        ) -> dict[str, Source]:
             return {
-                name: source_of(gate, name, metrics, arms, releases, limit)
+                name: source_of(gate, name, metrics, arms, releases, limit, compared)
                 for name, arms in everybody.items()
                 if name != TESTERS or not gate or testers_count(plan.gates[gate])
             }
@@ -69,7 +75,16 @@ class Collector:
         self._sources = [
             source
             for name, gate in plan.gates.items()
-            for source in distinct(everywhere(metrics_of(gate), name, gate.limit).values())
+            for source in distinct(
+                everywhere(metrics_of(gate), name, gate.limit, compared_with(plan, gate)).values()
+            )
+        ]
+        # A fresh baseline shows nothing before it has customers: that a gate can count is seen at stable.
+        self._early = [
+            source
+            for name, gate in plan.gates.items()
+            for source in everywhere(metrics_of(gate), name, gate.limit).values()
+            if plan.baseline == "fresh"
         ]
         traffic = ENVOY_REQUESTS if envoy else plan.observation.traffic
         in_flight = everywhere(Metrics(total=(ENVOY_IN_FLIGHT,))) if envoy else {}
@@ -104,10 +119,10 @@ class Collector:
             if not self._traffic.begun:
                 self._traffic.begin(self._ask(LATELY, now - LATELY))
             back = now - self._since if self._since else 0.0
-            answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None)
+            answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None, self._early_for(state))
         except Unreachable as error:
             return Look(problems=(error.what,))
-        problems = self._missing(answers)
+        problems = self._missing(answers, self._early_for(state) or self._sources)
         if answers.newest and now - answers.newest > max(STALE_LEAST, STALE_POLLS * poll):
             problems.append(f"the newest sample is {now - answers.newest:.0f} s old")
         requests = self._traffic.count(answers, now)
@@ -120,18 +135,22 @@ class Collector:
 
     # asking
 
-    def _ask(self, seconds: float, at: float | None) -> Answers:
+    def _early_for(self, state: RolloutState) -> Sequence[Source]:
+        """Where to see that the gates can count, while nobody is on a fresh baseline."""
+        return () if any(state.weights.values()) and state.trial != "open" else self._early
+
+    def _ask(self, seconds: float, at: float | None, more: Sequence[Source] = ()) -> Answers:
         """Every counter of every gate, arm and cohort: one question for each different selector."""
-        sources = [*self._sources, *self._traffic.sources]
+        sources = [*self._sources, *more, *self._traffic.sources]
         return ask(self._prometheus, selectors_of(sources), seconds, at)
 
-    def _missing(self, answers: Answers) -> list[str]:
-        """Gates whose stable arm shows no counter in any cohort: nothing can be compared."""
+    def _missing(self, answers: Answers, expected: Sequence[Source]) -> list[str]:
+        """Gates whose baseline shows no counter in any cohort: nothing can be compared."""
         problems = []
         for name, gate in self._plan.gates.items():
             if gate.role == "watch":
                 continue
-            mine = [source for source in self._sources if source.gate == name]
+            mine = [source for source in expected if source.gate == name]
             needed = [source.selectors["baseline"] for source in mine]
             seen = any(
                 answers.reading(each).get("total") or answers.reading(each).get("bucket") for each in needed
@@ -149,9 +168,10 @@ class Collector:
             if source.gauge["canary"]:
                 interval = self._gauged(source, answers, state.share)
             else:
-                self._pairs[key], interval, _ = self._difference(
-                    source, answers, _changes(state), state.share
-                )
+                pair, interval, _ = self._difference(source, answers, _changes(state), state.share)
+                if interval is not None and self._lonely(interval):
+                    continue  # nothing is consumed: the counts fold into the next interval
+                self._pairs[key] = pair
             if interval is not None:
                 found.setdefault(source.gate, []).append(interval)
         # The judge is told about one gate's cohorts together, so they must span the same time.
@@ -160,6 +180,14 @@ class Collector:
             for gate, several in found.items()
             for interval in self._aligned(gate, several)
         )
+
+    def _lonely(self, interval: Interval) -> bool:
+        """Whether only one arm was asked. That compares nothing, and a fresh baseline is so small that with
+        little traffic most requests of the candidate would be lost so. Only totals decide, never failures."""
+        if compared_with(self._plan, self._plan.gates[interval.gate]) != "fresh" or interval.excluded:
+            return False
+        asked = [arm.total > 0 for arm in (interval.canary, interval.baseline) if arm is not None]
+        return any(asked) and not all(asked) and interval.end - interval.start < FOLDED
 
     def _difference(
         self, source: Source, answers: Answers, changes: Sequence[float], share: float = 0.0

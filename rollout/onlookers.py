@@ -52,7 +52,8 @@ def comparing_of(plan: Plan, target: Target, ladder: Ladder) -> Collector | None
             remedy="add it, or leave `comparison` out of the plan; nothing was changed",
         )
     gates = {name: gate for name, gate in plan.gates.items() if testers_count(gate) and gate.role != "watch"}
-    watched = plan.model_copy(update={"gates": gates, "synthetic": None})
+    # The others are all of stable: nobody is on a fresh baseline yet.
+    watched = plan.model_copy(update={"gates": gates, "synthetic": None, "baseline": "stable"})
     stable = target.stable_release
     return Collector(
         Prometheus(target.prometheus, timeout=PROMETHEUS_TIMEOUT), watched, on_trial, stable, stable

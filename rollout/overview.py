@@ -63,8 +63,9 @@ def _share(facts: Facts) -> float:
 
 def detail_lines(facts: Facts) -> list[str]:
     """Where one rollout stands."""
+    beside = f"beside {'a fresh ' if facts['baseline'] == 'fresh' else ''}{facts['stable_release']}"
     lines = [
-        f"{facts['name']}: release {facts['release']} beside {facts['stable_release']}, plan {facts['plan']}",
+        f"{facts['name']}: release {facts['release']} {beside}, plan {facts['plan']}",
         f"  {facts['outcome']}, {_share(facts):.1%} of all requests, {facts['seconds_from_start']:.0f} s",
     ]
     if facts["timeline"]:
@@ -126,6 +127,7 @@ def plan_rows(plan: Plan) -> list[Table]:
             "widening",
             f"{promotion.rule}, judged up to {promotion.widest_judged:.0%}, dwell {promotion.dwell:g} s",
         ),
+        ("compared with", _BASELINES[plan.baseline]),
         ("final bake", f"{promotion.final_bake:g} s"),
         ("longest bake, then hold", f"{limits.longest_bake:g} s"),
         ("blind, then back to stable", f"{limits.blind:g} s"),
@@ -140,6 +142,12 @@ def plan_rows(plan: Plan) -> list[Table]:
         (("gate", "kind", "role", "bound", "dispersion", "promotion"), gates),
         (("rule", ""), rules),
     ]
+
+
+_BASELINES = {
+    "stable": "the customers of stable in the same cohort",
+    "fresh": "a fresh process of stable with as many customers",
+}
 
 
 def _bound(plan: Plan, name: str) -> str:

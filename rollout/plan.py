@@ -21,6 +21,7 @@ __all__ = [
     "TESTERS",
     "CohortArms",
     "Command",
+    "Compared",
     "Comparison",
     "Deploy",
     "Entry",
@@ -36,10 +37,17 @@ __all__ = [
     "Route",
     "StagePlan",
     "Synthetic",
+    "compared_with",
     "gate_spec",
     "judge_config",
     "ladder_of",
 ]
+
+
+Compared = Literal["stable", "fresh", "everybody"]
+"""Whom a gate compares the candidate with: the stable arm, a fresh process of the stable version alone, or
+both (everybody who is not on the candidate)."""
+FRESH = "the fresh baseline"
 
 
 class CohortArms(PlanPart):
@@ -204,12 +212,18 @@ class Deploy(PlanPart):
 
 
 class Plan(PlanPart):
-    """A release plan."""
+    """A release plan.
+
+    `baseline`: whom the candidate is compared with. `stable`: its customers. `fresh`: a process of the stable
+    version that is as new as the candidate's and gets as many customers, so that cold caches do not look like
+    a bad release; the others stay on stable.
+    """
 
     name: str = "unnamed"
     route: Annotated[Route, BeforeValidator(_route)] = Route()
     stages: tuple[StagePlan, ...] = ()
     gates: dict[str, Gate] = Field(min_length=1)
+    baseline: Literal["stable", "fresh"] = "stable"
     synthetic: Synthetic | None = None
     comparison: Comparison | None = None
     promotion: Promotion = Promotion()
@@ -251,6 +265,18 @@ def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...]
     )
 
 
+def compared_with(plan: Plan, gate: Gate) -> Compared:
+    """Whom `gate` compares the candidate with. The fate that is shared is everybody's.
+
+    Metrics that only know releases cannot tell a fresh baseline from the rest of stable: they are compared
+    with all of stable.
+    """
+    if plan.baseline == "stable":
+        return "stable"
+    return "fresh" if gate.kind != "service" and all(gate.metrics.tells_arms) else "everybody"
+
+
 def gate_spec(name: str, gate: Gate, plan: Plan) -> GateSpec:
     """A gate as the judge knows it. Raises ConfigError."""
-    return spec_of(name, gate, plan.promotion.harm_budget, plan.limits.longest_bake)
+    baseline = FRESH if compared_with(plan, gate) == "fresh" else "stable"
+    return spec_of(name, gate, plan.promotion.harm_budget, plan.limits.longest_bake, baseline)

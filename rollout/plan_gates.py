@@ -23,8 +23,8 @@ class Metrics(PlanPart):
     """Where a gate's counts come from: selectors of raw counters, never rate() or increase().
 
     Placeholders: {cluster} (the proxy's cluster of arm and cohort), {release} (the arm's version), {arm}
-    (candidate or stable), {tier} and {cohort} (the cohort's name), {limit} (the gate's limit in seconds),
-    {limit_ms}.
+    (candidate, stable or baseline), {tier} and {cohort} (the cohort's name), {limit} (the gate's limit in
+    seconds), {limit_ms}.
     `total` and `bad` (or `good`: those that are not bad) are sums of counters. `buckets` is a classic
     histogram in `unit`; `lost` counts requests that never enter it (timeouts, resets) and are slower than
     any edge.
@@ -59,6 +59,11 @@ class Metrics(PlanPart):
             self.per,
         )
         return tuple(text for texts in several for text in texts if text)
+
+    @property
+    def tells_arms(self) -> tuple[bool, ...]:
+        """Of every selector whether it tells a fresh baseline from the rest of stable: a release does not."""
+        return tuple("{cluster}" in text or "{arm}" in text for text in self.texts)
 
 
 class Gate(PlanPart):
@@ -97,8 +102,13 @@ class Gate(PlanPart):
         return raw
 
 
-def spec_of(name: str, gate: Gate, harm_budget: float, longest_bake: float) -> GateSpec:
-    """A gate as the judge knows it; budget and bake of the plan, where it states none. Raises ConfigError."""
+def spec_of(
+    name: str, gate: Gate, harm_budget: float, longest_bake: float, baseline: str = "stable"
+) -> GateSpec:
+    """A gate as the judge knows it; budget and bake of the plan, where it states none. Raises ConfigError.
+
+    `baseline`: what sentences call the arm that the candidate is compared with.
+    """
     stated: dict[str, Any] = {
         field: value
         for field in ("margin", "quantile", "promotion_ratio", "harm_budget")
@@ -120,5 +130,6 @@ def spec_of(name: str, gate: Gate, harm_budget: float, longest_bake: float) -> G
         promotion=gate.promotion,
         edges=gate.edges,
         block=gate.block,
+        baseline=baseline,
         **stated,
     )

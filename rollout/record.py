@@ -27,6 +27,7 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "name": name,
         "release": started.get("release"),
         "stable_release": started.get("stable_release"),
+        "baseline": started.get("baseline", "stable"),
         "plan": started.get("plan_name"),
         "outcome": state.outcome or state.resting or "running",
         "blamed_gate": blamed,

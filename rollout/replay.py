@@ -67,6 +67,8 @@ def config_of(plan: Plan, recording: Recording) -> JudgeConfig:
     """
     seen = tuple(dict.fromkeys(interval.stratum for interval in recording.intervals)) or ("",)
     header = recording.header
+    if header is not None and header.baseline in ("stable", "fresh"):  # whom it was compared with is past
+        plan = plan.model_copy(update={"baseline": header.baseline})
     cohorts = tuple(plan.route.cohorts)
     known = (header.strata if header else ()) or (judge_config(plan, cohorts).strata if cohorts else ())
     strata = known if set(seen) <= set(known) else seen

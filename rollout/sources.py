@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from huidu.foundation.errors import ConfigError
 from rollout.counters import Quantity
-from rollout.plan import CohortArms, Gate, Metrics
+from rollout.plan import CohortArms, Compared, Gate, Metrics
 from rollout.selectors import Selector
 
 _CLUSTER = 'envoy_cluster_name="{cluster}"'
@@ -29,8 +29,6 @@ ENVOY_IN_FLIGHT = f"envoy_cluster_upstream_rq_active{{{_CLUSTER}}}"
 """Requests both arms have open; failures finish later than successes."""
 
 ARMS = ("canary", "baseline")
-PLAIN = {"canary": "candidate", "baseline": "stable"}
-"""The arms as plans and people call them."""
 Part = Literal["value", "rise", "per"]
 """What a selector of a gauge is for."""
 
@@ -90,8 +88,17 @@ def source_of(
     arms: CohortArms,
     releases: Mapping[str, str],
     limit: float | None = None,
+    compared: Compared = "stable",
 ) -> Source:
-    """The selectors of `metrics` with their placeholders filled; `releases` by arm. Raises ConfigError."""
+    """The selectors of `metrics` with their placeholders filled; `releases` by arm. Raises ConfigError.
+
+    `compared`: whom the baseline's counts are of, where the cohort has a cluster for a fresh one.
+    """
+    if compared != "stable" and len(set(metrics.tells_arms)) > 1:
+        raise ConfigError(
+            f"gate {gate}: some of its metrics tell the fresh baseline from the rest of stable, some do not",
+            expected="{cluster} or {arm} in each of them, or in none",
+        )
     texts: dict[Quantity, tuple[str, ...]] = {
         "total": metrics.total,
         "bad": metrics.bad or metrics.good,
@@ -104,27 +111,34 @@ def source_of(
     for arm in ARMS:
         values = {
             "release": releases[arm],
-            "arm": PLAIN[arm],
             "tier": cohort,
             "cohort": cohort,
             "limit": f"{limit or 0:g}",
             "limit_ms": f"{(limit or 0) * 1000:g}",
         }
-        clusters = (arms.candidate,) if arm == "canary" else arms.baseline
+        places = [("candidate", arms.candidate)] if arm == "canary" else _baseline(arms, compared)
         selectors[arm] = {
-            part: _filled(several, values, clusters) for part, several in texts.items() if several
+            part: _filled(several, values, places) for part, several in texts.items() if several
         }
-        gauge[arm] = {part: _filled(several, values, clusters) for part, several in read.items() if several}
+        gauge[arm] = {part: _filled(several, values, places) for part, several in read.items() if several}
     return Source(gate, cohort, selectors, gauge)
 
 
-def _filled(texts: Iterable[str], values: Mapping[str, str], clusters: Iterable[str]) -> tuple[Selector, ...]:
+def _baseline(arms: CohortArms, compared: Compared) -> list[tuple[str, str]]:
+    """What {arm} and {cluster} stand for in each cluster of the baseline."""
+    stable = [("stable", cluster) for cluster in arms.baseline]
+    fresh = [("baseline", arms.fresh)] if arms.fresh else []
+    return {"stable": stable, "fresh": fresh or stable, "everybody": stable + fresh}[compared]
+
+
+def _filled(
+    texts: Iterable[str], values: Mapping[str, str], places: Sequence[tuple[str, str]]
+) -> tuple[Selector, ...]:
     """Where the cluster is not named, all of them fill in to the same selector: counted once."""
-    clusters = tuple(clusters)
     return tuple(
         dict.fromkeys(
-            Selector.parse(text).filled({**values, "cluster": cluster})
+            Selector.parse(text).filled({**values, "arm": arm, "cluster": cluster})
             for text in texts
-            for cluster in clusters
+            for arm, cluster in places
         )
     )

@@ -26,6 +26,8 @@ class Target:
     stable_release: str = "stable"
     candidate: str | None = None
     entry: Entry | None = None
+    fresh_release: str | None = None
+    """The release of the fresh baseline, where one stands."""
 
     @classmethod
     def of(cls, plan: Plan, stack_file: Path) -> Self:
@@ -55,7 +57,8 @@ class Target:
             route.confirm_within,
             stack.releases.stable,
             stack.releases.candidate,
-            _entry(stack) if plan.synthetic else None,
+            _entry(stack, plan.baseline == "fresh") if plan.synthetic else None,
+            stack.releases.baseline,
         )
 
     def to_data(self) -> dict[str, Any]:
@@ -106,18 +109,20 @@ class Target:
         return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
 
 
-def _entry(stack: Stack) -> Entry:
+def _entry(stack: Stack, fresh: bool) -> Entry:
+    """`fresh`: the baseline's fresh process answers them, so that it is as warm as the candidate."""
     edge = stack.edge
-    if not edge.testers_stable_header:
+    header = edge.testers_fresh_header if fresh else edge.testers_stable_header
+    if not header:
         raise ConfigError(
-            "the stack does not say how synthetic requests reach the stable arm",
+            f"the stack does not say how testers reach the {'baseline' if fresh else 'stable'} arm",
             remedy="it was provisioned by an older huidu: run `huidu stack up`, or leave `synthetic` out",
         )
     return Entry(
         url=edge.url,
         candidate_header=edge.testers_header,
-        stable_header=edge.testers_stable_header,
+        stable_header=header,
         secret_file=edge.testers_secret_file,
         candidate=edge.testers_candidate,
-        stable=edge.testers_stable,
+        stable=edge.testers_fresh if fresh else edge.testers_stable,
     )

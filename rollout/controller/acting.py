@@ -16,7 +16,7 @@ from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.reconcile import RunHook
 from rollout.plan import Command
-from rollout.routers.router import Split
+from rollout.routers.router import Split, beside
 
 AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purpose.RETURN}
 """Purposes of the ways back: these do not wait for the next poll."""
@@ -25,9 +25,11 @@ AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purp
 class Hands:
     """Moves and commands of one rollout."""
 
-    def __init__(self, ledger: Ledger, edge: Edge) -> None:
+    def __init__(self, ledger: Ledger, edge: Edge, fresh: bool = False) -> None:
+        """`fresh`: beside the candidate a fresh process of stable gets as many customers."""
         self._ledger = ledger
         self._edge = edge
+        self._fresh = fresh
 
     def split(self, weights: Mapping[str, int], trial: bool = False) -> Split:
         """Everybody on stable always carries the one version that was reserved at the start."""
@@ -38,7 +40,11 @@ class Hands:
             state.salt,
             version if any(weights.values()) else state.started["rollback_version"],
             trial,
+            self._beside(weights, trial),
         )
+
+    def _beside(self, weights: Mapping[str, int], trial: bool) -> dict[str, int]:
+        return beside(weights) if self._fresh and not trial else {}
 
     def move(self, move: Move, verdict: Verdict | None) -> bool:
         """Journal, write, read back, journal. Whether it is confirmed."""
@@ -55,7 +61,8 @@ class Hands:
             ledger.say(move.sentence, style, verdict)
         else:
             trial = move.purpose is Purpose.TRIAL
-            split = Split(move.weights, ledger.state.salt, pending.version, trial)
+            fresh = self._beside(move.weights, trial)
+            split = Split(move.weights, ledger.state.salt, pending.version, trial, fresh)
         began = self._edge.clock.monotonic()
         try:
             self._edge.router.write(split)

@@ -42,7 +42,7 @@ class Controller:
         self._ladder = ladder
         self._edge = edge
         self._ledger = Ledger(name, edge)
-        self._hands = Hands(self._ledger, edge)
+        self._hands = Hands(self._ledger, edge, plan.baseline == "fresh")
         self._judgement: Judgement | None = None
         self._verdict: Verdict | None = None
         self._comparison: Comparison | None = None
@@ -100,7 +100,8 @@ class Controller:
     def _take_over(self, adopt: bool) -> None:
         """Compare the journal with the router, bring the judge back, keep the way back ready."""
         if not self.state.outcome:
-            happened = reconciled(self.state, self._edge.router.look(), self._ladder, adopt)
+            fresh = self._plan.baseline == "fresh"
+            happened = reconciled(self.state, self._edge.router.look(), self._ladder, adopt, fresh)
             if happened is not None:
                 move, version = happened
                 self._ledger.note("intended", **move.to_data(), version=version)

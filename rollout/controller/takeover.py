@@ -5,12 +5,15 @@ from __future__ import annotations
 from huidu.foundation.errors import RouterError, StateError
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.ladder import Ladder, share_of
-from rollout.routers.router import RouteView, Split
+from rollout.routers.router import RouteView, Split, beside
 
 
-def reconciled(state: RolloutState, view: RouteView, ladder: Ladder, adopt: bool) -> tuple[Move, str] | None:
+def reconciled(
+    state: RolloutState, view: RouteView, ladder: Ladder, adopt: bool, fresh: bool = False
+) -> tuple[Move, str] | None:
     """None where journal and proxies agree, or a move and its version that happened without the journal.
 
+    `fresh`: beside the candidate a fresh baseline has its share; with another one weights are not adopted.
     Raises RouterError (a proxy is silent), StateError (somebody else moved the weights; not with `adopt`).
     """
     if view.problems:
@@ -19,19 +22,27 @@ def reconciled(state: RolloutState, view: RouteView, ladder: Ladder, adopt: bool
         return None  # the write may or may not have happened: it is repeated
     served = view.agreed
     trial = state.trial == "open" and any(state.weights.values())
-    if served is not None and dict(served.weights) == dict(state.weights) and served.trial == trial:
+    alike = served is not None and _shared(served, fresh)
+    if served is not None and alike and (dict(served.weights), served.trial) == (dict(state.weights), trial):
         return None
     if served is not None and served.all_stable and served.version == state.started["rollback_version"]:
         sentence = "stable serves everybody: the release was taken back while state could not be written"
         return Move(Purpose.ROLLBACK, ladder.nobody, 0.0, 0.0, "stable", sentence), served.version
-    if served is not None and adopt:
+    if served is not None and adopt and alike:
         return _adopted(served, ladder), served.version
     found = "the proxies disagree" if served is None else f"the proxy serves {dict(served.weights)}"
+    if served is not None and not alike:
+        found += f" and to a fresh baseline {dict(served.fresh)}"
     raise StateError(
         f"{found}, the journal knows {dict(state.weights)}: somebody else changed the weights",
         remedy="`huidu rollout run ... --adopt` goes on from what is served; "
         "`huidu rollout abort` gives everybody back to stable; nothing was changed",
     )
+
+
+def _shared(served: Split, fresh: bool) -> bool:
+    """Whether a fresh baseline has what is its due beside the candidate."""
+    return dict(served.fresh) == (beside(served.weights) if fresh and not served.trial else {})
 
 
 def _adopted(served: Split, ladder: Ladder) -> Move:

@@ -16,6 +16,7 @@ from rollout.evidence_file.times import format_time, parse_time
 _KEYS = {
     "v", "t", "gate", "canary", "baseline", "from", "stratum", "share", "in_flight", "excluded", "queries",
 }  # fmt: skip
+_HEADER = {"plan", "judge", "dispersion", "strata", "baseline"}
 LARGEST = 1e15
 """No count is larger: beyond it a float no longer tells two neighbouring numbers apart."""
 LONGEST = 1_000_000
@@ -99,7 +100,7 @@ class _Reader:
     def _take_header(self, raw: Mapping[str, Any]) -> None:
         if self.header is not None or self.records:
             self._wrong("a header after the first line", "the header at the top, once")
-        content = self._keys(raw["header"], {"plan", "judge", "dispersion", "strata"}, "header")
+        content = self._keys(raw["header"], _HEADER, "header")
         self._keys(raw, {"v", "header"}, "line")
         dispersion = self._keys(content.get("dispersion", {}), None, "dispersion")
         strata = self._texts(content, "strata")
@@ -113,6 +114,7 @@ class _Reader:
                 for name, value in dispersion.items()
             },
             strata,
+            self._text(content, "baseline"),
         )
 
     def _take_mark(self, raw: Mapping[str, Any]) -> None:

@@ -13,12 +13,14 @@ VERSION = 1
 @dataclass(frozen=True, slots=True)
 class Header:
     """What it was judged with: hash of the plan's text, version of the judge, dispersion per gate, and the
-    strata that were compared, those without any request too: how many there are is part of the bet."""
+    strata that were compared, those without any request too: how many there are is part of the bet.
+    `baseline`: whom the candidate was compared with, "stable" or "fresh" ("" where nobody said)."""
 
     plan: str = ""
     judge: str = ""
     dispersion: Mapping[str, float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
+    baseline: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ def _repair(path: Path) -> str:
 
 def _plain_header(header: Header) -> dict[str, Any]:
     plain = {"plan": header.plan, "judge": header.judge, "dispersion": dict(header.dispersion)}
-    return {**plain, "strata": list(header.strata)} if header.strata else plain
+    plain |= {"strata": list(header.strata)} if header.strata else {}
+    return {**plain, "baseline": header.baseline} if header.baseline else plain
 
 
 def _plain_interval(interval: Interval, gauge: bool) -> dict[str, Any]:

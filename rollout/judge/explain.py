@@ -55,14 +55,15 @@ def hypothesis(spec: GateSpec) -> str:
     """The null of the gate, as a clause: "the candidate were no worse than 1.5 times stable"."""
     floor = "" if spec.floor is None else f", or below {percent(spec.floor)}"
     within = percent(spec.tolerated_share)
-    times = "stable" if spec.ratio == 1 else f"{spec.ratio:g} times stable"
-    slow = f"slow at most {spec.ratio:g} times as often as stable, or at most {within} of the time"
+    base = spec.baseline
+    times = base if spec.ratio == 1 else f"{spec.ratio:g} times {base}"
+    slow = f"slow at most {spec.ratio:g} times as often as {base}, or at most {within} of the time"
     return {
         "error-ratio": f"the candidate were no worse than {times}{floor}",
-        "absolute-margin": f"the candidate were at most {percent(spec.margin)} worse than stable{floor}",
+        "absolute-margin": f"the candidate were at most {percent(spec.margin)} worse than {base}{floor}",
         "slo": f"the candidate kept its limit of {percent(spec.floor or 0.0)}",
         "service": f"the service kept its limit of {percent(max(spec.floor or 0.0, spec.level))}",
-        "conversion": f"the candidate converted at least {spec.ratio:g} times as well as stable",
+        "conversion": f"the candidate converted at least {spec.ratio:g} times as well as {base}",
         "gauge": f"the candidate were above {spec.seconds:g} in at most {within} of its time",
     }.get(spec.kind, f"the candidate were {slow}")
 
@@ -70,7 +71,7 @@ def hypothesis(spec: GateSpec) -> str:
 def comparison(spec: GateSpec, canary: Counts, baseline: Counts, stratum: str) -> str:
     """The numbers of both arms: "errors 0.52 % (8 of 1,538) in the candidate against ... in stable"."""
     where = f" among {stratum}" if stratum else ""
-    against = "" if spec.kind == "gauge" else f" against {rate(baseline)} in stable"
+    against = "" if spec.kind == "gauge" else f" against {rate(baseline)} in {spec.baseline}"
     return f"{subject(spec)}{where}: {rate(canary)} in the candidate{against}"
 
 

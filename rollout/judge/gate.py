@@ -62,6 +62,7 @@ class GateSpec:
     `promotion`: "harm" (section "ramp": excess below the budget), "ratio" (proved less than
     `promotion_ratio` times the baseline) or "none" (does not govern promotion).
     `edges`: bucket edges in seconds a latency gate compares at; () takes the seven nearest the limit.
+    `baseline`: what sentences call the arm that the candidate is compared with.
     """
 
     name: str
@@ -85,6 +86,7 @@ class GateSpec:
     promotion_ratio: float = PROMOTION_RATIO
     edges: tuple[float, ...] = ()
     block: float = 60.0
+    baseline: str = "stable"
 
     def __post_init__(self) -> None:
         """Raises ConfigError naming the gate and the field."""

@@ -97,7 +97,7 @@ def _blind(config: JudgeConfig, state: State, now: float, *, anything: bool) -> 
             continue
         gate = state.gates.get(spec.name)
         if gate is None or gate.usable is None:
-            arm = "" if gate is None else _silent_arm(gate)
+            arm = "" if gate is None else _silent_arm(spec, gate)
             return f"not evidence: gate {spec.name} has seen no requests{arm} yet"
         if now - gate.usable > config.blind_after:
             return (
@@ -113,9 +113,9 @@ def _blind(config: JudgeConfig, state: State, now: float, *, anything: bool) -> 
     return ""
 
 
-def _silent_arm(gate: GateState) -> str:
+def _silent_arm(spec: GateSpec, gate: GateState) -> str:
     if gate.step_c[0] > 0:
-        return " in stable"
+        return f" in {spec.baseline}"
     return " in the candidate" if gate.step_b[0] > 0 else ""
 
 

@@ -26,7 +26,7 @@ from rollout.judge import (
 from rollout.judge.arrays import Floats
 from rollout.judge.decide import bound
 from rollout.plan import Plan
-from rollout.rehearse.draw import Defect, Source, expected, sources
+from rollout.rehearse.draw import Defect, Source, baseline_part, expected, sources
 from rollout.rehearse.flow import ERRORS, Flow, course
 from rollout.routers.router import WHOLE
 
@@ -100,7 +100,7 @@ def outlooks(plan: Plan, flow: Flow) -> list[Outlook]:
     config = dataclasses.replace(config, strata=tuple(flow.cohorts))
     found = []
     for source in sources(plan, config.gates, flow):
-        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate)))
+        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate, plan.baseline)))
     return found
 
 
@@ -111,6 +111,13 @@ class _Steps:
     parts: Floats
     weights: list[Floats]
     rate: float
+    baseline: str
+
+    def arms(self, source: Source, step: int, seconds: float) -> Arms:
+        """What both arms are expected to show."""
+        n, weights = self.rate * self.parts * seconds, self.weights[step]
+        n_c, n_b = n * weights, n * baseline_part(self.baseline, weights)
+        return expected(source, n_c[None], n_b[None], Defect())
 
     def share(self, step: int) -> float:
         return float((self.parts * self.weights[step]).sum())
@@ -169,9 +176,7 @@ def _until_found(
     limit = bound(config, good.spec)
 
     def arms(seconds: float) -> Arms:
-        n = steps.rate * steps.parts * seconds
-        w = steps.weights[step]
-        counts = expected(good, (n * w)[None], (n * (1 - w))[None], Defect())
+        counts = steps.arms(good, step, seconds)
         x_c = counts.n_c[..., None] * bad.above
         x_b = counts.n_b[..., None] * bad.above if good.spec.kind == "service" else counts.x_b
         return Arms(counts.n_c, x_c, counts.n_b, x_b)
@@ -187,9 +192,7 @@ def _until_proved(
     wanted = harm / share if share <= config.max_share + 1e-9 else harm
 
     def arms(seconds: float) -> Arms:
-        n = steps.rate * steps.parts * seconds
-        w = steps.weights[step]
-        return expected(source, (n * w)[None], (n * (1 - w))[None], Defect())
+        return steps.arms(source, step, seconds)
 
     return _first_time(config, source, steps, arms, bake, lambda _, upper: upper <= wanted * (1 + 1e-9))
 

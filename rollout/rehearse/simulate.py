@@ -30,7 +30,7 @@ from rollout.judge.decide import Numbers
 from rollout.judge.state import GateState
 from rollout.ladder import share_of
 from rollout.plan import Plan
-from rollout.rehearse.draw import NOTHING, Defect, Source, drawn, sources
+from rollout.rehearse.draw import NOTHING, Defect, Source, baseline_part, drawn, sources
 from rollout.rehearse.flow import Flow, course
 from rollout.rehearse.trial import told_apart
 from rollout.routers.router import WHOLE
@@ -163,7 +163,7 @@ class _Simulation:
         """Counts of these gates; `aging`: conversions, of sessions of the same age only."""
         weights = self._way.weights[self._step]
         requests = self._flow.rate * self._parts * seconds
-        n_c, n_b = requests * weights, requests * (1.0 - weights)
+        n_c, n_b = requests * weights, requests * baseline_part(self._plan.baseline, weights)
         # What falls into the time in which new weights settle is left out of the evidence.
         used = self._used(t, seconds, self._ages(sources) if aging else 0.0)[:, None]
         synthetic = self._plan.synthetic

@@ -16,6 +16,7 @@ KEYS = {
     "name",
     "release",
     "stable_release",
+    "baseline",
     "plan",
     "outcome",
     "blamed_gate",
