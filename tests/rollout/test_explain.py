@@ -298,6 +298,6 @@ def test_what_was_left_out_is_drawn_where_it_was(recorded):
 
 
 def test_the_part_that_was_excluded_stands_beside_its_limit(recorded):
-    assert "33.3 % of those since the last step (above 50 % it is not evidence)" in explained(*recorded)
+    assert "25 % of those since the last step (above 50 % it is not evidence)" in explained(*recorded)
     told = json.loads(explained(*recorded, "--json"))
-    assert (told["gates"][0]["excluded_share"], told["max_excluded"]) == (1 / 3, 0.5)
+    assert (told["gates"][0]["excluded_share"], told["max_excluded"]) == (0.25, 0.5)
