@@ -12,7 +12,7 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from loadtests import bench as benching
-from loadtests import campaigns, runs
+from loadtests import campaigns, flatness, runs
 from loadtests import compare as comparing
 from loadtests.asking import asks, asks_demo, default_token, token_option
 from loadtests.har_command import record
@@ -167,10 +167,21 @@ def worker(master: str, token_file: Path | None, once: bool, wait: str | None) -
     "--seconds", type=click.FloatRange(5, 120), default=5.0, show_default=True, help="Of each turn."
 )
 @click.option("--rounds", type=click.IntRange(1, 20), default=2, show_default=True, help="Turns of each.")
+@click.option(
+    "--memory",
+    type=click.FloatRange(1, 24 * 60),
+    help="Instead: does the generator grow in this many minutes at 500 requests/s?",
+)
 @_JSON
-def bench(seconds: float, rounds: int, as_json: bool) -> None:
+def bench(seconds: float, rounds: int, memory: float | None, as_json: bool) -> None:
     """Measure what a request costs this generator and stock Locust, turn about, against a null server."""
     terminal = Terminal()
+    if memory is not None:
+        grown = flatness.measure(memory, terminal)
+        terminal.say(grown.sentence, "bold")
+        if as_json:
+            click.echo(grown.model_dump_json(indent=2))
+        raise SystemExit(Outcome.GOOD.code)
     result = benching.bench(seconds, rounds, terminal)
     terminal.say(
         f"huidu {result.ours_per_cpu_second:,.0f}, stock FastHttpUser {result.stock_per_cpu_second:,.0f}"

@@ -24,11 +24,13 @@ class GeneratorMetrics(Collector):
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self.served = False
         self._families: tuple[Metric, ...] = ()
 
     def update(self, recording: Recording) -> None:
-        """Take over the state of the moment, whole."""
-        self._families = tuple(families(self._plan, recording))
+        """Take over the state of the moment, whole, where anybody can ask for it."""
+        if self.served:
+            self._families = tuple(families(self._plan, recording))
 
     def collect(self) -> Iterator[Metric]:
         """The last state."""
@@ -53,7 +55,7 @@ def families(plan: Plan, recording: Recording) -> Iterator[Metric]:
         tally = _visits(recording, name)
         for outcome in _OUTCOMES:
             visits.add_metric((name, outcome), getattr(tally, outcome))
-        cell = _requests(recording, name)
+        cell = recording.so_far.get(name, Cell())
         requests.add_metric((name,), cell.number)
         offered.add_metric((name,), channel.offered)
         for part, value in cell.quantiles(_QUANTILES, buckets).items():
@@ -61,7 +63,7 @@ def families(plan: Plan, recording: Recording) -> Iterator[Metric]:
                 latency.add_metric((name, f"{part:g}"), value)
     yield from (visits, requests, latency, offered)
     lag = GaugeMetricFamily("huidu_load_schedule_lag_p99_seconds", "How late the generator is.")
-    late = recording.lags().quantile(0.99, buckets)
+    late = recording.lag_so_far.quantile(0.99, buckets)
     if late is not None:
         lag.add_metric((), late)
     flying = GaugeMetricFamily("huidu_load_in_flight", "Visits that are open.", labels=("worker",))
@@ -75,10 +77,6 @@ def families(plan: Plan, recording: Recording) -> Iterator[Metric]:
 
 def _visits(recording: Recording, name: str) -> Tally:
     return recording.tally(lambda _, channel: channel == name)
-
-
-def _requests(recording: Recording, name: str) -> Cell:
-    return recording.requests(lambda key: key[1] == name)
 
 
 @contextmanager
@@ -97,6 +95,7 @@ def served(plan: Plan, port: int | None) -> Iterator[GeneratorMetrics]:
         server, thread = start_http_server(port, addr="127.0.0.1", registry=registry)
     except OSError as error:
         raise UsageError(f"--metrics {port}: {error.strerror}", remedy="choose a free port") from None
+    metrics.served = True
     try:
         yield metrics
     finally:

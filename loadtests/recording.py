@@ -17,7 +17,11 @@ Key = tuple[int, str, str, str]
 
 @dataclass(slots=True)
 class Recording:
-    """Everything the workers of one run measured, merged. Bins below 0 are the warm-up's."""
+    """Everything the workers of one run measured, merged. Bins below 0 are the warm-up's.
+
+    `so_far` and `lag_so_far` are the window's requests by channel, and its lag, kept up to date line by line:
+    what is shown while a run goes on must not cost more the longer it lasts.
+    """
 
     cells: dict[Key, Cell] = field(default_factory=dict)
     visits: dict[tuple[int, str], Tally] = field(default_factory=dict)
@@ -29,6 +33,8 @@ class Recording:
     started: set[int] = field(default_factory=set)
     finals: dict[int, bool] = field(default_factory=dict)
     damaged: int = 0
+    so_far: dict[str, Cell] = field(default_factory=dict)
+    lag_so_far: Cell = field(default_factory=Cell)
 
     def absorb(self, worker: int, line: str) -> None:
         """Add one line of a worker's file. A line that is not understood is counted as damaged."""
@@ -48,14 +54,20 @@ class Recording:
 
     def _delta(self, worker: int, record: dict[str, Any]) -> None:
         for place, channel, journey, step, *rest in record["cells"]:
-            self.cells.setdefault((place, channel, journey, step), Cell()).merge(_cell(rest))
+            cell = _cell(rest)
+            self.cells.setdefault((place, channel, journey, step), Cell()).merge(cell)
+            if place >= 0 and step:
+                self.so_far.setdefault(channel, Cell()).merge(cell)
         for place, channel, *counts in record["visits"]:
             tally = Tally(*counts)
             self.visits.setdefault((place, channel), Tally()).merge(tally)
             if place >= 0:
                 self.owed.setdefault(worker, Counter())[channel] += tally.planned
         for place, *rest in record["lag"]:
-            self.lag.setdefault(place, Cell()).merge(_cell(rest))
+            cell = _cell(rest)
+            self.lag.setdefault(place, Cell()).merge(cell)
+            if place >= 0:
+                self.lag_so_far.merge(cell)
         for place, channel, *rest in record.get("degraded", ()):
             self.degraded.setdefault((place, channel), Cell()).merge(_cell(rest))
         for channel, journey, step, reason, number in record["failures"]:
@@ -90,9 +102,17 @@ def _sum(cells: Iterable[Cell]) -> Cell:
     return total
 
 
+_NUMBERS = tuple(range(8192))
+
+
+def _same(bucket: int) -> int:
+    return _NUMBERS[bucket] if 0 <= bucket < len(_NUMBERS) else bucket
+
+
 def _cell(rest: list[Any]) -> Cell:
     number, failed, total, squares, longest, counts = rest
-    pairs = dict(zip(counts[::2], counts[1::2], strict=True))
+    # One object for a bucket's number, not one for each cell it stands in: a third of a long run's memory.
+    pairs = dict(zip(map(_same, counts[::2]), counts[1::2], strict=True))
     return Cell(pairs, number, failed, total, squares, longest)
 
 

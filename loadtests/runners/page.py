@@ -23,7 +23,6 @@ class Page:
         self.touched = ""
         self._environment, self._buckets = environment, plan.buckets()
         self._follower = Follower(folder, plan.workers)
-        self._seen: dict[tuple[str, str], Cell] = {}
         self._last = 0.0
         self._ui = environment.create_web_ui("127.0.0.1", port)
         self._ui.app.before_request(self._guard)
@@ -38,35 +37,30 @@ class Page:
         if time.monotonic() - self._last < _SHOWN_SECONDS:
             return
         self._last = time.monotonic()
+        fresh = self._follower.read().cells
         totals: dict[tuple[str, str], Cell] = {}
-        for (place, channel, journey, step), cell in self._follower.read().cells.items():
+        for (place, channel, journey, step), cell in fresh.items():
             if place >= 0 and step:
                 totals.setdefault((channel, f"{journey}: {step}"), Cell()).merge(cell)
+        fresh.clear()
         for key, cell in totals.items():
             self._show(key, cell)
-            self._seen[key] = cell
 
     def _show(self, key: tuple[str, str], cell: Cell) -> None:
-        before = self._seen.get(key, Cell())
         stats, now = self._environment.stats, int(time.time())
         for entry in (stats.get(key[1], key[0]), stats.total):
-            new, failed = cell.number - before.number, cell.failed - before.failed
-            if not new:
-                continue
             entry.last_request_timestamp = time.time()
-            entry.num_requests += new
-            entry.num_failures += failed
-            entry.total_response_time += (cell.total - before.total) * 1000
+            entry.num_requests += cell.number
+            entry.num_failures += cell.failed
+            entry.total_response_time += cell.total * 1000
             entry.max_response_time = max(entry.max_response_time, cell.longest * 1000)
-            entry.num_reqs_per_sec[now] = entry.num_reqs_per_sec.get(now, 0) + new
-            entry.num_fail_per_sec[now] = entry.num_fail_per_sec.get(now, 0) + failed
+            entry.num_reqs_per_sec[now] = entry.num_reqs_per_sec.get(now, 0) + cell.number
+            entry.num_fail_per_sec[now] = entry.num_fail_per_sec.get(now, 0) + cell.failed
             for bucket, number in cell.counts.items():
-                more = number - before.counts.get(bucket, 0)
-                if more:
-                    shown = round(self._buckets.middle(bucket) * 1000)
-                    entry.response_times[shown] = entry.response_times.get(shown, 0) + more
-                    low = entry.min_response_time
-                    entry.min_response_time = shown if low is None else min(low, shown)
+                shown = round(self._buckets.middle(bucket) * 1000)
+                entry.response_times[shown] = entry.response_times.get(shown, 0) + number
+                low = entry.min_response_time
+                entry.min_response_time = shown if low is None else min(low, shown)
 
     def _guard(self) -> Any:
         """Before every request to the page: looking is free, and clearing what it shows."""

@@ -52,23 +52,32 @@ def _gone(pids: list[int]) -> bool:
 
 
 def test_ends(serve: Serve, begin: Begin) -> None:
-    """A worker killed, a worker stopped for three seconds, the parent told to end: INVALID each."""
+    """A worker killed, a worker stopped for three seconds, one that gets a fifth of a core in slices, the
+    parent told to end: INVALID each."""
     host = serve("ok")
     killed, stopped, told = (begin(_PROFILE, host, "--workers", number) for number in ("2", "1", "1"))
+    seldom = begin(_PROFILE.replace("20/s", "250/s"), serve("reset", 500))
+    starved = begin(_PROFILE + "health: {cpu: 100%, steal: 100%}\ncalibration: 0s\n", host)
 
-    pids = {id(each): _workers(each.folder, count) for each, count in ((killed, 2), (stopped, 1), (told, 1))}
+    counts = ((killed, 2), (stopped, 1), (told, 1), (starved, 1))
+    pids = {id(each): _workers(each.folder, count) for each, count in counts}
     os.kill(pids[id(killed)][1], signal.SIGKILL)
     os.kill(pids[id(stopped)][0], signal.SIGSTOP)
     told.process.send_signal(signal.SIGTERM)
-    time.sleep(3.2)
+    for _ in range(13):  # as the kernel does to a process that has used up its quota
+        os.kill(pids[id(starved)][0], signal.SIGSTOP)
+        time.sleep(0.2)
+        os.kill(pids[id(starved)][0], signal.SIGCONT)
+        time.sleep(0.05)
     os.kill(pids[id(stopped)][0], signal.SIGCONT)
 
     expected = {
         id(killed): "killed by signal 9",
         id(stopped): "stood still",
         id(told): "stopped by SIGTERM",
+        id(starved): "visits late",
     }
-    for running in (killed, stopped, told):
+    for running in (killed, stopped, told, starved):
         run = running.finish()
         verdict = run.verdict
         assert (run.code, verdict["verdict"]) == (4, "INVALID"), run.stderr
@@ -77,6 +86,12 @@ def test_ends(serve: Serve, begin: Begin) -> None:
         assert verdict["planned"] == sum(verdict[each] for each in ("ok", "failed", "dropped", "censored"))
         assert "INVALID" in (run.folder / "report.html").read_text()
         assert _gone(pids[id(running)])
+
+    # More than one in a thousand, however seldom it looks.
+    run = seldom.finish()
+    assert (run.code, run.verdict["verdict"]) == (1, "FAIL"), (run.stderr, run.verdict["reasons"])
+    assert run.verdict["planned"] == 2400 and 4 <= run.verdict["failed"] <= 6
+    assert {each["reason"] for each in run.verdict["failures"]} == {"connection reset"}
 
 
 def test_offer_ends_well_when_told_and_leaves_nothing(huidu: Any, serve: Serve, tmp_path: Path) -> None:

@@ -32,19 +32,22 @@ _PATHS: Mapping[str, str] = {
     "reset": "/reset/20",
     "errors": "/errors/20",
     "redirect": "/redirect",
-    "below": "/slow/1.9",
+    "below": "/slow/1.95",
     "above": "/slow/2.049",
 }
+# What half of the requests must keep: a busy machine lengthens few of them by so much.
+_MEDIANS: Mapping[str, str] = {"just-below": "/slow/1.98", "just-above": "/slow/2.02"}
 
 
-def _channel(name: str, path: str) -> str:
-    return f"  {name}: {{peak: 10/s, {_LIMITS}, journey: {{http: [{_STEP.replace('PATH', path)}]}}}}\n"
+def _channel(name: str, path: str, limits: str = _LIMITS) -> str:
+    return f"  {name}: {{peak: 10/s, {limits}, journey: {{http: [{_STEP.replace('PATH', path)}]}}}}\n"
 
 
 @pytest.fixture(scope="module")
 def finished(serve: Serve, begin: Begin) -> Mapping[str, Any]:
     """A run whose every channel meets another behaviour; one whose server dies; one whose freezes."""
-    every = "channels:\n" + "".join(_channel(name, path) for name, path in _PATHS.items()) + _REST
+    every = "channels:\n" + "".join(_channel(name, path) for name, path in _PATHS.items())
+    every += "".join(_channel(name, path, "limits: {p50: 2s}") for name, path in _MEDIANS.items()) + _REST
     dies = f"channels:\n{_channel('web', '/')}{_REST}"
     frozen = dies.replace("peak: 10/s", "peak: 100/s").replace("duration: 6s", "duration: 10s")
     running = {
@@ -107,9 +110,12 @@ def test_a_limit_of_two_seconds_is_not_rounded_away(finished: Mapping[str, Any])
     verdict = finished["every"].verdict
     assert _states(verdict, "above")["p95"] == "broken"
     assert verdict["channels"]["above"]["p50_ms"] >= 2049 * 0.995
-    if verdict["schedule_lag_p99_ms"] > 30 and _states(verdict, "below")["p95"] != "kept":
-        pytest.skip("the machine is too busy to answer within 100 ms of 1900 ms")
-    assert _states(verdict, "below")["p95"] == "kept"
+    assert _states(verdict, "just-above")["p50"] == "broken"
+    assert verdict["channels"]["just-above"]["p50_ms"] >= 2020 * 0.995
+    states = _states(verdict, "below")["p95"], _states(verdict, "just-below")["p50"]
+    if verdict["schedule_lag_p99_ms"] > 15 and states != ("kept", "kept"):
+        pytest.skip("the machine is too busy to answer within 20 ms of 1980 ms")
+    assert states == ("kept", "kept")
 
 
 def test_a_server_that_dies_in_the_middle_fails(finished: Mapping[str, Any]) -> None:
