@@ -42,6 +42,7 @@ def fill(template: Path, **values: object) -> str:
         "span": span,
         "thousands": lambda value: f"{value:,}",
         "both": words.both,
+        "column": words.column_text,
         "rule_zh": words.rule_zh,
         "said_zh": words.said_zh,
     }

@@ -13,7 +13,7 @@ from loadtests.plan import Plan
 from loadtests.report.charts import load_chart
 from loadtests.report.drawing import Mark
 from loadtests.report.page import fill
-from loadtests.report.words import Text
+from loadtests.report.words import Text, word_text
 from loadtests.search import CONFIRMATIONS, Step, knee
 
 _TEMPLATE = Path(__file__).with_name("sheet.html.j2")
@@ -28,7 +28,7 @@ def comparison_page(comparison: Comparison, a: str, b: str) -> str:
         word=comparison.word,
         title=Text("two load runs compared", "两次负载测试的比较"),
         colour={"NOT WORSE": "good", "WORSE": "bad"}.get(comparison.word, ""),
-        reasons=[comparison.sentence],
+        reasons=[word_text(comparison.word, comparison.sentence)],
         facts=f"A: {a} · B: {b}",
         charts=[],
         charts_title="",
@@ -98,7 +98,7 @@ def search_page(plan: Plan, steps: Sequence[Step], word: str, colour: str, sente
         word=word,
         title=Text("the largest load that still passes", "仍能通过的最大负载"),
         colour=colour,
-        reasons=[sentence],
+        reasons=[word_text(word, sentence)],
         facts=f"{plan.host} · {plan.profile} · {plan.duration or 0:g} s a run, warm-up {plan.warmup:g} s",
         # Built by charts.py out of escaped text and numbers.
         charts=[Markup(chart)] if chart else [],

@@ -108,6 +108,52 @@ _EVENTS = {
 }
 
 
+# Of the words of `search` and `compare`, and of their tables.
+_WORDS = {
+    "FOUND": "已找到并确认",
+    "NONE": "没有任何负载通过",
+    "UNFINISHED": "尚未完成",
+    "INVALID": "无效：不能作为证据",
+    "UNDECIDED": "未能判定",
+    "PASS": "通过",
+    "FAIL": "未通过",
+    "NOT WORSE": "没有变差",
+    "WORSE": "变差",
+    "CANNOT TELL": "无法判定",
+}
+_COLUMNS = {
+    "run": "测试",
+    "word": "结论",
+    "x peak": "峰值倍数",
+    "offered/s": "施加 请求/秒",
+    "achieved/s": "完成 请求/秒",
+    "p50 ms": "p50 毫秒",
+    "p95 ms": "p95 毫秒",
+    "failed": "失败",
+    "why": "原因",
+    "channel": "渠道",
+    "measure": "指标",
+    "change": "变化",
+    "95 % interval": "95% 区间",
+    "decides": "决定性",
+    "search": "搜索",
+    "confirmed": "确认",
+    "knee": "拐点",
+    "worse": "变差",
+}
+
+
+def word_text(word: str, sentence: str) -> Text:
+    """A word of `search` or `compare` with its sentence; in Chinese the word, the original beside it."""
+    known = _WORDS.get(word)
+    return Text(sentence, f"{known}（{sentence}）" if known else sentence)
+
+
+def column_text(name: str) -> Text:
+    """A column of a table, or a term that is explained."""
+    return Text(name, _COLUMNS.get(name, name))
+
+
 def rule_zh(rule: str) -> str:
     """A rule's name; one this page does not know stays as it is."""
     return f"超过限值的请求（{rule}）" if rule in _PERCENTILES else RULES.get(rule, rule)

@@ -10,6 +10,7 @@ import pytest
 
 from huidu.foundation.document import parse_document
 from loadtests.checks import Check
+from loadtests.compare import Comparison
 from loadtests.events import events, timeline
 from loadtests.health import WorkerEnd
 from loadtests.histogram import Cell
@@ -21,7 +22,9 @@ from loadtests.recording import Recording
 from loadtests.report.charts import percentile_chart, time_chart
 from loadtests.report.drawing import Line, Pin
 from loadtests.report.page import render, span
+from loadtests.report.sheets import comparison_page, search_page
 from loadtests.report.words import Text, said_zh
+from loadtests.search import Step
 from loadtests.summarise import summarise
 from loadtests.surge import judge_surge, surge_plan
 
@@ -134,6 +137,32 @@ def test_what_a_person_must_know_of_the_run_is_an_event(plan: Plan) -> None:
 def test_a_rule_is_told_in_chinese_from_its_numbers(check: tuple[Any, ...], zh: str) -> None:
     names = ("rule", "scope", "state", "measured", "allowed")
     assert said_zh(Check.model_validate({**dict(zip(names, check, strict=True)), "sentence": "-"})) == zh
+
+
+def test_the_pages_of_several_runs_are_in_both_languages(plan: Plan) -> None:
+    step = Step(
+        factor=1.0,
+        word="PASS",
+        confirms=False,
+        offered_rps=10.0,
+        achieved_rps=10.0,
+        p50_ms=1.0,
+        p95_ms=2.0,
+        failed=0,
+        run="run-01",
+        reason="",
+    )
+    sentence = "10 requests/s pass <b>"
+    page = search_page(plan, [step], "FOUND", "good", sentence)
+    assert (
+        "已找到并确认" in page
+        and "各次测试" in page
+        and "施加 请求/秒" in page
+        and "<b>" not in page.split("pass")[1][:8]
+    )
+    page = comparison_page(Comparison(word="WORSE", sentence="-", margin=0.05, differences=[]), "a", "b")
+    assert "变差" in page and "两次负载测试的比较" in page
+    assert page.count('class="en"') == page.count('class="zh"')
 
 
 def test_the_percentile_curve_carries_its_intervals() -> None:

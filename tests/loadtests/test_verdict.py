@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from huidu.foundation.document import parse_document
 from loadtests import bounds
 from loadtests.bounds import Batch
+from loadtests.functional import functional_plan, judge_functional
 from loadtests.health import WorkerEnd
 from loadtests.histogram import Cell
 from loadtests.plan import Plan
@@ -23,7 +24,9 @@ from loadtests.profile import Profile
 from loadtests.recorder import Pulse, Tally
 from loadtests.recording import Recording
 from loadtests.report.page import render
+from loadtests.soak import judge_soak
 from loadtests.summarise import summarise
+from loadtests.surge import judge_surge, surge_plan
 from loadtests.verdict import judge
 
 PROFILE = """
@@ -312,6 +315,23 @@ def test_whatever_was_recorded_it_is_one_of_three_words_and_a_page(
     summary = summarise(_PLAN, recording, word, checks, "now")
     assert word in render(_PLAN, summary)
     assert summary.planned == summary.ok + summary.failed + summary.dropped + summary.censored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["surge", "soak", "functional"])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(recording=_RECORDINGS, ends=_ENDS, stopped=st.sampled_from(["", "stopped by SIGTERM"]))
+def test_so_it_is_for_every_kind_of_run(
+    kind: str, recording: Recording, ends: list[WorkerEnd], stopped: str
+) -> None:
+    plan, judged = {
+        "surge": (surge_plan(_PLAN, "web"), judge_surge),
+        "soak": (_PLAN.model_copy(update={"kind": "soak"}), judge_soak),
+        "functional": (functional_plan(_PLAN, {}), judge_functional),
+    }[kind]
+    word, checks = judged(plan, recording, ends, stopped)
+    assert word in ("FAIL", "INVALID")
+    assert word in render(plan, summarise(plan, recording, word, checks, "now"))
 
 
 def test_batches_that_do_not_vary_get_the_exact_bound_and_never_a_width_of_nothing() -> None:
