@@ -19,8 +19,13 @@ import pytest
 
 from huidu.foundation.errors import Unreachable
 from huidu.foundation.prometheus import NoData, Prometheus
+from huidu.model.evidence import Interval
+from rollout.collect import Collector
+from rollout.controller.fold import RolloutState
 from rollout.counters import Pair, difference
 from rollout.counters.native import grid
+from rollout.plan import CohortArms
+from rollout.plan_file import parse_plan
 
 pytestmark = pytest.mark.server
 
@@ -148,3 +153,35 @@ def test_native_histograms_of_a_real_prometheus(program: Callable[[str], Path], 
             )
             assert (interval.baseline.total, interval.baseline.above(0.5).bad) == (2, 1)
         assert grown == [(3, 2, 1), (1, 0, 0), (2, 1, 0)]
+
+
+PLAN = """
+observation: {poll: 1s, settle: 0s, warm_up: 0s}
+gates:
+  latency: {kind: latency, limit: 500ms, metrics: {buckets: 'answer_seconds{arm="{release}"}'}}
+"""
+
+
+def test_a_gate_that_names_a_native_histogram_is_judged_by_it(
+    program: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """The way a rollout takes: plan, one question, counters, evidence."""
+    cohorts = {"all": CohortArms(route="r", stable="s", candidate="c")}
+    canary, stable = [0.1], [0.1]
+    body = lambda: family(canary, 4, "v2") + family(stable, 3, "v1")  # noqa: E731
+    with serving(body) as port, prometheus(program("prometheus"), tmp_path, port) as server:
+        collector = Collector(server, parse_plan(PLAN, "plan.yaml"), cohorts, "v2", "v1")
+        seen: list[Interval] = []
+        for _ in range(300):
+            seen += collector.look(RolloutState(), time.time()).intervals
+            if len(seen) == 1 and len(canary) == 1:  # counting has begun
+                canary += [0.2, 0.8, 3.0]
+                stable += [0.2, 0.3]
+            if sum(each.canary.total for each in seen) == 3:
+                break
+            time.sleep(0.1)
+        grown = [each for each in seen if each.canary.total]
+        assert [each.excluded for each in grown] == [""] * len(grown)
+        assert sum(each.canary.above(0.5).bad for each in grown) == 2
+        assert sum(each.baseline.total for each in seen) == 2
+        assert grown[0].queries == ('answer_seconds{arm="v2"}',)
