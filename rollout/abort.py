@@ -13,9 +13,10 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
 from rollout.begin import folder_of, journaled, journaled_plan, publish
-from rollout.controller.edge import Edge, NoEvidence
+from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.run import Controller
 from rollout.plan import Gate, Plan
+from rollout.post import Post, notifiers
 from rollout.routers.router import Split
 from rollout.target import Target
 
@@ -59,6 +60,9 @@ def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) 
         router = target.router(clock)
         router.acquire(f"abort of rollout {name}")
         stack.callback(router.release)
+        senders = notifiers(plan.notify)
+        post = Post(plan, name, journal, clock, senders) if senders else NoLetters()
+        stack.callback(post.close)
         nothing = NoEvidence()
         edge = Edge(
             journal=journal,
@@ -68,6 +72,7 @@ def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) 
             clock=clock,
             voice=terminal,
             folder=folder,
+            post=post,
             publish=lambda: publish(folder, name, journal),
         )
         Controller(name, plan, ladder, edge).take_back(why)

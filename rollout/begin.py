@@ -18,22 +18,30 @@ from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
+from rollout import acts
 from rollout.collect import Collector
-from rollout.controller.edge import Edge
+from rollout.controller.edge import Edge, NoLetters
 from rollout.controller.fold import RolloutState, fold
+from rollout.controller.lease import LeaseFile
 from rollout.controller.run import Controller
+from rollout.controller.signs import CONTROLLER, Companion, unwatched
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
 from rollout.failing import beside, keep, kept
+from rollout.freeze import Calendar
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
+from rollout.post import Post, notifiers
 from rollout.record import report, report_text
+from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
 
+NOT_WORTH_TELLING = 5.0
+"""Seconds without a watcher that any new start takes."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -45,6 +53,8 @@ class Order:
     release: str
     name: str
     adopt: bool = False
+    guard: bool = False
+    """Whether a guard is started beside it, which outlives it."""
 
 
 @dataclass
@@ -90,6 +100,9 @@ def opened(
     ladder = ladder_of(plan, tuple(target.cohorts))
     router = target.router(clock)
     collector = collector_of(plan, target, order.release)
+    senders = notifiers(plan.notify)
+    calendar = Calendar(plan.freeze)
+    calendar.check()
     testers = testers_of(plan, target)
     comparing = comparing_of(plan, target, ladder)
     if known is None:
@@ -99,8 +112,19 @@ def opened(
         router.acquire(f"rollout {order.name}, process {os.getpid()} on {socket.gethostname()}")
         stack.callback(router.release)
         journal = stack.enter_context(Journal.open(folder / "journal.sqlite", clock))
+        alone = unwatched(folder, clock) if known is not None else None
+        lease = LeaseFile(folder / CONTROLLER, "controller", clock)
+        stack.callback(lease.close)
+        if problem := lease.renew():
+            terminal.say(
+                f"note: no sign of life can be written ({problem}): a guard would take it back", "yellow"
+            )
         if known is not None:
             terminal.say(f"resuming {order.name}: stage {known.stage}, {known.share:.1%} of all requests")
+            if alone is not None and alone > NOT_WORTH_TELLING and known.share > 0:
+                terminal.say(
+                    f"note: nobody watched for {alone:.0f} s, with customers on the candidate", "yellow"
+                )
         else:
             _note_start(journal, order, plan, text, target)
         strata = judge_config(plan, tuple(target.cohorts)).strata
@@ -109,8 +133,8 @@ def opened(
         stack.callback(evidence.close)
         _restore(collector, journal, evidence)
         (folder / "abort").unlink(missing_ok=True)
-        tell, close = _teller(plan, journal)
-        stack.callback(close)
+        companion = Companion(folder, clock)
+        _guarded(order, plan, companion, workspace, terminal, lease, clock)
         edge = Edge(
             journal=journal,
             router=router,
@@ -121,7 +145,12 @@ def opened(
             folder=folder,
             stop=stop,
             abort=lambda: asked_to_abort(folder),
-            tell=tell,
+            post=Post(plan, order.name, journal, clock, senders) if senders else NoLetters(),
+            alive=lease.renew,
+            acts=lambda after: acts.read(folder, after),
+            frozen=calendar.now,
+            guard=companion.silent,
+            unwatched=alone,
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,
             comparing=comparing,
@@ -189,6 +218,28 @@ def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal)
 
 def _gauges(plan: Plan) -> list[str]:
     return [name for name, gate in plan.gates.items() if gate.kind == "gauge"]
+
+
+def _guarded(
+    order: Order,
+    plan: Plan,
+    companion: Companion,
+    workspace: Workspace,
+    terminal: Terminal,
+    lease: LeaseFile,
+    clock: Clock,
+) -> None:
+    """Start a guard where one is wanted. Raises StateError where it does not start."""
+    if order.guard:
+        ensure_guard(workspace, order.name, companion, lease, clock)
+    if watched_by(companion):
+        terminal.say("a guard watches this controller")
+    elif plan.guard == "required":
+        terminal.say(
+            "note: the plan requires a guard, and none watches: nothing widens until one does "
+            f"(--guard starts one; or: huidu rollout guard {order.name})",
+            "bold yellow",
+        )
 
 
 def _check_new(order: Order, plan: Plan, target: Target) -> None:
@@ -259,26 +310,6 @@ def _person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-def _teller(plan: Plan, journal: Journal) -> tuple[Callable[[str, str, str], None], Callable[[], None]]:
-    """How people are told, and what is done about it at the end."""
-    if not plan.notify:
-        return (lambda event, title, body: None), (lambda: None)
-    from huidu.foundation.notify import Message, Notifier, Severity  # apprise takes half a second to import
-
-    notifier = Notifier(plan.notify)
-    loud = {"promoted": Severity.SUCCESS, "rolled-back": Severity.FAILURE}
-
-    def tell(event: str, title: str, body: str) -> None:
-        notifier.tell(Message(event, title, body, loud.get(event, Severity.WARNING)))
-
-    def close() -> None:
-        for delivery in notifier.close():
-            with contextlib.suppress(StateError):
-                journal.append("told", key=delivery.message.key, sent=delivery.sent)
-
-    return tell, close
 
 
 class _NoClock:

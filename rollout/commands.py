@@ -21,14 +21,19 @@ from rollout.begin import Order, journaled, opened
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
+from rollout.freeze import Calendar
 from rollout.observe.command import observe
 from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
 from rollout.paper_commands import alerts, page
+from rollout.people_commands import COMMANDS
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
+from rollout.post import send_test
 from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
 from rollout.serve.command import serve
+from rollout.standing import signs
+from rollout.supersede import clear_route
 from rollout.target import Target
 from rollout.watching import watch
 
@@ -42,6 +47,8 @@ rollout.add_command(replay)
 rollout.add_command(rehearse)
 rollout.add_command(explain)
 rollout.add_command(observe)
+for command in COMMANDS:
+    rollout.add_command(command)
 rollout.add_command(page)
 rollout.add_command(alerts)
 
@@ -49,7 +56,8 @@ rollout.add_command(alerts)
 @rollout.command()
 @click.argument("plan", type=click.Path(path_type=Path), required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of plans instead.")
-def check(plan: Path | None, schema: bool) -> None:
+@click.option("--notify", is_flag=True, help="Send a test to every address of the plan.")
+def check(plan: Path | None, schema: bool, notify: bool) -> None:
     """Validate PLAN and print it as a table; its route is compared with the real proxy."""
     if schema:
         click.echo(json.dumps(Plan.model_json_schema(), indent=2))
@@ -58,6 +66,10 @@ def check(plan: Path | None, schema: bool) -> None:
         raise click.UsageError("give a plan, or --schema")
     terminal = Terminal()
     loaded = load_plan(plan)
+    Calendar(loaded.freeze).check()
+    if notify:
+        _send_test(loaded, terminal)
+        return
     workspace = Workspace.from_env()
     where = "the route is not checked: no stack stands here"
     cohorts: tuple[str, ...] = tuple(sorted({c for stage in loaded.stages for c in stage.weights} - {"all"}))
@@ -78,14 +90,20 @@ def check(plan: Path | None, schema: bool) -> None:
 @click.option("--release", required=True, help="The release that the candidate arm runs.")
 @click.option("--name", help="Name of the rollout (default: the release).")
 @click.option("--adopt", is_flag=True, help="Go on from the weights that somebody else gave the proxy.")
+@click.option("--guard", is_flag=True, help="Start a guard beside it, which outlives it.")
+@click.option(
+    "--supersede", is_flag=True, help="Give up another rollout on this route: first back to stable."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print report.json to standard output at the end.")
-def run(plan: Path, release: str, name: str | None, adopt: bool, as_json: bool) -> None:
+def run(
+    plan: Path, release: str, name: str | None, adopt: bool, guard: bool, supersede: bool, as_json: bool
+) -> None:
     """Drive RELEASE through PLAN until it is promoted or taken back; run it again to resume."""
     terminal = Terminal()
     name = name or release
-    with opened(
-        Workspace.from_env(), Order(plan, release, name, adopt), SystemClock(), terminal, _stop_on_signals()
-    ) as running:
+    workspace, order = Workspace.from_env(), Order(plan, release, name, adopt, guard)
+    clear_route(workspace, order, supersede, SystemClock(), terminal)
+    with opened(workspace, order, SystemClock(), terminal, _stop_on_signals()) as running:
         terminal.step(f"rollout {name}: release {release} by plan {running.controller.plan.name}")
         outcome = running.controller.drive(adopt)
         facts = running.report()
@@ -121,7 +139,7 @@ def status(name: str | None, watching: bool, as_json: bool) -> None:
         click.echo(json.dumps(list(found.values())))
         return
     if name is not None:
-        for text in detail_lines(found[name]):
+        for text in [*detail_lines(found[name]), *signs(workspace.rollouts / name, SystemClock())]:
             terminal.say(text)
         return
     unfinished = {key: facts for key, facts in found.items() if facts["outcome"] in _UNFINISHED}
@@ -148,6 +166,13 @@ def abort(name: str | None, why: str) -> None:
 
 
 rollout.add_command(serve)
+
+
+def _send_test(plan: Plan, terminal: Terminal) -> None:
+    if not plan.notify:
+        raise ConfigError("the plan tells nobody", expected="notify: [an apprise address]")
+    good = send_test(plan, lambda text, sent: terminal.say(text, "green" if sent else "bold red"))
+    raise SystemExit(Outcome.GOOD.code if good else Outcome.BAD.code)
 
 
 def _known(workspace: Workspace, name: str) -> RolloutState:

@@ -16,6 +16,7 @@ from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
 from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
+from rollout.plan_people import Approval, Freeze, People, Told
 
 __all__ = [
     "TESTERS",
@@ -96,12 +97,13 @@ class Route(PlanPart):
 class StagePlan(PlanPart):
     """One stage: the candidate's weight per cohort (`all`: every cohort not named), kept for at least `bake`.
 
-    A cohort that is not named keeps the weight it had.
+    A cohort that is not named keeps the weight it had. `approval`: who has to agree before it opens.
     """
 
     name: str = Field(min_length=1)
     weights: dict[str, Share] = Field(min_length=1)
     bake: Duration = Field(default=0.0, ge=0)
+    approval: Approval | None = None
 
 
 class Journey(PlanPart):
@@ -176,11 +178,19 @@ class Rollback(PlanPart):
 
 class Limits(PlanPart):
     """`longest_bake`: longest stay at one share without a proof, then hold. `blind`: longest time without
-    evidence, then share 0. `max_excluded`: above this part of excluded intervals it is not evidence."""
+    evidence, then share 0; if evidence is back within `restart_within`, it starts again at stage 0 (0: it is
+    over). `max_excluded`: above this part of excluded intervals it is not evidence.
+
+    `unattended`: a guard stands in for a controller that was silent for longer: it gives everybody back
+    (`safe: stable`), or leaves the share and tells people (`stay`).
+    """
 
     longest_bake: Duration = Field(default=1800.0, gt=0)
     blind: Duration = Field(default=300.0, gt=0)
+    restart_within: Duration = Field(default=3600.0, ge=0)
     max_excluded: Share = 0.5
+    unattended: Duration = Field(default=900.0, ge=5)
+    safe: Literal["stable", "stay"] = "stable"
 
 
 class Observation(PlanPart):
@@ -231,7 +241,13 @@ class Plan(PlanPart):
     limits: Limits = Limits()
     observation: Observation = Observation()
     deploy: Deploy = Deploy()
-    notify: tuple[str, ...] = ()
+    notify: tuple[Told, ...] = ()
+    link: str = ""
+    """What letters lead to, for example "http://127.0.0.1:8765/rollouts/{name}"."""
+    guard: Literal["required", "optional"] = "optional"
+    """`required`: nothing widens while no guard watches the controller."""
+    people: People = People()
+    freeze: Freeze = Freeze()
 
 
 TESTERS = "testers"

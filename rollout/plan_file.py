@@ -59,7 +59,12 @@ class _CheckedPlan(Plan):
     """A plan whose parts also fit each other. Problems are reported at the key that has them."""
 
     def model_post_init(self, context: Any) -> None:
-        problems = [*_stage_problems(self), *_gate_problems(self), *_route_problems(self)]
+        problems = [
+            *_stage_problems(self),
+            *_gate_problems(self),
+            *_route_problems(self),
+            *_people_problems(self),
+        ]
         if problems:
             raise ValidationError.from_exception_data(
                 "plan",
@@ -171,4 +176,31 @@ def _route_problems(plan: Plan) -> list[_Problem]:
                 "router envoy needs the address of Prometheus: observation: {prometheus: http://...}",
             )
         )
+    return problems
+
+
+def _people_problems(plan: Plan) -> list[_Problem]:
+    problems: list[_Problem] = []
+    known = plan.people.roles
+    asked = [(("people", "may", act), roles) for act, roles in plan.people.may.items()]
+    for number, stage in enumerate(plan.stages):
+        if stage.approval is None:
+            continue
+        here = ("stages", number, "approval")
+        asked.append(((*here, "roles"), stage.approval.roles))  # type: ignore[arg-type]
+        names = {name for role in stage.approval.roles for name in known.get(role, ())}
+        if stage.approval.roles and len(names) < stage.approval.needed:
+            text = f"{stage.approval.needed} people are needed, and these roles have {len(names)}"
+            problems.append(((*here, "needed"), text))
+    problems += [
+        (loc, f"no role {role!r}: expected one of people.roles ({', '.join(known) or 'none'})")
+        for loc, roles in asked
+        for role in roles
+        if role not in known
+    ]
+    problems += [
+        (("notify", number), "expected either an address (`to`) or a file that holds it (`file`)")
+        for number, address in enumerate(plan.notify)
+        if bool(address.to) == bool(address.file)
+    ]
     return problems

@@ -97,7 +97,10 @@ class Notifier:
             try:
                 sent = bool(
                     self._apprise.notify(
-                        title=message.title, body=message.body, notify_type=message.severity.value
+                        title=message.title,
+                        body=message.body,
+                        notify_type=message.severity.value,
+                        body_format=apprise.NotifyFormat.TEXT,  # sentences may hold < and &
                     )
                 )
             except Exception:  # any plugin of apprise may fail in its own way; the message is kept

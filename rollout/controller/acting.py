@@ -18,7 +18,7 @@ from rollout.controller.reconcile import RunHook
 from rollout.plan import Command
 from rollout.routers.router import Split, beside
 
-AGAIN = {Purpose.ROLLBACK, Purpose.SERVICE, Purpose.RETREAT, Purpose.ABORT, Purpose.RETURN}
+AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL}
 """Purposes of the ways back: these do not wait for the next poll."""
 
 
@@ -42,6 +42,10 @@ class Hands:
             trial,
             self._beside(weights, trial),
         )
+
+    def _stop(self) -> bool:
+        self._edge.alive()  # a long command is no silence
+        return self._edge.stop()
 
     def _beside(self, weights: Mapping[str, int], trial: bool) -> dict[str, int]:
         return beside(weights) if self._fresh and not trial else {}
@@ -87,7 +91,7 @@ class Hands:
         ledger.say(action.sentence, "bold", verdict)
         log = self._edge.folder / f"{action.name}.log"
         try:
-            problem = run_command(command, ledger.state.release, log, self._edge.clock, self._edge.stop)
+            problem = run_command(command, ledger.state.release, log, self._edge.clock, self._stop)
         except Stopped:
             return False
         if problem:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from huidu.foundation.clock import Clock
-from huidu.foundation.journal import Journal
+from huidu.foundation.journal import Event, Journal
 from huidu.model.evidence import Interval
+from rollout.acts import Read
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import Voice
 from rollout.dispersed import Dispersion
@@ -112,6 +113,32 @@ class NoEvidence:
         return None
 
 
+class Letterbox(Protocol):
+    """Tells people. None of these calls waits, but for `close`."""
+
+    def see(self, events: Iterable[Event]) -> None:
+        """What was journaled; nothing is sent yet."""
+
+    def turn(self) -> None:
+        """Hand over what is due."""
+
+    def close(self) -> None:
+        """Hand over what is due and wait for it a little."""
+
+
+class NoLetters:
+    """For rollouts that tell nobody."""
+
+    def see(self, events: Iterable[Event]) -> None:
+        return None
+
+    def turn(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
 @dataclass
 class Edge:
     """Everything outside that the controller touches."""
@@ -125,10 +152,20 @@ class Edge:
     folder: Path
     stop: Callable[[], bool] = lambda: False
     abort: Callable[[], str] = lambda: ""
-    tell: Callable[[str, str, str], None] = lambda event, title, body: None
+    post: Letterbox = field(default_factory=NoLetters)
     publish: Callable[[], None] = lambda: None
     testers: Testers = field(default_factory=NoTesters)
     comparing: Eyes | None = None
     """Who looks at the A/A stage."""
     dispersed: Callable[[float], Mapping[str, Dispersion]] = lambda now: {}
     """Measures, once, how clumped stable's counts are at that time."""
+    alive: Callable[[], str] = lambda: ""
+    """Gives a sign of life, often; "" or why it could not."""
+    acts: Callable[[int], Sequence[Read]] = lambda after: ()
+    """What people said behind that place. Raises StateError."""
+    frozen: Callable[[float], str] = lambda now: ""
+    """Why nothing may widen at that time, by the calendar."""
+    guard: Callable[[], float | None] = lambda: None
+    """Seconds since the guard's sign of life; None where there is no guard."""
+    unwatched: float | None = None
+    """Seconds for which nobody watched before this process."""

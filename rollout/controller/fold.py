@@ -12,6 +12,13 @@
 | `judged`         | one look at the evidence: gates, decision, and how many lines of evidence it ends at |
 | `hook-intended`  | a deploy command is about to run; `hook-done`, `hook-failed` say what became of it  |
 | `paused`, `held` | the process ended, the share stays; the next run goes on                            |
+| `restarted`      | evidence is back after a retreat: from stage 0 again                                |
+| `act`            | what was made of a person's act: granted or refused, and why                        |
+| `waiting`        | all is proved, and a stage waits for people                                         |
+| `frozen`, `thawed` | a freeze began, or is over: nothing widens meanwhile                              |
+| `guard-silent`, `guard-back` | the controller's guard gives no sign of life, or does again             |
+| `guard-ended`    | a guard killed a controller that was silent, but held its locks                     |
+| `guard-told`     | a guard let the share stay, by plan or because there is nothing to go back to       |
 | `told`           | a notification, and whether it was sent                                             |
 | `ended`          | the outcome; nothing follows                                                        |
 """
@@ -37,6 +44,10 @@ class Purpose(enum.Enum):
     SERVICE = "service"
     """Both arms fail: back to stable, and nobody is blamed."""
     RETREAT = "retreat"
+    UNLIKE = "unlike"
+    """The first customers are not comparable with the others: no release can be judged by them."""
+    UNATTENDED = "unattended"
+    """A guard goes back, because nobody watched."""
     ABORT = "abort"
     RETURN = "return"
     """After `deploy.promote`: stable runs the new release and takes its customers back."""
@@ -112,6 +123,26 @@ class RolloutState:
     outcome: str = ""
     sentence: str = ""
     ended_at: float = 0.0
+    clear_since: float = 0.0
+    """Since when every look found evidence, whoever is served by what; 0 while it does not."""
+    attempt: int = 1
+    before: int = 0
+    """`changes` of the attempts before this one."""
+    restarted_at: float = 0.0
+    bake_from: float = 0.0
+    """When people last stopped holding it: what they wait is no part of the longest bake."""
+    acts_end: int = 0
+    """How far the file of people's acts was read."""
+    paused_by: str = ""
+    approvals: tuple[tuple[str, str], ...] = ()
+    """(stage, name)"""
+    hurry: str = ""
+    """Who asked to promote now."""
+    waiting: str = ""
+    """The stage for which people were asked."""
+    frozen: str = ""
+    guard_silent: bool = False
+    guard_told: bool = False
 
     @property
     def release(self) -> str:
@@ -119,8 +150,13 @@ class RolloutState:
 
     @property
     def untouched(self) -> bool:
-        """Whether no customer can have met the candidate: no weights were ever given to it."""
-        return not self.changes and self.pending is None
+        """Whether no customer can have met the candidate in this attempt: no weights were given to it."""
+        return len(self.changes) == self.before and self.pending is None
+
+    @property
+    def retreated(self) -> bool:
+        """Whether stable serves everybody for want of evidence or of a watcher: that may begin again."""
+        return self.closing is not None and self.closing.purpose in (Purpose.RETREAT, Purpose.UNATTENDED)
 
     @property
     def salt(self) -> str:
@@ -152,7 +188,9 @@ def _started(state: RolloutState, event: Event) -> RolloutState:
 def _resumed(state: RolloutState, event: Event) -> RolloutState:
     # Nobody looked while no process ran: neither blindness nor the longest bake count that time.
     hook = "" if state.hook in ("intended", "failed") else state.hook
-    return dataclasses.replace(state, watched_from=event.t, resting="", hook=hook)
+    return dataclasses.replace(
+        state, watched_from=event.t, resting="", hook=hook, clear_since=0.0, guard_told=False
+    )
 
 
 def _judging(state: RolloutState, event: Event) -> RolloutState:
@@ -188,8 +226,20 @@ def _confirmed(state: RolloutState, event: Event) -> RolloutState:
         changes=(*state.changes, (state.pending.since, event.t)),
         pending=None,
         closing=None if move.purpose in (Purpose.WIDEN, Purpose.TRIAL) else move,
-        trial="open" if move.purpose is Purpose.TRIAL else "done",
+        trial=_trial(state, move),
+        # Nobody drives it when a guard has acted: it rests until it is run again.
+        resting="retreated" if move.purpose is Purpose.UNATTENDED else state.resting,
+        sentence=move.sentence if move.purpose is Purpose.UNATTENDED else state.sentence,
+        clear_since=state.clear_since if move.purpose in (Purpose.WIDEN, Purpose.TRIAL) else 0.0,
     )
+
+
+def _trial(state: RolloutState, move: Move) -> str:
+    if move.purpose is Purpose.TRIAL:
+        return "open"
+    if move.purpose is Purpose.UNATTENDED and state.trial != "done":
+        return ""  # it was not over, and is judged anew when the rollout goes on
+    return "done"
 
 
 def _judged(state: RolloutState, event: Event) -> RolloutState:
@@ -205,6 +255,7 @@ def _judged(state: RolloutState, event: Event) -> RolloutState:
         evidence_at=event.t if data["usable"] else state.evidence_at,
         last=data,
         first_bad=first_bad,
+        clear_since=(state.clear_since or event.t) if data.get("clear") else 0.0,
     )
 
 
@@ -235,6 +286,65 @@ def _ended(state: RolloutState, event: Event) -> RolloutState:
     )
 
 
+def _restarted(state: RolloutState, event: Event) -> RolloutState:
+    # What people said was said of what they saw then: approvals and haste are for one attempt.
+    return dataclasses.replace(
+        state,
+        closing=None,
+        attempt=state.attempt + 1,
+        before=len(state.changes),
+        restarted_at=event.t,
+        opened_at=0.0,
+        approvals=(),
+        hurry="",
+        waiting="",
+        stage="start",
+        resting="",
+    )
+
+
+def _act(state: RolloutState, event: Event) -> RolloutState:
+    data = event.data
+    state = dataclasses.replace(state, acts_end=int(data["end"]))
+    if not data["accepted"]:
+        return state
+    by, kind = str(data["by"]), data["act"]
+    if kind == "approve":
+        given = (*state.approvals, (str(data["stage"]), by))
+        return dataclasses.replace(state, approvals=given, bake_from=event.t)
+    if kind == "pause":
+        return dataclasses.replace(state, paused_by=by, hurry="")
+    if kind == "resume":
+        return dataclasses.replace(state, paused_by="", bake_from=event.t)
+    if kind == "promote-now":
+        return dataclasses.replace(state, hurry=by)
+    return state
+
+
+def _waiting(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, waiting=str(event.data["stage"]))
+
+
+def _frozen(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, frozen=str(event.data["sentence"]))
+
+
+def _thawed(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, frozen="", bake_from=event.t)
+
+
+def _guard_silent(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, guard_silent=True)
+
+
+def _guard_back(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, guard_silent=False)
+
+
+def _guard_told(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, guard_told=True)
+
+
 _APPLY = {
     "started": _started,
     "resumed": _resumed,
@@ -249,4 +359,12 @@ _APPLY = {
     "paused": _resting,
     "held": _resting,
     "ended": _ended,
+    "restarted": _restarted,
+    "act": _act,
+    "waiting": _waiting,
+    "frozen": _frozen,
+    "thawed": _thawed,
+    "guard-silent": _guard_silent,
+    "guard-back": _guard_back,
+    "guard-told": _guard_told,
 }

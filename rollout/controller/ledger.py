@@ -34,6 +34,7 @@ class Ledger:
             if must:
                 raise
             event = Event(0, self._edge.clock.now(), kind, data, "")
+        self._edge.post.see((event,))
         self.state = fold([event], self.state)
 
     def say(self, what: str, style: str, verdict: Verdict | None) -> None:
@@ -49,14 +50,12 @@ class Ledger:
         """It is over."""
         if not self.state.outcome:
             self.note("ended", outcome=end.outcome, sentence=end.sentence, blamed=end.blamed)
-            self._edge.tell(end.outcome, f"{self.name}: {end.outcome}", end.sentence)
         self.publish()
         return OUTCOMES[end.outcome]
 
     def rest(self, kind: str, rest: Rest) -> Outcome:
         """The process ends (`kind`: held or paused), the share stays, and the next run goes on."""
         self.note(kind, sentence=rest.sentence)
-        self._edge.tell(kind, f"{self.name}: {kind}", rest.sentence)
         self.publish()
         return Outcome.NOT_EVIDENCE if rest.not_evidence else Outcome.HELD
 

@@ -34,8 +34,9 @@ def judged(
         "allowed": verdict.share_allowed if verdict else 0.0,
         "requests": state.last.get("requests", 0.0) + look.requests,
         "synthetic": state.last.get("synthetic", 0.0) + look.synthetic,
-        "exposed": 0 if state.untouched else _exposed(state, look),
+        "exposed": 0 if state.untouched and state.attempt == 1 else _exposed(state, look),
         "usable": _usable(plan, state, look, verdict, deaf),
+        "clear": not look.problems and not deaf and sum(look.traffic.values()) > 0,
         "evidence_lines": lines,
         "evidence_end": max(ends, default=state.evidence_end),
         "first_bad": {

@@ -8,75 +8,34 @@ verdict; widening needs a proof, fresh evidence, and time since the last change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from huidu.model.verdict import Decision, Verdict
+from rollout.controller.actions import Action, End, Rest, Restart, RunHook, Sight, Wait
 from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.controller.patience import held_by_people, retreated
+from rollout.controller.petition import impatient
 from rollout.controller.stage_zero import at_stage_zero, tested_for, unearned
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE
 
+__all__ = [
+    "End",
+    "Rest",
+    "Restart",
+    "RunHook",
+    "Sight",
+    "Wait",
+    "next_position",
+    "planned_shares",
+    "reconcile",
+]
+
 SYNTHETIC = "synthetic"
 """The gate that is blamed where the candidate answers synthetic requests with an unexpected status."""
 WIDEST_TOLERANCE = 0.9
 """Traffic wanders: a share of nine tenths of the last judged one counts as having reached it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What is seen at one look.
-
-    `verdict`: None before the first evidence. `traffic`: requests per cohort, lately. `problems`: why there
-    is no evidence just now (Prometheus silent, series missing, nobody came); `abort`: a person's reason.
-    `complaint`: what the candidate answers to synthetic requests otherwise than stable; `unasked`: which of
-    them were not answered often enough yet. `difference`: why the first customers are not comparable.
-    """
-
-    verdict: Verdict | None = None
-    traffic: Mapping[str, float] = field(default_factory=dict)
-    problems: tuple[str, ...] = ()
-    abort: str = ""
-    complaint: str = ""
-    difference: str = ""
-    unasked: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing to do before the next look; `sentence` says what is waited for."""
-
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Stop with the share where it is and let a person decide; the next run goes on."""
-
-    sentence: str
-    not_evidence: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RunHook:
-    """Run the deploy command of that name."""
-
-    name: str
-    sentence: str
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The rollout is over: promoted, rolled-back, held or retreated."""
-
-    outcome: str
-    sentence: str
-    blamed: str | None = None
-
-
-Action: TypeAlias = Move | Wait | Rest | RunHook | End
 
 
 def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
@@ -85,24 +44,28 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
     """The one next action."""
     if state.outcome:
         return End(state.outcome, state.sentence)
+    if state.retreated:
+        return retreated(plan, ladder, state, sight, now)
     if state.closing is not None:
         return _end_of(state.closing)
     urgent = _urgent(plan, ladder, state, sight, now)
     if urgent is not None:
         return urgent
-    overdue = now - max(state.changed_at, state.watched_from) > plan.limits.longest_bake
+    since = max(state.changed_at, state.watched_from, state.bake_from)
+    overdue = now - since > plan.limits.longest_bake
     if state.pending is not None:
         if overdue and state.pending.problem:
             return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
         return state.pending.move
     if _everybody(ladder, state):
-        return _finish(plan, ladder, state, sight, now)
-    if overdue and state.position > 0:
+        return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
+    action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))
+    if overdue and state.position > 0 and not (isinstance(action, Wait) and action.people):
         return Rest(
             f"held at {state.share:.1%} of all requests: nothing was proved within the longest bake of "
             f"{plan.limits.longest_bake:.0f} s; run again to give it more time, or abort"
         )
-    return _widen(plan, ladder, config, state, sight, now)
+    return action
 
 
 def _urgent(  # noqa: PLR0911 - one return a rule
@@ -115,6 +78,9 @@ def _urgent(  # noqa: PLR0911 - one return a rule
         return None  # stable is being replaced, or already is the new release: there is nothing to go back to
     if sight.abort:
         return _back(Purpose.ABORT, ladder, f"aborted by a person: {sight.abort}")
+    if sight.unattended:
+        text = f"{sight.unattended}: the guard gave everybody back to stable"
+        return _back(Purpose.UNATTENDED, ladder, text)
     verdict = sight.verdict
     exposed = state.position > 0 or state.pending is not None
     testing = at_stage_zero(plan, state)
@@ -129,7 +95,7 @@ def _urgent(  # noqa: PLR0911 - one return a rule
             # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
             return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
     # Stage 0 and the A/A stage bring no evidence of every gate: nobody is blind before customers come.
-    blind_for = now - max(state.evidence_at, state.watched_from, state.opened_at)
+    blind_for = now - max(state.evidence_at, state.watched_from, state.opened_at, state.restarted_at)
     if exposed and blind_for > plan.limits.blind:
         unseen = (
             verdict.sentence.removeprefix("not evidence: ") if verdict is not None and blind(verdict) else ""
@@ -162,6 +128,8 @@ _OUTCOMES = {
     Purpose.ROLLBACK: "rolled-back",
     Purpose.SERVICE: "held",
     Purpose.RETREAT: "retreated",
+    Purpose.UNLIKE: "retreated",
+    Purpose.UNATTENDED: "retreated",
     Purpose.ABORT: "retreated",
 }
 
@@ -170,9 +138,13 @@ def _everybody(ladder: Ladder, state: RolloutState) -> bool:
     return all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts)
 
 
-def _finish(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, now: float) -> Action:
+def _finish(
+    plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
+) -> Action:
     """The candidate serves everybody: bake, make it stable, give traffic back."""
     left = state.changed_at + plan.promotion.final_bake - now
+    if state.hurry and not _objection(plan, ladder, config, state, sight):
+        left = 0.0
     if not state.hook:
         if left > 0:
             return Wait(f"final bake: {left:.0f} s left")
@@ -200,7 +172,10 @@ def _widen(  # noqa: PLR0911 - one return a rule
         if state.position == 0 and now - max(state.watched_from, state.evidence_at) > plan.limits.blind:
             return Rest(f"{why}; nobody was sent to {state.release}", not_evidence=True)
         return Wait(why)
+    hurry = bool(state.hurry) and not _objection(plan, ladder, config, state, sight)
     position = next_position(plan, ladder, state.position, sight.traffic)
+    if hurry:
+        position = float(len(ladder.corners))
     weights = ladder.point(position)
     share = share_of(weights, sight.traffic)
     stage = ladder.stage_name(position) if position >= 1 else ladder.corners[0].name
@@ -210,6 +185,8 @@ def _widen(  # noqa: PLR0911 - one return a rule
         if first is not None:
             return first
         return _because(move, f"opens {describe(weights)} ({share:.1%} of all requests)")
+    if hurry:
+        return _because(move, f"{state.hurry} asked to promote now: {describe(weights)}")
     corner = ladder.corners[int(state.position) - 1]
     dwell = max(plan.promotion.dwell, corner.bake if state.position == int(state.position) else 0.0)
     left = state.changed_at + dwell - now
@@ -224,6 +201,11 @@ def _widen(  # noqa: PLR0911 - one return a rule
     return _because(
         move, f"proved harmless enough: widens to {describe(weights)} ({share:.1%} of all requests)"
     )
+
+
+def _objection(plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight) -> str:
+    """Why somebody's haste has to wait: something speaks against the release, or there is no evidence."""
+    return impatient(plan, ladder, config, state, sight.verdict, sight.problems)
 
 
 def _before_customers(
@@ -249,7 +231,7 @@ def _before_customers(
         text = f"A/A stage: {describe(chosen)}, counted apart and served by stable"
         return Move(Purpose.TRIAL, chosen, 0.0, 0.0, "A/A", text)
     if sight.difference:
-        return _back(Purpose.RETREAT, ladder, sight.difference)
+        return _back(Purpose.UNLIKE, ladder, sight.difference)
     left = max(state.changed_at, state.watched_from) + plan.comparison.bake - now
     return (
         Wait(f"A/A stage: the first customers are as the others so far, {left:.0f} s left")

@@ -7,18 +7,28 @@ be written (a full disk) nothing widens any more, and rolling back still works: 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from huidu.foundation.errors import RouterError, StateError
 from huidu.foundation.outcome import Outcome
 from huidu.model.verdict import Verdict
-from rollout.controller import noted
+from rollout.controller import hearing, noted
 from rollout.controller.acting import AGAIN, Hands
 from rollout.controller.edge import Edge, Look
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.judgement import Comparison, Judgement
 from rollout.controller.ledger import Ledger
-from rollout.controller.reconcile import End, Rest, RunHook, Sight, Wait, planned_shares, reconcile
+from rollout.controller.reconcile import (
+    End,
+    Rest,
+    Restart,
+    RunHook,
+    Sight,
+    Wait,
+    planned_shares,
+    reconcile,
+)
 from rollout.controller.stage_zero import at_stage_zero
 from rollout.controller.takeover import reconciled
 from rollout.controller.voice import line
@@ -58,12 +68,15 @@ class Controller:
             return self._drive(adopt)
         finally:
             self._edge.testers.stop()
+            self._edge.post.close()
 
     def _drive(self, adopt: bool) -> Outcome:
         self._take_over(adopt)
         while True:
             began = self._edge.clock.monotonic()
+            self._edge.alive()
             action = self._turn()
+            self._edge.post.turn()
             if isinstance(action, End):
                 return self._ledger.end(action)
             if isinstance(action, Rest):
@@ -95,6 +108,26 @@ class Controller:
                 problem = self.state.pending.problem if self.state.pending else self._ledger.deaf
                 raise RouterError(f"not taken back: {problem}", remedy="start the proxy and abort again")
 
+    def stand_in(self, why: str) -> bool:
+        """One attempt of a guard to give everybody back to stable; whether every proxy serves that."""
+        while True:
+            sight = Sight(unattended=why)
+            now = self._edge.clock.now()
+            action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
+            if isinstance(action, End):
+                self._ledger.end(action)  # the controller had decided so, and died before it was done
+                return True
+            if not isinstance(action, Move):
+                self._ledger.publish()
+                return self.state.retreated
+            if not self._move(action):
+                return False
+
+    def leave(self, sentence: str) -> None:
+        """A guard lets the share stay, and people are told."""
+        self._ledger.note("guard-told", sentence=sentence)
+        self._ledger.say(sentence, "bold red", None)
+
     # taking over
 
     def _take_over(self, adopt: bool) -> None:
@@ -106,7 +139,7 @@ class Controller:
                 move, version = happened
                 self._ledger.note("intended", **move.to_data(), version=version)
                 self._ledger.note("confirmed", version=version)
-            self._ledger.note("resumed")
+            self._ledger.note("resumed", unwatched=self._edge.unwatched)
         self._edge.router.reserve(self._hands.split(self._ladder.nobody))
         if self.state.judging is not None:
             self._edge.evidence.head(header_of(journaled(self.state.judging)))
@@ -127,15 +160,20 @@ class Controller:
         now = self._edge.clock.now()
         abort = self._edge.abort()
         sight = self._compare(now, abort) if self.state.trial == "open" else self._look(now, abort)
+        sight = self._people(sight, now)
         while True:
             config = self._judgement.config if self._judgement else self._config(())
             now = self._edge.clock.now()
             action = reconcile(self._plan, self._ladder, config, self.state, sight, now)
             if isinstance(action, Wait):
-                self._edge.voice.progress(line(self.state, self._verdict, now, action.sentence))
+                self._wait(action, now)
                 return action
             if isinstance(action, (Rest, End)):
                 return action
+            if isinstance(action, Restart):
+                self._ledger.note("restarted", sentence=action.sentence)
+                self._ledger.say(action.sentence, "bold", self._verdict)
+                continue
             if isinstance(action, RunHook):
                 command = self._plan.deploy.promote
                 assert command is not None
@@ -150,9 +188,14 @@ class Controller:
                 if self._edge.stop():
                     return Wait("stopped")
 
+    def _wait(self, wait: Wait, now: float) -> None:
+        if wait.asks and wait.asks != self.state.waiting:
+            self._ledger.note("waiting", stage=wait.asks, sentence=wait.sentence)
+        self._edge.voice.progress(line(self.state, self._verdict, now, wait.sentence))
+
     def _look(self, now: float, abort: str) -> Sight:
         """What is seen of both arms, judged."""
-        closing = self.state.closing is not None or self._closing_pending()
+        closing = (self.state.closing is not None and not self.state.retreated) or self._closing_pending()
         look = Look() if closing else self._edge.eyes.look(self.state, now)
         self._judge(look, now)
         return self._sight(look, abort)
@@ -182,6 +225,21 @@ class Controller:
             self._verdict, look.traffic, tuple(problems), abort, complaint=complaint, unasked=unasked
         )
 
+    def _people(self, sight: Sight, now: float) -> Sight:
+        """What people said is journaled; what they, the calendar and the guard allow is part of the sight."""
+        edge, ledger = self._edge, self._ledger
+        try:
+            reads = edge.acts(self.state.acts_end)
+        except StateError as error:
+            edge.voice.say(f"note: {error}", "yellow")
+            reads = ()
+        config = self._judgement.config if self._judgement else self._config(())
+        hearing.hear(self._plan, self._ladder, config, ledger, reads, self._verdict, sight.problems)
+        frozen = edge.frozen(now)
+        hearing.heed_calendar(ledger, frozen)
+        unguarded = hearing.heed_guard(self._plan, ledger, edge.guard())
+        return dataclasses.replace(sight, frozen=frozen, unguarded=unguarded)
+
     def _closing_pending(self) -> bool:
         return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
 
@@ -192,7 +250,7 @@ class Controller:
             shares = planned_shares(self._plan, self._ladder, look.traffic)
             self._begin_judging(shares, look)
             return
-        if self._judgement is None or not (look.intervals or look.problems):
+        if self._judgement is None or not (look.intervals or look.problems or self.state.retreated):
             return
         if look.intervals:
             self._verdict = self._judgement.look(look.intervals, now)
@@ -235,4 +293,5 @@ class Controller:
             if left <= 0 or self._edge.abort():
                 return True
             clock.sleep(min(SLICE, left))
+            self._edge.alive()
         return False

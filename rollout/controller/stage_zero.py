@@ -21,7 +21,7 @@ def at_stage_zero(plan: Plan, state: RolloutState) -> bool:
 
 def tested_for(state: RolloutState, now: float) -> float:
     """Seconds since stage 0 began, or went on in this process."""
-    return now - max(state.judging_at, state.watched_from) if state.judging_at else 0.0
+    return now - max(state.judging_at, state.watched_from, state.restarted_at) if state.judging_at else 0.0
 
 
 def unearned(

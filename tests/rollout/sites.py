@@ -33,7 +33,7 @@ stages:
 gates:
   errors: {{kind: error-ratio, tolerated_ratio: 1.5, floor: 1%, dispersion: 1, late_onset: false}}
 promotion: {{harm_budget: 10%, dwell: 2s, final_bake: 2s}}
-limits: {{blind: {blind}, longest_bake: 2m}}
+limits: {{blind: {blind}, longest_bake: 2m, restart_within: 0s}}
 observation: {{prometheus: "{prometheus}", poll: 0.5s, settle: 1s, warm_up: 1s}}
 deploy: {{promote: {{run: [touch, "{folder}/promoted"]}}}}
 """

@@ -146,7 +146,7 @@ def test_the_next_action(before, seen, action, purpose):
     ("purpose", "outcome"),
     [
         (Purpose.ROLLBACK, "rolled-back"),
-        (Purpose.RETREAT, "retreated"),
+        (Purpose.UNLIKE, "retreated"),
         (Purpose.ABORT, "retreated"),
         (Purpose.SERVICE, "held"),
         (Purpose.RETURN, "promoted"),

@@ -29,7 +29,7 @@ stages:
 gates:
   errors: {kind: error-ratio, tolerated_ratio: 1.5, floor: 1%, dispersion: 1, late_onset: false}
 promotion: {harm_budget: 2%, dwell: 5s, final_bake: 10s}
-limits: {longest_bake: 10m, blind: 60s}
+limits: {longest_bake: 10m, blind: 60s, restart_within: 0s}
 observation: {poll: 1s, settle: 1s, warm_up: 2s}
 """
 

@@ -1,0 +1,228 @@
+"""A guard: a process of its own that stands in for a controller that gives no sign of life.
+
+It owns nothing while the controller lives. To act it takes the controller's own locks, of the journal and of
+the route, and looks again under them: a controller that comes back finds them taken, and then what the guard
+has journaled. One that is silent but still holds its locks (it hangs, or was stopped) is killed first: it can
+never wake up and act against the guard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from huidu.foundation.clock import Clock
+from huidu.foundation.errors import HuiduError, Locked, RouterError
+from huidu.foundation.journal import Journal
+from rollout import acts
+from rollout.begin import journaled_plan, publish
+from rollout.controller.duty import Duty, duty, exposed, why
+from rollout.controller.edge import Edge, NoEvidence
+from rollout.controller.fold import RolloutState, fold
+from rollout.controller.lease import (
+    LeaseFile,
+    Watch,
+    boot_id,
+    end_silent,
+    read_lease,
+    silent_for,
+    watched,
+)
+from rollout.controller.run import Controller
+from rollout.controller.signs import CONTROLLER, GUARD
+from rollout.controller.voice import Voice
+from rollout.ladder import Ladder
+from rollout.letters import Letters, acknowledged, due, fold_letters, unanswered
+from rollout.plan import Plan
+from rollout.post import Post, notifiers
+from rollout.routers.router import Router
+
+AGAIN = 10.0
+"""Seconds before an act that could not be done, or a letter, is tried again."""
+
+
+Route = tuple[Plan, Ladder, Router]
+
+
+def _journaled_route(state: RolloutState, clock: Clock) -> Route:
+    plan, ladder, target = journaled_plan(state)
+    return plan, ladder, target.router(clock)
+
+
+class Guard:
+    """Of one rollout. `turn` about once a second; `close` at the end."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        clock: Clock,
+        voice: Voice,
+        route: Callable[[RolloutState, Clock], Route] = _journaled_route,
+    ) -> None:
+        self.name = name
+        self.acted = False
+        self._folder = folder
+        self._clock = clock
+        self._voice = voice
+        self._route = route
+        self._lease = LeaseFile(folder / GUARD, "guard", clock)
+        self._lock = FileLock(folder / "guard.lock", timeout=0, thread_local=False)
+        self._watch: Watch | None = None
+        self._state = RolloutState()
+        self._letters: Letters = {}
+        self._seq = 0
+        self._plan: Plan | None = None
+        self._not_before = 0.0
+        self._said = ""
+
+    def turn(self) -> Duty:
+        """One look, and what follows from it."""
+        if not self._alone():
+            return Duty.WATCH
+        self._lease.renew()
+        self._follow()
+        if not self._state.started:
+            return Duty.WATCH
+        if self._plan is None:
+            self._plan = self._route(self._state, self._clock)[0]
+        silent = self._silent()
+        found = duty(self._plan, self._state, silent)
+        if self._clock.monotonic() < self._not_before:
+            return found
+        if found in (Duty.RETURN, Duty.TELL):
+            self._not_before = self._clock.monotonic() + AGAIN
+            self._try(lambda: self._stand_in(silent))
+        elif self._due() and (self._state.outcome or silent > self._plan.limits.unattended):
+            self._not_before = self._clock.monotonic() + AGAIN
+            self._try(self._write_letters)
+        return found
+
+    def done(self, found: Duty) -> bool:
+        """Whether nothing is left to do here, until somebody runs the rollout again."""
+        if self._plan is None or unanswered(self._letters, self._plan.notify, self._clock.now()):
+            return False
+        forsaken = self._silent() > self._plan.limits.unattended and not exposed(self._state)
+        return found is Duty.OVER or forsaken
+
+    def close(self) -> None:
+        """An orderly end leaves no sign of life behind that could look like a death."""
+        self._lease.close()
+        if self._lock.is_locked:
+            (self._folder / GUARD).unlink(missing_ok=True)
+            self._lock.release()
+
+    # looking
+
+    def _alone(self) -> bool:
+        if self._lock.is_locked:
+            return True
+        try:
+            self._lock.acquire()
+        except Timeout:
+            self._say(f"{self.name}: another guard watches it; this one stands by")
+            return False
+        self._say(f"{self.name}: watching its controller")
+        return True
+
+    def _follow(self) -> None:
+        with Journal.open(self._folder / "journal.sqlite", self._clock, writer=False) as journal:
+            for event in journal.events(self._seq):
+                self._letters = fold_letters(self._letters, event, self._state)
+                self._state = fold((event,), self._state)
+                self._seq = event.seq
+        for read in acts.read(self._folder, self._state.acts_end):
+            if read.act is not None and read.act.kind == "acknowledge":
+                self._letters = acknowledged(self._letters, read.act.t)
+
+    def _silent(self) -> float:
+        lease = read_lease(self._folder / CONTROLLER)
+        monotonic = self._clock.monotonic()
+        self._watch = watched(self._watch, lease, monotonic)
+        return silent_for(self._watch, lease, boot_id(), monotonic)
+
+    def _due(self) -> bool:
+        assert self._plan is not None
+        return bool(due(self._letters, self._plan.notify, self._clock.now()))
+
+    # acting
+
+    def _try(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Locked as locked:
+            self._end_the_silent(locked)
+        except HuiduError as error:
+            self._say(f"{self.name}: {error}")
+
+    def _end_the_silent(self, locked: Locked) -> None:
+        """Somebody holds the locks: if it is the very process that is silent, it never will act again."""
+        lease = read_lease(self._folder / CONTROLLER)
+        assert self._plan is not None
+        if lease is not None and self._silent() > self._plan.limits.unattended and end_silent(lease):
+            self._say(f"{self.name}: the controller, process {lease.pid}, was silent and is killed")
+            self._not_before = self._clock.monotonic() + 1.0
+            return
+        self._say(f"{self.name}: {locked}")
+
+    def _stand_in(self, silent: float) -> None:
+        with (
+            Journal.open(self._folder / "journal.sqlite", self._clock) as journal,
+            contextlib.ExitStack() as stack,
+        ):
+            state = fold(journal.events())
+            plan, ladder, router = self._route(state, self._clock)
+            router.acquire(f"guard of rollout {self.name}, process {os.getpid()}")
+            stack.callback(router.release)
+            # Under the locks: a controller may have come and gone since the look.
+            found = duty(plan, state, self._silent())
+            if found not in (Duty.RETURN, Duty.TELL):
+                return
+            post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
+            stack.callback(post.close)
+            nothing = NoEvidence()
+            edge = Edge(
+                journal=journal,
+                router=router,
+                eyes=nothing,
+                evidence=nothing,
+                clock=self._clock,
+                voice=self._voice,
+                folder=self._folder,
+                post=post,
+                publish=lambda: publish(self._folder, self.name, journal),
+            )
+            controller = Controller(self.name, plan, ladder, edge)
+            reason = why(state, silent)
+            if found is Duty.TELL:
+                controller.leave(f"{reason}: {_stays(state)}")
+                return
+            self.acted = True
+            if not controller.stand_in(reason):
+                raise RouterError(
+                    f"{reason}, and the proxy does not take the weights", remedy="it is tried again"
+                )
+
+    def _write_letters(self) -> None:
+        with Journal.open(self._folder / "journal.sqlite", self._clock) as journal:
+            plan = self._route(fold(journal.events()), self._clock)[0]
+            post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
+            for read in acts.read(self._folder, self._state.acts_end):
+                if read.act is not None and read.act.kind == "acknowledge":
+                    post.acknowledge(read.act.t)
+            post.close()
+
+    def _say(self, text: str) -> None:
+        if text != self._said:
+            self._voice.say(text)
+            self._said = text
+
+
+def _stays(state: RolloutState) -> str:
+    if state.hook:
+        return "stable is being replaced by the release, so there is nothing to go back to; the share stays"
+    return f"by plan the share stays at {state.share:.1%} of all requests"

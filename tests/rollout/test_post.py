@@ -1,0 +1,182 @@
+"""Letters that really leave, to a mail server and a web hook on this machine; and those that cannot."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller as MailServer
+
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.errors import ConfigError
+from huidu.foundation.journal import Journal
+from huidu.foundation.outcome import Outcome
+from rollout.plan_file import parse_plan
+from rollout.plan_people import Address
+from rollout.post import Post, notifiers, send_test, url_of
+from tests.rollout.worlds import PLAN, make_stage
+
+
+class Mails:
+    def __init__(self) -> None:
+        self.messages: list[Any] = []
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.messages.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"
+
+
+@pytest.fixture
+def mail(free_port: Any) -> Iterator[tuple[str, Mails]]:
+    box = Mails()
+    server = MailServer(box, hostname="127.0.0.1", port=free_port())
+    server.start()
+    yield f"mailto://127.0.0.1:{server.port}?from=huidu@example.org&to=oncall@example.org&mode=insecure", box
+    server.stop()
+
+
+class Hook:
+    def __init__(self) -> None:
+        self.received: list[dict[str, Any]] = []
+        self.status = 200
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                outer.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(outer.status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"json://127.0.0.1:{self.server.server_port}"
+
+    def titles(self) -> list[str]:
+        return [each["title"] for each in self.received]
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+def drive(folder: Path, notify: str, **world: Any) -> tuple[Any, Outcome]:
+    stage = make_stage(folder, PLAN + f"notify: {notify}\n")
+    for name, value in world.items():
+        setattr(stage.world, name, value)
+    post = Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify))
+    return stage, stage.controller(post=post).drive()
+
+
+def test_a_rollback_is_mailed_with_its_sentence_in_chinese(tmp_path: Path, mail: tuple[str, Mails]) -> None:
+    url, box = mail
+    notify = f'[{{to: "{url}", events: [rolled-back], language: zh}}]'
+    _, outcome = drive(tmp_path, notify, candidate_errors=0.3)
+    assert outcome is Outcome.BAD
+    (message,) = box.messages
+    assert (
+        message["subject"].endswith("virtual 已回滚") and message["to"].endswith("oncall@example.org>")
+    ) or message["to"] == "oncall@example.org"
+    text = message.get_body(("plain", "html")).get_content()
+    assert "errors" in text and "稳定版本承接全部流量" in text
+
+
+def test_a_whole_rollout_is_told_to_a_web_hook_once_each(tmp_path: Path, hook: Hook) -> None:
+    stage, outcome = drive(tmp_path, f'["{hook.url}"]')
+    assert outcome is Outcome.GOOD
+    assert hook.titles() == ["virtual started", "virtual promoted"]
+    assert "release v2 beside v1" in hook.received[0]["message"]
+    told = [event.data for event in stage.journal.events() if event.kind == "told"]
+    assert [each["sent"] for each in told] == [True, True]
+
+
+def test_what_could_not_be_sent_is_journaled_and_sent_by_the_next_process(tmp_path: Path, hook: Hook) -> None:
+    hook.status = 503
+    stage, outcome = drive(tmp_path, f'["{hook.url}"]', candidate_errors=0.3)
+    assert outcome is Outcome.BAD and stage.router.served.all_stable
+    told = [event.data["sent"] for event in stage.journal.events() if event.kind == "told"]
+    assert told and not any(told)
+    hook.status = 200
+    hook.received.clear()
+    stage.clock.sleep(700)
+    Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify)).close()
+    assert "virtual ROLLED BACK" in hook.titles()
+    hook.received.clear()
+    stage.clock.sleep(700)
+    Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify)).close()
+    assert hook.titles() == []
+
+
+def test_an_address_that_never_answers_keeps_nothing_from_the_others_and_holds_up_no_rollback(
+    tmp_path: Path, hook: Hook, free_port: Any
+) -> None:
+    dead = f"json://127.0.0.1:{free_port()}"
+    _, outcome = drive(tmp_path, f'["{dead}", "{hook.url}"]', candidate_errors=0.3)
+    assert outcome is Outcome.BAD
+    assert hook.titles() == ["virtual started", "virtual ROLLED BACK"]
+
+
+def test_the_next_address_is_called_when_nobody_acknowledged(tmp_path: Path, hook: Hook) -> None:
+    stage, _ = drive(tmp_path, f'[{{to: "{hook.url}", after: 10m}}]', candidate_errors=0.3)
+    assert hook.titles() == []
+    stage.clock.sleep(601)
+    Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify)).close()
+    assert hook.titles() == ["virtual ROLLED BACK"]
+
+
+def test_a_test_says_which_addresses_took_it_and_never_prints_one(hook: Hook, free_port: Any) -> None:
+    secret = f"json://user:only-we-know@127.0.0.1:{free_port()}"
+    plan = parse_plan(PLAN + f'notify: ["{hook.url}", "{secret}"]\n', "p")
+    said: list[tuple[str, bool]] = []
+    assert not send_test(plan, lambda text, sent: said.append((text, sent)))
+    assert [sent for _, sent in said] == [True, False]
+    assert hook.titles() == ["huidu: a test"]
+    assert "only-we-know" not in str(said)
+
+
+def test_an_address_can_lie_in_a_file_that_nobody_else_can_read(tmp_path: Path, hook: Hook) -> None:
+    path = tmp_path / "oncall"
+    path.write_text(hook.url + "\n")
+    path.chmod(0o600)
+    plan = parse_plan(PLAN + f'notify: [{{file: "{path}"}}]\n', "p")
+    assert send_test(plan, lambda text, sent: None)
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="others can read"):
+        url_of(plan.notify[0], 0)
+    with pytest.raises(ConfigError) as caught:
+        notifiers([Address(to=hook.url), Address(to="nonsense-with-a-secret")])
+    assert "address 2" in str(caught.value) and "secret" not in str(caught.value)
+
+
+def test_a_letter_under_way_is_handed_over_once_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    handed: list[Any] = []
+
+    class Silent:
+        def tell(self, message: Any) -> None:
+            handed.append(message.title)
+
+        def deliveries(self) -> list[Any]:
+            return []
+
+    clock = SystemClock()
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        journal.append("started", release="v2", stable_release="v1", cohorts=["high"])
+        plan = parse_plan(PLAN + 'notify: ["json://127.0.0.1:1"]\n', "p")
+        post = Post(plan, "virtual", journal, clock, [Silent()])  # type: ignore[list-item]
+        for _ in range(5):
+            post.turn()
+        assert handed == ["virtual started"]
+        assert [event.kind for event in journal.events()] == ["started"]
