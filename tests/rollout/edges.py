@@ -1,4 +1,4 @@
-"""A real Envoy in front of two arms that answer with their name."""
+"""A real Envoy in front of arms that answer with their name."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ EDGE_COHORTS = {
         stable=f"stable-{cohort}",
         candidate=f"candidate-{cohort}",
         trial=f"trial-{cohort}",
+        fresh=f"fresh-{cohort}",
     )
     for cohort in ("high", "rest")
 }
@@ -100,12 +101,12 @@ def free_port() -> int:
 
 
 def route_document(
-    weights: dict[str, int] | None = None, testers: str = "", trial: bool = False
+    weights: dict[str, int] | None = None, testers: str = "", trial: bool = False, fresh: bool = False
 ) -> dict[str, Any]:
     """A route file as a user would write it: two cohorts, salted, everybody on stable.
 
     `testers`: the secret by which synthetic requests reach either arm. `trial`: with clusters for the A/A
-    stage, whose requests bear a mark.
+    stage, whose requests bear a mark. `fresh`: with clusters for a fresh baseline, at the end.
     """
     chosen = {"header": {"key": "x-chosen", "value": "yes"}}
     weights = weights or {"high": 0, "rest": 0}
@@ -116,6 +117,7 @@ def route_document(
             {"name": arms.candidate, "weight": weights[cohort]},
             *([{"name": arms.trial, "weight": 0, "request_headers_to_add": [chosen]}] if trial else []),
             {"name": arms.stable, "weight": WHOLE - weights[cohort]},
+            *([{"name": arms.fresh, "weight": 0}] if fresh else []),
         ]
         rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": r"\1|none"}
         return {
@@ -194,7 +196,7 @@ def run_edge(folder: Path, binary: Path, document: dict[str, Any]) -> RunningEdg
     folder.mkdir()
     (folder / "arms.json").write_text(json.dumps(document))
     port, admin = free_port(), free_port()
-    arms = {arm: _ArmServer(arm) for arm in ("stable", "candidate")}
+    arms = {arm: _ArmServer(arm) for arm in ("stable", "candidate", "fresh")}
     ports = {arm: server.server_address[1] for arm, server in arms.items()}
     (folder / "bootstrap.json").write_text(json.dumps(_bootstrap(folder, port, admin, ports)))
     command = [binary, "-c", folder / "bootstrap.json", "--use-dynamic-base-id", "--concurrency", "1"]
