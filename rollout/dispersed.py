@@ -15,24 +15,30 @@ from typing import Any, Self
 from rollout.judge.gate import GateSpec, JudgeConfig
 from rollout.plan import Plan, judge_config
 
+HIGHEST_LEVEL = 0.5
+"""A service of which more than half fails is not taken for one that keeps its usual level."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dispersion:
     """Of one gate: `c` (>= 1; None: not measurable, so assumed), per bucket edge `edges` (seconds) where it
-    has some, and `told`: where it came from, or why it is assumed; follows the word measured or assumed."""
+    has some, and `told`: where it came from, or why it is assumed; follows the word measured or assumed; ""
+    where the plan states it. `level`: of a service gate, the rate of bad events before the release."""
 
     c: float | None
     edges: Mapping[float, float] = field(default_factory=dict)
     told: str = ""
+    level: float = 0.0
 
     def to_data(self) -> dict[str, Any]:
         """For the journal."""
-        return {"c": self.c, "edges": [[edge, c] for edge, c in self.edges.items()], "told": self.told}
+        edges = [[edge, c] for edge, c in self.edges.items()]
+        return {"c": self.c, "edges": edges, "told": self.told, "level": self.level}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of `to_data`."""
-        return cls(data["c"], {edge: c for edge, c in data["edges"]}, data["told"])
+        return cls(data["c"], {edge: c for edge, c in data["edges"]}, data["told"], data.get("level", 0.0))
 
 
 def journaled(judging: Mapping[str, Any] | None) -> dict[str, Dispersion]:
@@ -50,14 +56,14 @@ def judged_with(
 
 def applied(config: JudgeConfig, found: Mapping[str, Dispersion]) -> JudgeConfig:
     """`config` with what was measured, where the plan states nothing."""
-    gates = tuple(
-        _with(spec, found[spec.name]) if spec.dispersion is None and spec.name in found else spec
-        for spec in config.gates
-    )
+    gates = tuple(_with(spec, found[spec.name]) if spec.name in found else spec for spec in config.gates)
     return dataclasses.replace(config, gates=gates)
 
 
 def _with(spec: GateSpec, found: Dispersion) -> GateSpec:
+    spec = dataclasses.replace(spec, level=found.level) if spec.kind == "service" else spec
+    if spec.dispersion is not None:
+        return spec
     return dataclasses.replace(
         spec,
         dispersion=None if found.c is None else max(1.0, found.c),
@@ -77,8 +83,15 @@ def header_of(found: Mapping[str, Dispersion]) -> dict[str, float]:
     return header
 
 
-def of_header(config: JudgeConfig, header: Mapping[str, float]) -> dict[str, Dispersion]:
-    """The inverse of `header_of`, for the gates of `config`; other keys are ignored."""
+def levels_of(found: Mapping[str, Dispersion]) -> dict[str, float]:
+    """For the head of an evidence file: of each service gate, the rate before the release."""
+    return {name: each.level for name, each in found.items() if each.level > 0}
+
+
+def of_header(
+    config: JudgeConfig, header: Mapping[str, float], levels: Mapping[str, float]
+) -> dict[str, Dispersion]:
+    """The inverse of `header_of` and `levels_of`, for the gates of `config`; other keys are ignored."""
     found = {}
     for spec in config.gates:
         at = {
@@ -87,8 +100,9 @@ def of_header(config: JudgeConfig, header: Mapping[str, float]) -> dict[str, Dis
             if key.startswith(f"{spec.name}@")
         }
         edges = {edge: max(1.0, c) for text, c in at.items() if (edge := _edge(text)) is not None}
-        if spec.name in header or edges:
-            found[spec.name] = Dispersion(header.get(spec.name), edges)
+        level = min(levels.get(spec.name, 0.0), HIGHEST_LEVEL)
+        if spec.name in header or edges or level:
+            found[spec.name] = Dispersion(header.get(spec.name), edges, level=level)
     return found
 
 

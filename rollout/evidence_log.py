@@ -22,10 +22,10 @@ class FileEvidence:
         self._count = 0
         self._unwritten: list[Interval] = []
 
-    def head(self, dispersion: Mapping[str, float]) -> None:
+    def head(self, dispersion: Mapping[str, float], level: Mapping[str, float]) -> None:
         """What was measured before the release; goes into the first line, when the first one is written."""
         if self._header is not None:
-            self._header = dataclasses.replace(self._header, dispersion=dict(dispersion))
+            self._header = dataclasses.replace(self._header, dispersion=dict(dispersion), level=dict(level))
 
     def _begun(self) -> EvidenceWriter:
         """The writer, with the header in front where nothing was written yet."""

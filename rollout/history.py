@@ -1,4 +1,5 @@
-"""Stable's last half hour, read when judging begins: how clumped are its counts? (judge/dispersion.py)
+"""Stable's last half hour, read when judging begins: how clumped are its counts (judge/dispersion.py), and,
+for the gates about the whole service, how much of it fails anyway?
 
 The counters are those of the gates, raw and per series, never rate() or increase(). Customers are split
 over stable's clusters by hash; how much these differ is the dispersion of errors. Slow requests wait in a
@@ -9,6 +10,7 @@ and says why.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,14 +22,14 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError, Unreachable
 from huidu.foundation.prometheus import Prometheus
 from rollout.counters.samples import Line, Samples, by_target
-from rollout.dispersed import Dispersion
+from rollout.dispersed import HIGHEST_LEVEL, Dispersion
 from rollout.judge.arrays import Floats
 from rollout.judge.dispersion import FEWEST_EVENTS, measure, measure_in_time
 from rollout.judge.gate import GateSpec
 from rollout.judge.latency import edge_at_or_above, edge_at_or_below, nearest_edges
 from rollout.plan import CohortArms, Gate, Plan, gate_spec
 from rollout.questions import ask, selectors_of
-from rollout.sources import Source, metrics_of, source_of
+from rollout.sources import Source, distinct, metrics_of, source_of
 
 BIN = 5.0
 """Seconds of the finest blocks."""
@@ -35,6 +37,8 @@ LEAST = 300.0
 """Seconds of history below which nothing is measured: clumps must show in blocks of a minute at least."""
 WHOLE = 60
 """Bins of the longest block: what lies before the first sample is filled up with nothing."""
+MINUTE = 12
+"""Bins of a minute."""
 FEWEST_CLUSTERS = 4
 """Below this many clusters of a cohort their differences say too little."""
 PATIENCE = 15.0
@@ -77,14 +81,16 @@ class History:
         asked = {
             name: gate
             for name, gate in self._plan.gates.items()
-            if gate.dispersion is None and gate.kind != "gauge" and seconds > 0
+            if (gate.dispersion is None or gate.kind == "service") and gate.kind != "gauge" and seconds > 0
         }
         deadline = self._clock.monotonic() + PATIENCE
         found: dict[str, Dispersion] = {}
         silent = ""
         for name, gate in asked.items():
-            if silent or self._clock.monotonic() > deadline:
-                found[name] = Dispersion(None, told=f": {silent or 'reading the history took too long'}")
+            if not silent and self._clock.monotonic() > deadline:
+                silent = "reading the history took too long"
+            if silent:
+                found[name] = Dispersion(None, told=f": {silent}")
                 continue
             try:
                 found[name] = self._of_gate(name, gate, now, seconds)
@@ -93,17 +99,20 @@ class History:
                 found[name] = Dispersion(None, told=f": {silent}")
             except HuiduError as error:
                 found[name] = Dispersion(None, told=f": {error.what}")
-        return found
+        stated = {name for name, gate in asked.items() if gate.dispersion is not None}
+        return {
+            name: Dispersion(None, level=each.level) if name in stated else each
+            for name, each in found.items()
+        }
 
     def _of_gate(self, name: str, gate: Gate, now: float, seconds: float) -> Dispersion:
-        parts = {cohort: self._clusters(name, gate, cohort) for cohort in self._cohorts}
-        sources = [source for several in parts.values() for source in several]
+        sources = self._clusters(name, gate)
         answers = ask(self._prometheus, selectors_of(sources, ("baseline",)), seconds, now)
         unit = 0.001 if metrics_of(gate).unit == "ms" else 1.0
-        seen = {
-            cohort: [by_target(answers.reading(each.selectors["baseline"]), unit) for each in several]
-            for cohort, several in parts.items()
-        }
+        seen: dict[str, list[_Targets]] = {}
+        for each in sources:
+            lines_of = by_target(answers.reading(each.selectors["baseline"]), unit)
+            seen.setdefault(each.cohort, []).append(lines_of)
         lines = [
             line
             for several in seen.values()
@@ -121,17 +130,17 @@ class History:
             cohort: [_bins(gate, each, edges, now, size) for each in several]
             for cohort, several in seen.items()
         }
-        return _dispersion(spec, edges, binned, span)
+        found = _dispersion(spec, edges, binned, span)
+        return dataclasses.replace(found, level=_level(binned)) if spec.kind == "service" else found
 
-    def _clusters(self, name: str, gate: Gate, cohort: str) -> list[Source]:
+    def _clusters(self, name: str, gate: Gate) -> list[Source]:
         """One source for each of stable's clusters that the gate's counters tell apart."""
-        arms = self._cohorts[cohort]
-        found: dict[object, Source] = {}
-        for cluster in arms.baseline:
-            alone = arms.model_copy(update={"stable": cluster, "stable_parts": ()})
-            source = source_of(name, cohort, metrics_of(gate), alone, self._releases, gate.limit)
-            found.setdefault(tuple(source.selectors["baseline"].items()), source)
-        return list(found.values())
+        return distinct(
+            source_of(name, cohort, metrics_of(gate), alone, self._releases, gate.limit)
+            for cohort, arms in self._cohorts.items()
+            for cluster in arms.baseline
+            if (alone := CohortArms(route=arms.route, stable=cluster, candidate=cluster))
+        )
 
 
 def _span(lines: Iterable[Line]) -> float:
@@ -212,6 +221,16 @@ def _dispersion(
         return Dispersion(float(c[at]), by_edge, told)
     few = f": {float(np.atleast_1d(events)[at]):.0f} bad events in {minutes}, {FEWEST_EVENTS:.0f} are needed"
     return Dispersion(None, by_edge, few)
+
+
+def _level(binned: Mapping[str, Sequence[_Binned]]) -> float:
+    """The usual rate of bad events: the median of the minutes', so that an incident is not the usual."""
+    everything = [each for several in binned.values() for each in several]
+    totals = np.sum([each.totals for each in everything], axis=0).reshape(-1, MINUTE).sum(axis=1)
+    bads = np.sum([each.bads[0] for each in everything], axis=0).reshape(-1, MINUTE).sum(axis=1)
+    served = totals > 0
+    rates = bads[served] / totals[served]
+    return float(min(np.median(rates), HIGHEST_LEVEL)) if rates.size else 0.0
 
 
 def _across(cohorts: Sequence[Sequence[_Binned]]) -> Floats:

@@ -52,6 +52,7 @@ def _dispersion(judging: Mapping[str, Any] | None) -> Json:
     return {
         name: {"c": each.c, "from": ("assumed" if each.c is None else "measured") + each.told}
         for name, each in journaled(judging).items()
+        if each.told
     }
 
 

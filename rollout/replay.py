@@ -74,7 +74,7 @@ def config_of(plan: Plan, recording: Recording) -> JudgeConfig:
     strata = known if set(seen) <= set(known) else seen
     shares = tuple(record.share for record in recording.records if isinstance(record, Mark))
     config = judge_config(plan, (), shares)
-    measured = of_header(config, header.dispersion if header else {})
+    measured = of_header(config, header.dispersion, header.level) if header else {}
     return dataclasses.replace(applied(config, measured), strata=strata)
 
 

@@ -52,7 +52,7 @@ class EvidenceLog(Protocol):
     def mark(self, t: float, share: float) -> None:
         """The share was changed. Raises StateError."""
 
-    def head(self, dispersion: Mapping[str, float]) -> None:
+    def head(self, dispersion: Mapping[str, float], level: Mapping[str, float]) -> None:
         """What was measured before the release, for the first line; before anything else is written."""
 
 
@@ -109,7 +109,7 @@ class NoEvidence:
     def mark(self, t: float, share: float) -> None:
         return None
 
-    def head(self, dispersion: Mapping[str, float]) -> None:
+    def head(self, dispersion: Mapping[str, float], level: Mapping[str, float]) -> None:
         return None
 
 

@@ -32,7 +32,7 @@ from rollout.controller.reconcile import (
 from rollout.controller.stage_zero import at_stage_zero
 from rollout.controller.takeover import reconciled
 from rollout.controller.voice import line
-from rollout.dispersed import header_of, journaled, judged_with, sentence_of
+from rollout.dispersed import header_of, journaled, judged_with, levels_of, sentence_of
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan
@@ -142,7 +142,8 @@ class Controller:
             self._ledger.note("resumed", unwatched=self._edge.unwatched)
         self._edge.router.reserve(self._hands.split(self._ladder.nobody))
         if self.state.judging is not None:
-            self._edge.evidence.head(header_of(journaled(self.state.judging)))
+            known = journaled(self.state.judging)
+            self._edge.evidence.head(header_of(known), levels_of(known))
             config = self._config(self.state.judging["shares"])
             intervals = self._edge.evidence.read(self.state.evidence_lines)
             self._judgement, remark = Judgement.replay(config, self._edge.journal.events(), intervals)
@@ -270,7 +271,7 @@ class Controller:
         found = self._edge.dispersed(self._edge.clock.now())
         data = {name: each.to_data() for name, each in found.items()}
         self._ledger.note("judging", shares=list(shares), traffic=dict(look.traffic), dispersion=data)
-        self._edge.evidence.head(header_of(found))
+        self._edge.evidence.head(header_of(found), levels_of(found))
         config = self._config(shares)
         self._judgement = Judgement(config)
         if found:

@@ -16,7 +16,7 @@ from rollout.evidence_file.times import format_time, parse_time
 _KEYS = {
     "v", "t", "gate", "canary", "baseline", "from", "stratum", "share", "in_flight", "excluded", "queries",
 }  # fmt: skip
-_HEADER = {"plan", "judge", "dispersion", "strata", "baseline"}
+_HEADER = {"plan", "judge", "dispersion", "strata", "baseline", "level"}
 LARGEST = 1e15
 """No count is larger: beyond it a float no longer tells two neighbouring numbers apart."""
 LONGEST = 1_000_000
@@ -103,6 +103,7 @@ class _Reader:
         content = self._keys(raw["header"], _HEADER, "header")
         self._keys(raw, {"v", "header"}, "line")
         dispersion = self._keys(content.get("dispersion", {}), None, "dispersion")
+        level = self._keys(content.get("level", {}), None, "level")
         strata = self._texts(content, "strata")
         if len(set(strata)) < len(strata):
             self._wrong(f"strata is {_short(strata)}", "each stratum once")
@@ -115,6 +116,7 @@ class _Reader:
             },
             strata,
             self._text(content, "baseline"),
+            {name: self._number(value, f"level of {_short(name)}") for name, value in level.items()},
         )
 
     def _take_mark(self, raw: Mapping[str, Any]) -> None:

@@ -14,13 +14,15 @@ VERSION = 1
 class Header:
     """What it was judged with: hash of the plan's text, version of the judge, dispersion per gate, and the
     strata that were compared, those without any request too: how many there are is part of the bet.
-    `baseline`: whom the candidate was compared with, "stable" or "fresh" ("" where nobody said)."""
+    `level`: of a service gate, the rate before the release. `baseline`: whom the candidate was compared with,
+    "stable" or "fresh" ("" where nobody said)."""
 
     plan: str = ""
     judge: str = ""
     dispersion: Mapping[str, float] = field(default_factory=dict)
     strata: tuple[str, ...] = ()
     baseline: str = ""
+    level: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

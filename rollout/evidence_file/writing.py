@@ -95,6 +95,7 @@ def _repair(path: Path) -> str:
 def _plain_header(header: Header) -> dict[str, Any]:
     plain = {"plan": header.plan, "judge": header.judge, "dispersion": dict(header.dispersion)}
     plain |= {"strata": list(header.strata)} if header.strata else {}
+    plain |= {"level": dict(header.level)} if header.level else {}
     return {**plain, "baseline": header.baseline} if header.baseline else plain
 
 

@@ -91,9 +91,9 @@ class FragileEvidence:
     def mark(self, t: float, share: float) -> None:
         self._evidence.mark(t, share)
 
-    def head(self, dispersion: Mapping[str, float]) -> None:
+    def head(self, dispersion: Mapping[str, float], level: Mapping[str, float]) -> None:
         self._fuse.point()
-        self._evidence.head(dispersion)
+        self._evidence.head(dispersion, level)
 
 
 def promoted(stage) -> None:

@@ -10,7 +10,8 @@ import pytest
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.errors import Unreachable
 from huidu.foundation.prometheus import NoData, Series
-from rollout.dispersed import Dispersion, applied, header_of, judged_with, of_header
+from huidu.model.evidence import Counts, Interval
+from rollout.dispersed import Dispersion, applied, header_of, judged_with, levels_of, of_header
 from rollout.evidence_file import Header, read_evidence
 from rollout.evidence_log import FileEvidence
 from rollout.history import LEAST, History
@@ -151,6 +152,35 @@ def test_no_history_is_read_where_the_plan_says_so():
     assert prometheus.asked == []
 
 
+SERVICE = "gates:\n  service: {kind: service, floor: 0.1 %, dispersion: 1}\n"
+
+
+def test_the_level_before_the_release_is_the_least_limit_of_the_whole_service(tmp_path):
+    """A service of which 0.5 % always fails is not failing because of the release."""
+    prometheus = site(360)
+    found = measured(prometheus, SERVICE)
+    assert found["service"].level == pytest.approx(0.005, rel=0.1) and found["service"].c is None
+    plan = parse_plan(SERVICE, "p")
+    judging = json.loads(json.dumps({"dispersion": {n: d.to_data() for n, d in found.items()}}))
+    judged = judged_with(plan, ("high",), (), judging)
+    assert (judged.gate("service").level, judged.gate("service").c) == (found["service"].level, 1.0)
+    log = FileEvidence(tmp_path / "e.jsonl", Header(strata=("high",)))
+    log.head(header_of(found), levels_of(found))
+    log.append([Interval("service", "high", NOW, NOW + 5, Counts(500, 2), Counts(9500, 40))])
+    log.close()
+    again = config_of(plan, read_evidence(tmp_path / "e.jsonl"))
+    assert again.gate("service") == judged.gate("service")
+
+
+def test_an_incident_of_a_few_minutes_is_not_the_usual_level():
+    prometheus = site(360, errors=0.0)
+    for number, each in enumerate(prometheus.series):
+        if each.labels["__name__"].endswith("_xx"):
+            samples = tuple((t, max(0.0, 100.0 * min(n - 200, 60))) for n, (t, _) in enumerate(each.samples))
+            prometheus.series[number] = Series(each.labels, samples)
+    assert measured(prometheus, SERVICE)["service"].level == 0.0
+
+
 FOUND = {
     "errors": Dispersion(1.8125, {}, " from 27 min of 9 clusters"),
     "latency": Dispersion(None, {0.1: 2.5, 0.25: 1.0000000001}, ": 3 bad events in 27 min, 30 are needed"),
@@ -163,7 +193,7 @@ def test_journal_and_header_carry_the_very_same_numbers():
     plan = parse_plan(PLAN, "p")
     judged = judged_with(plan, ("high",), (), {"dispersion": {n: d.to_data() for n, d in FOUND.items()}})
     bare = judge_config(plan, ("high",))
-    again = applied(bare, of_header(bare, json.loads(json.dumps(header_of(FOUND)))))
+    again = applied(bare, of_header(bare, json.loads(json.dumps(header_of(FOUND))), {}))
     for name in ("errors", "latency"):
         assert (judged.gate(name).c, judged.gate(name).edge_dispersion) == (
             again.gate(name).c,

@@ -144,7 +144,7 @@ class ListEvidence:
         self.intervals: list[Interval] = []
         self.dispersion: Mapping[str, float] = {}
 
-    def head(self, dispersion: Mapping[str, float]) -> None:
+    def head(self, dispersion: Mapping[str, float], level: Mapping[str, float]) -> None:
         self.dispersion = dispersion
 
     def read(self, lines: int) -> Sequence[Interval]:
