@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from rollout.bench.cells import CELLS, HARMLESS, RAMPED, Cell, RampCell
+from rollout.bench.cells import CELLS, HARMFUL, HARMLESS, PROMOTED, RAMPED, Cell, RampCell
 from rollout.bench.command import bench
 from rollout.bench.page import page
 from rollout.bench.run import as_json, run, summary, upper_limit
@@ -82,6 +82,27 @@ def test_all_methods_see_the_same_evidence() -> None:
     found = watch(cell, 20, np.random.SeedSequence(1))
     assert {"huidu", "Flagger 1.41", "Argo Rollouts 1.8", "Kayenta (NetflixACAJudge)"} < set(found)
     assert all(times.shape == (20,) for times in found.values())
+
+
+def test_todays_gates_gate_latency_too_each_in_its_way() -> None:
+    cell = next(cell for cell in HARMFUL if cell.name.startswith("latency"))
+    found = watch(cell, 20, np.random.SeedSequence(1))
+    assert np.median(found[THIS]) <= 15
+    assert (found["Flagger 1.41"] == 660).all()  # interval x (threshold + 1), however slow
+    assert (
+        np.isfinite(found["Argo Rollouts 1.8"]).all()
+        and np.isfinite(found["Kayenta (NetflixACAJudge)"]).all()
+    )
+    alike = next(cell for cell in HARMLESS if cell.name.startswith("A/A latency"))
+    assert {name for name, times in watch(alike, 20, np.random.SeedSequence(1)).items()} == set(found)
+
+
+def test_too_many_false_promotions_miss_their_bar() -> None:
+    def promoted(of_5000: int) -> bool | None:
+        times = np.where(np.arange(5000) < of_5000, 60.0, np.inf)
+        return summary(PROMOTED[0], {THIS: times}, quick=False).reached
+
+    assert promoted(250) is True and promoted(260) is False
 
 
 def test_speed_is_printed() -> None:
