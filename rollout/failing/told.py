@@ -20,11 +20,13 @@ def customers_said(failing: Failing) -> list[str]:
 def said(part: Part) -> str:
     """ "one customer made 41 % of the failures in the candidate among high (12 of 29); ..."."""
     least = "at least " if part.processes > 1 else ""
+    arm = "the candidate" if part.arm == "candidate" else "stable"
+    asked = f"one made {least}{percent(part.asked_share)} of the requests"
+    if part.failures <= 0:
+        return f"no failure in {arm} among {part.tier}; {asked}"
     return (
-        f"one customer made {least}{percent(part.failed_share)} of the failures in "
-        f"{'the candidate' if part.arm == 'candidate' else 'stable'} among {part.tier} "
-        f"({part.largest_failures:,.0f} of {part.failures:,.0f}); "
-        f"one made {least}{percent(part.asked_share)} of the requests"
+        f"one customer made {least}{percent(part.failed_share)} of the failures in {arm} among {part.tier} "
+        f"({part.largest_failures:,.0f} of {part.failures:,.0f}); {asked}"
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from huidu.foundation.prometheus import NoData, Prometheus, Series
 from rollout.begin import publish
 from rollout.controller.fold import RolloutState
-from rollout.failing import Failing, Part, capture, keep, kept
+from rollout.failing import Failing, Part, beside, capture, keep, kept
 from rollout.failing.customers import parts, selector
 from rollout.failing.requests import LONGEST, MOST, failures, shapes, spread
 from rollout.failing.told import customers_said, warning
@@ -61,6 +61,9 @@ def test_one_customers_part_is_his_failures_among_all_of_his_tier() -> None:
     assert (candidate.requests, candidate.failures) == (100, 10)
     assert (candidate.failed_share, candidate.asked_share) == (0.6, 0.2)
     assert (stable.arm, stable.failures, stable.failed_share) == ("stable", 0, 0)
+    told = beside(Failing(since=0, until=1, parts=found))["largest_customers"]
+    assert told[0]["sentence"].startswith("one customer made 60 % of the failures in the candidate")
+    assert told[1]["sentence"] == "no failure in stable among high; one made 6 % of the requests"
 
 
 def test_with_several_processes_it_is_at_least_the_largest_part_in_one_of_them() -> None:
