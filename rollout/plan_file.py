@@ -12,8 +12,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from huidu.foundation.document import parse_document
 from huidu.foundation.errors import ConfigError
+from rollout.judge.gate import ERROR_LIMIT
 from rollout.ladder import ALL
-from rollout.plan import TESTERS, Plan, gate_spec
+from rollout.plan import TESTERS, Gate, Plan, gate_spec
 
 PLANS = Path(__file__).with_name("plans")
 
@@ -59,6 +60,8 @@ class _CheckedPlan(Plan):
     """A plan whose parts also fit each other. Problems are reported at the key that has them."""
 
     def model_post_init(self, context: Any) -> None:
+        if (shared := _shared_fate(self)) is not None:
+            self.gates["service"] = shared
         problems = [
             *_stage_problems(self),
             *_gate_problems(self),
@@ -75,6 +78,19 @@ class _CheckedPlan(Plan):
                     for loc, text in problems
                 ],
             )
+
+
+def _shared_fate(plan: Plan) -> Gate | None:
+    """The gate about the whole service, which every rollout has that can tell errors: no comparison sees a
+    candidate that takes stable down with it. It counts what the plan's own gate about errors counts. A plan
+    that names a gate of this kind, if only to watch, has said what it wants."""
+    told = [gate for gate in plan.gates.values() if gate.kind in ("error-ratio", "absolute-margin", "slo")]
+    if not plan.stages or not told or any(gate.kind == "service" for gate in plan.gates.values()):
+        return None
+    if "service" in plan.gates:
+        return None
+    floor = max((gate.floor for gate in told if gate.floor is not None), default=ERROR_LIMIT)
+    return Gate(kind="service", floor=max(floor, ERROR_LIMIT), metrics=told[0].metrics)
 
 
 _Problem = tuple[tuple[str | int, ...], str]

@@ -190,3 +190,19 @@ def test_a_position_never_asks_for_more_than_the_share(share, traffic):
         ("high", "standard"),
     )
     assert share_of(ladder.point(ladder.position_of_share(share, traffic)), traffic) <= share + 1e-6
+
+
+STAGED = "stages: [{name: everybody, weights: {all: 100 %}}]\n"
+
+
+def test_the_whole_service_is_watched_unless_the_plan_says_how():
+    own = "gates:\n  errors: {kind: slo, floor: 1 %, metrics: {total: [asked_total], bad: [failed_total]}}\n"
+    shared = parse_plan(own + STAGED, "p").gates["service"]
+    assert (shared.kind, shared.role, shared.floor) == ("service", "rollback", 0.01)
+    assert shared.metrics.total == ("asked_total",), "it counts what the plan's own gate counts"
+    assert parse_plan(GATES + STAGED, "p").gates["service"].floor == 0.001
+    named = "  fate: {kind: service, floor: 5 %, role: watch}\n"
+    assert set(parse_plan(GATES + named + STAGED, "p").gates) == {"errors", "fate"}
+    slow = "gates:\n  slow: {kind: latency, limit: 500ms}\n"
+    assert set(parse_plan(slow + STAGED, "p").gates) == {"slow"}, "nothing tells errors"
+    assert set(parse_plan(GATES, "p").gates) == {"errors"}, "without stages it is a plan for replays"
