@@ -22,7 +22,7 @@ from loadtests.profile import Profile
 from loadtests.recorder import Pulse, Tally
 from loadtests.recording import Recording
 from loadtests.search import Ended, Found, Step, Try, knee, next_step
-from loadtests.soak import judge_soak
+from loadtests.soak import judge_soak, memory_trends
 from loadtests.surge import judge_surge, surge_plan
 from loadtests.trend import trend
 
@@ -262,6 +262,17 @@ def test_a_leak_of_the_target_fails_a_soak(leak: float, word: str) -> None:
     memory = [Memory(name="crm/touchpoints", samples=samples)]
     found, checks = judge_soak(plan, _recorded(plan, _grows(0)), _ENDED, memory=memory)
     assert found == word, [check.sentence for check in checks]
+
+
+def test_growth_that_is_neither_chance_nor_proved_is_no_evidence() -> None:
+    """Fifteen samples of which most, not all, follow the trend: p between 0.001 and 0.05."""
+    plan = _plan()
+    values = [90, 90, 90, 100, 130, 90, 140, 110, 150, 100, 160, 120, 140, 170, 130, 180, 120, 150]
+    samples = [(float(t), 1e6 * value) for t, value in enumerate(values)]
+    (check,) = memory_trends(plan, [Memory(name="m", samples=samples)])
+    assert check.state == "unproved" and "not enough evidence" in check.sentence
+    word, _ = judge_soak(plan, _recorded(plan, _grows(0)), _ENDED, memory=[Memory(name="m", samples=samples)])
+    assert word == "INVALID"
 
 
 def test_a_trend_is_not_seen_in_noise_even_where_neighbours_follow_each_other() -> None:
