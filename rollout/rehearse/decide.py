@@ -25,6 +25,7 @@ from rollout.judge import (
 )
 from rollout.judge.arrays import Floats
 from rollout.judge.decide import bound
+from rollout.judge.explain import percent
 from rollout.plan import Plan
 from rollout.rehearse.draw import Defect, Source, baseline_part, expected, sources
 from rollout.rehearse.flow import ERRORS, Flow, course
@@ -34,6 +35,8 @@ REACH = 64.0
 """How many longest bakes are looked ahead."""
 POINTS = 48
 FINER = 8
+MORE = (30, 100, 300, 1000, 3000, 10_000)
+"""Times the traffic that are tried where no bake within reach is long enough."""
 WIDER = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
 MANY_ERRORS, MANY_SLOW = 10.0, 3.0
 """The reference defects: ten times stable's errors (at least three times the floor), three times as many
@@ -100,7 +103,7 @@ def outlooks(plan: Plan, flow: Flow) -> list[Outlook]:
     config = dataclasses.replace(config, strata=tuple(flow.cohorts))
     found = []
     for source in sources(plan, config.gates, flow):
-        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate, plan.baseline)))
+        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate)))
     return found
 
 
@@ -111,12 +114,11 @@ class _Steps:
     parts: Floats
     weights: list[Floats]
     rate: float
-    baseline: str
 
     def arms(self, source: Source, step: int, seconds: float) -> Arms:
         """What both arms are expected to show."""
         n, weights = self.rate * self.parts * seconds, self.weights[step]
-        n_c, n_b = n * weights, n * baseline_part(self.baseline, weights)
+        n_c, n_b = n * weights, n * baseline_part(source.spec, weights)
         return expected(source, n_c[None], n_b[None], Defect())
 
     def share(self, step: int) -> float:
@@ -236,6 +238,10 @@ def _helps(config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook,
     slow = outlook.proves is not None and outlook.proves > bake
     needs = max(value for value in (outlook.proves, outlook.finds) if value is not None)
     helps = []
+    if math.isinf(needs):
+        times = _times_the_traffic(config, source, steps, outlook, widest)
+        if times is not None:
+            helps.append(f"about {times:,} times the traffic")
     if math.isfinite(needs):
         helps.append(f"a longest bake of {words(needs)}")
         helps.append(f"{needs / bake:.1f} times the traffic")
@@ -253,8 +259,29 @@ def _helps(config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook,
     if slow:
         factor = _wider(config, source, steps, bake)
         if factor is not None:
-            helps.append(f"a harm budget of {factor * spec.harm:.2%} instead of {spec.harm:.2%}")
-    return helps
+            helps.append(f"a harm budget of {percent(factor * spec.harm)} instead of {percent(spec.harm)}")
+    return helps or ["`role: watch`, so that nobody waits for it"]
+
+
+def _times_the_traffic(
+    config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook, widest: int
+) -> int | None:
+    """The least of MORE with which what never happens would happen within the longest bake."""
+    bake, defect = outlook.longest_bake, _reference(source)[0]
+    for times in MORE:
+        more = dataclasses.replace(steps, rate=steps.rate * times)
+        found = proved = 0.0
+        if outlook.finds is not None and outlook.finds > bake:
+            found = _until_found(config, source, more, widest, defect, bake)
+        if outlook.proves is not None and outlook.proves > bake:
+            proved = max(
+                _until_proved(config, source, more, k, bake, source.spec.harm)
+                for k in range(len(steps.weights) - 1)
+                if steps.share(k) <= config.max_share + 1e-9
+            )
+        if max(found, proved) <= bake:
+            return times
+    return None
 
 
 def _wider(config: JudgeConfig, source: Source, steps: _Steps, bake: float) -> float | None:
@@ -281,4 +308,6 @@ def words(seconds: float) -> str:
         return "never"
     if seconds < 120:
         return f"{seconds:.0f} s"
+    if seconds < 600 and round(seconds / 60, 1) != round(seconds / 60):
+        return f"{seconds / 60:.1f} min"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -126,13 +126,10 @@ def _bad(random: np.random.Generator, n: NDArray[np.int64], above: Floats) -> Fl
     return np.stack(counts, axis=-1).astype(np.float64)
 
 
-def baseline_part(baseline: str, weights: Floats) -> Floats:
-    """The part of a cohort that the candidate is compared with; a fresh baseline is as large as it.
-
-    This is also taken for gates that see all of stable: they are rehearsed with less than they will get.
-    """
+def baseline_part(spec: GateSpec, weights: Floats) -> Floats:
+    """The part of a cohort that the gate compares the candidate with; a fresh baseline is as large as it."""
     rest = 1.0 - weights
-    return np.minimum(weights, rest) if baseline == "fresh" else rest
+    return rest if spec.baseline == "stable" else np.minimum(weights, rest)
 
 
 def expected(source: Source, n_c: Floats, n_b: Floats, defect: Defect) -> Arms:

@@ -126,6 +126,11 @@ class _Simulation:
             for source in found
             if plan.synthetic and testers_count(plan.gates[source.spec.name])
         }
+        # Gates for which the same intervals count, and the same part of stable.
+        self._alike: dict[tuple[bool, str], list[Source]] = {}
+        for source in sorted(found, key=lambda each: each.spec.kind == "conversion"):
+            key = source.spec.kind == "conversion", source.spec.baseline
+            self._alike.setdefault(key, []).append(source)
         zeros = {part.name: np.zeros(runs) for part in dataclasses.fields(Runs)}
         self._out = Runs(**{**zeros, "end": np.full(runs, np.inf), "blamed": np.full(runs, -1.0)})
 
@@ -154,16 +159,15 @@ class _Simulation:
 
     def _arms(self, t: float, seconds: float) -> dict[str, Arms]:
         arms = {}
-        for aging in (False, True):
-            sources = [each for each in self._found if (each.spec.kind == "conversion") == aging]
-            arms.update(self._drawn(sources, t, seconds, aging=aging))
+        for (aging, _), alike in self._alike.items():
+            arms.update(self._drawn(alike, t, seconds, aging=aging))
         return arms
 
     def _drawn(self, sources: list[Source], t: float, seconds: float, *, aging: bool) -> dict[str, Arms]:
         """Counts of these gates; `aging`: conversions, of sessions of the same age only."""
         weights = self._way.weights[self._step]
         requests = self._flow.rate * self._parts * seconds
-        n_c, n_b = requests * weights, requests * baseline_part(self._plan.baseline, weights)
+        n_c, n_b = requests * weights, requests * baseline_part(sources[0].spec, weights)
         # What falls into the time in which new weights settle is left out of the evidence.
         used = self._used(t, seconds, self._ages(sources) if aging else 0.0)[:, None]
         synthetic = self._plan.synthetic
