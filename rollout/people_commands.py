@@ -12,6 +12,7 @@ import click
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import UsageError
+from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
@@ -20,6 +21,7 @@ from rollout.begin import folder_of, journaled, journaled_plan
 from rollout.controller.duty import Duty
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import next_stage
+from rollout.controller.signs import CONTROLLER, last_sign
 from rollout.guarding import Guard
 from rollout.people import new_token, permit, proved
 from rollout.plan_people import ActKind
@@ -68,7 +70,9 @@ def _act(kind: ActKind, about: str, *, over: bool = False) -> click.Command:
 def _answer(folder: Path, end: int, before: RolloutState, terminal: Terminal) -> None:
     """Print what the controller made of it, if it says so soon."""
     clock = SystemClock()
-    deadline = clock.monotonic() + (OBEYED_WITHIN if not before.outcome and not before.resting else 0.0)
+    seen = last_sign(folder / CONTROLLER, clock)
+    driven = not before.outcome and not before.resting and seen is not None and seen < OBEYED_WITHIN
+    deadline = clock.monotonic() + (OBEYED_WITHIN if driven else 0.0)
     while True:
         answer = _answered(folder, end)
         if answer is not None:
@@ -82,8 +86,6 @@ def _answer(folder: Path, end: int, before: RolloutState, terminal: Terminal) ->
 
 
 def _answered(folder: Path, end: int) -> tuple[bool, str] | None:
-    from huidu.foundation.journal import Journal
-
     with Journal.open(folder / "journal.sqlite", SystemClock(), writer=False) as journal:
         for event in journal.events():
             if event.kind == "act" and event.data["end"] == end:
