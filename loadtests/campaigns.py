@@ -14,11 +14,12 @@ from huidu.foundation.workspace import write_atomic
 from huidu.model.stack import Stack
 from loadtests import compare as comparing
 from loadtests import memory
+from loadtests.folders import new_folder, remember
 from loadtests.health import check_health
 from loadtests.plan import Plan
 from loadtests.planning import scaled
 from loadtests.report import reports, sheets
-from loadtests.runs import Asked, describe, new_folder, prepare, remember, verify_plan
+from loadtests.runs import Asked, describe, prepare, verify_plan
 from loadtests.search import Ended, Found, Step, Word, knee, next_step
 from loadtests.summary import Summary
 from loadtests.surge import surge_plan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from huidu.foundation.errors import ConfigError
@@ -30,26 +31,43 @@ def channel_plan(
     rate = channel.rate or profile.rate
     shape, minutes = shape_of(rate, file, recorded), minutes_of(rate, file, recorded)
     busiest = max(minutes) / 60 if minutes else None
-    if channel.journey is not None:
-        number = len(channel.journey.http)
-        peak = _peak(channel, number)
-        offered = peak * profile.offer
-        return ChannelPlan(
-            name=name,
-            peak=peak,
-            users=channel.users,
-            offered=offered,
-            visits=offered / number,
-            steps=number,
-            longest=number,
-            anonymous=1.0,
-            think=channel.think,
-            journeys={},
-            http=channel.journey.http,
-            limits=channel.limits,
-            shape=shape,
-            busiest=busiest,
-        )
+    mix = _http(channel) if channel.journey is not None else _mix(name, channel, file, catalogue)
+    peak = _peak(channel, mix.steps)
+    offered = peak * profile.offer
+    return ChannelPlan(
+        name=name,
+        peak=peak,
+        users=channel.users,
+        offered=offered,
+        visits=offered / mix.steps,
+        steps=mix.steps,
+        longest=mix.longest,
+        anonymous=mix.anonymous,
+        think=channel.think,
+        journeys=channel.journeys or {},
+        http=channel.journey.http if channel.journey is not None else (),
+        limits=channel.limits,
+        journey_limits=channel.journey_limits,
+        shape=shape,
+        busiest=busiest,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Visits:
+    """What a channel's visits are: mean and largest number of requests, share without an account."""
+
+    steps: float
+    longest: int
+    anonymous: float
+
+
+def _http(channel: Channel) -> _Visits:
+    number = len(channel.journey.http) if channel.journey is not None else 0
+    return _Visits(number, number, 1.0)
+
+
+def _mix(name: str, channel: Channel, file: Path, catalogue: Mapping[str, Journey]) -> _Visits:
     weights = channel.journeys or {}
     for unknown in [each for each in weights if each not in catalogue]:
         raise ConfigError(
@@ -66,26 +84,11 @@ def channel_plan(
             line=_line(file, name),
             expected="a journey anybody may make, or no `anonymous`",
         )
-    steps = (1 - channel.anonymous) * _mean(weights, catalogue) + channel.anonymous * _mean(
-        open_to_all, catalogue
-    )
-    peak = _peak(channel, steps)
-    offered = peak * profile.offer
-    return ChannelPlan(
-        name=name,
-        peak=peak,
-        users=channel.users,
-        offered=offered,
-        visits=offered / steps,
-        steps=steps,
+    known, anybody = _mean(weights, catalogue), _mean(open_to_all, catalogue)
+    return _Visits(
+        steps=(1 - channel.anonymous) * known + channel.anonymous * anybody,
         longest=max(catalogue[each].steps for each in weights),
         anonymous=channel.anonymous,
-        think=channel.think,
-        journeys=weights,
-        limits=channel.limits,
-        journey_limits=channel.journey_limits,
-        shape=shape,
-        busiest=busiest,
     )
 
 

@@ -15,6 +15,7 @@ from loadtests import bench as benching
 from loadtests import campaigns, flatness, runs
 from loadtests import compare as comparing
 from loadtests.asking import asks, asks_demo, default_token, token_option
+from loadtests.folders import find_run
 from loadtests.har_command import record
 from loadtests.report import reports, sheets
 from loadtests.runners.joining import Joining
@@ -53,7 +54,7 @@ def verify(asked: Asked, as_json: bool) -> None:
 def report(run: str | None, as_json: bool) -> None:
     """Make the reports of RUN (a folder, or a name under `load/`; default: the last) from its recording."""
     terminal = Terminal()
-    folder = runs.find_run(run)
+    folder = find_run(run)
     _show(terminal, reports.rewrite(folder), folder, as_json)
 
 
@@ -137,7 +138,7 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
     except ValueError as error:
         raise UsageError(f"--margin: {error}") from None
     terminal = Terminal()
-    folders = [runs.find_run(each) for each in (a, b)]
+    folders = [find_run(each) for each in (a, b)]
     result = campaigns.compare(folders[0], folders[1], margin=margins[0], failures_margin=margins[1])
     terminal.say(f"{result.word}: {result.sentence}", "bold")
     terminal.table(sheets.COMPARE_HEADERS, comparing.rows(result.differences))

@@ -9,14 +9,14 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import gevent  # type: ignore[import-untyped]
 
 from loadtests.customers import Customers
-from loadtests.filling import Script, own_rows, read_rows
+from loadtests.filling import Script, own_rows
 from loadtests.journeys.catalogue import catalogue
 from loadtests.journeys.http import http
 from loadtests.plan import ChannelPlan, Plan
@@ -24,27 +24,12 @@ from loadtests.recorder import Pulse, Recorder
 from loadtests.schedule import arrivals, merged
 from loadtests.session import Session, SessionPool
 from loadtests.steal import StealMeter
+from loadtests.supplies import Supplies
 from loadtests.visit import DEGRADED, Customer, StepFailed, Visit
 
 PULSE_SECONDS = 1.0
 _BURST = 32
 _PATIENCE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Supplies:
-    """What a worker needs beside the plan. `rows`: its own of the test data; `key`: what the file of the
-    tokens' key holds, None: read it; `environment`: where placeholders are looked up."""
-
-    rows: tuple[Mapping[str, str], ...] = ()
-    key: bytes | None = None
-    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
-
-    @classmethod
-    def here(cls, plan: Plan, worker: int) -> Supplies:
-        """From the files and the environment of this machine. Raises ConfigError."""
-        rows = read_rows(plan.data.csv) if plan.data else []
-        return cls(tuple(rows[worker :: plan.workers]))
 
 
 @dataclass(frozen=True, slots=True)

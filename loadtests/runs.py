@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from urllib.parse import urlsplit
 
-from huidu.foundation.errors import ConfigError, HuiduError, StateError, Unreachable
+from huidu.foundation.errors import HuiduError, StateError, Unreachable
 from huidu.foundation.terminal import Terminal
-from huidu.foundation.workspace import Workspace, write_atomic
+from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Stack
 from loadtests.calibration import calibrate, measure_cost
 from loadtests.checks import Check
-from loadtests.extension import extended
-from loadtests.guard import must_stop
-from loadtests.metrics import GeneratorMetrics, served
+from loadtests.driving import STOPPED_BY, drive, stopping
+from loadtests.folders import new_folder, remember
+from loadtests.metrics import served
 from loadtests.plan import Plan
 from loadtests.planning import make_plan, with_workers
 from loadtests.profile import load_profile
@@ -37,12 +32,7 @@ from loadtests.runners.run import Run
 from loadtests.sizing import rate_of, sizing
 from loadtests.summary import Summary
 
-STOPPED_BY = "stopped by"
 _CONNECT_SECONDS = 5.0
-# Workers must hear of an extension before their window ends.
-_ASK_SECONDS = 1.5
-# A second Ctrl-C within this time is the same keystroke.
-_AGAIN_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +76,8 @@ def verify_plan(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> S
         if before[0].state == "invalid":
             terminal.close()
             return reports.write(folder, plan, Recording(), [], "", started, before)
-    with served(plan, asked.metrics) as watched, _run(plan, folder, terminal, asked) as run, _stopping(run):
-        _drive(run, Progress(plan, terminal), terminal, watched, planned=plan.duration)
+    with served(plan, asked.metrics) as watched, _run(plan, folder, terminal, asked) as run, stopping(run):
+        drive(run, Progress(plan, terminal), terminal, watched, planned=plan.duration)
         recording, ends = run.result()
         plan, stopped = run.plan, run.stopped
     terminal.close()
@@ -113,7 +103,7 @@ def _sized(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Plan:
         return plan
     terminal.progress("workers: auto: measuring what a request costs here")
     with ExitStack() as stack:
-        cost = measure_cost(plan, folder, LocalRun, lambda run: stack.enter_context(_stopping(run)))
+        cost = measure_cost(plan, folder, LocalRun, lambda run: stack.enter_context(stopping(run)))
     found = sizing(rate_of(plan), cost, len(os.sched_getaffinity(0)))
     terminal.say(f"  {found.sentence}")
     return with_workers(plan, found.workers)
@@ -129,7 +119,7 @@ def _calibrate(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> li
             lambda seconds, _: terminal.progress(
                 f"calibration against a null server: {max(0.0, seconds):.0f} s of {plan.calibration:g} s"
             ),
-            lambda run: stack.enter_context(_stopping(run)),
+            lambda run: stack.enter_context(stopping(run)),
         )
 
 
@@ -144,9 +134,9 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     with (
         served(plan, asked.metrics) as watched,
         _run(plan, folder, terminal, asked) as run,
-        _stopping(run),
+        stopping(run),
     ):
-        _drive(run, Progress(plan, terminal), terminal, watched, planned=None)
+        drive(run, Progress(plan, terminal), terminal, watched, planned=None)
         recording, ends = run.result()
         tail = run.log_tail()
     terminal.close()
@@ -158,26 +148,6 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     terminal.say(
         f"Offered {total.planned} visits: {total.ok} ok, {total.failed} failed, {total.dropped} dropped."
     )
-
-
-def remember(workspace: Workspace, folder: Path, out: Path | None) -> None:
-    """`huidu load report` without a name means this run, unless its folder was chosen by hand."""
-    if out is None:
-        write_atomic(workspace.load / "latest", folder.name + "\n")
-
-
-def find_run(name: str | None) -> Path:
-    """The folder of a run: a path, a name under `load/`, or (None) the last. Raises ConfigError."""
-    load = Workspace.from_env().load
-    if name is None:
-        latest = load / "latest"
-        if not latest.is_file():
-            raise ConfigError("no run was made here yet", file=load, remedy="run `huidu load verify PROFILE`")
-        name = latest.read_text(encoding="utf-8").strip()
-    for folder in (Path(name), load / name):
-        if (folder / "run.json").is_file():
-            return folder
-    raise ConfigError("there is no such run", file=name, expected="a folder that holds run.json")
 
 
 def prepare(asked: Asked, *, duration: float | None = None, endless: bool = False) -> tuple[Workspace, Plan]:
@@ -220,33 +190,6 @@ def _knock(host: str) -> None:
         ) from None
 
 
-def new_folder(workspace: Workspace, out: Path | None, kind: str) -> Path:
-    """A new folder for the run. Raises StateError."""
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-    wanted = (
-        [out]
-        if out is not None
-        else [workspace.load / f"{kind}-{stamp}{tail}" for tail in ("", "-2", "-3", "-4")]
-    )
-    for folder in wanted:
-        try:
-            folder.mkdir(parents=True, exist_ok=out is not None)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise StateError(f"cannot be created: {error.strerror}", where=str(folder)) from None
-        for left in [
-            *folder.glob("ready-*"),
-            *folder.glob("recording-*.jsonl"),
-            folder / "start",
-            folder / "until",
-            folder / "verdict.json",
-        ]:
-            left.unlink(missing_ok=True)
-        return folder.resolve()
-    raise StateError("several runs began in this very second", where=str(workspace.load), remedy="try again")
-
-
 def describe(terminal: Terminal, plan: Plan) -> None:
     """What is about to be offered, with every conversion."""
     if plan.kind == "functional":
@@ -267,59 +210,6 @@ def describe(terminal: Terminal, plan: Plan) -> None:
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
             f" = {channel.visits:.3g} visits/s of {channel.steps:.3g} requests"
         )
-
-
-def _drive(
-    run: Run,
-    progress: Progress,
-    terminal: Terminal,
-    metrics: GeneratorMetrics,
-    planned: float | None,
-) -> None:
-    """To the end. `planned`: the window as the profile asks for it; None for background traffic, which is
-    neither extended nor stopped."""
-    terminal.progress("starting the generators")
-    if not run.wait_ready():
-        return
-    run.go()
-    asked_for: float | None = None
-    for recording in run.watch():
-        progress.show(run.seconds(), run.plan.duration, recording)
-        metrics.update(recording)
-        if planned is None or run.stopped:
-            continue
-        if why := must_stop(run.plan, recording):
-            run.stop(why)
-            terminal.say(f"The arrivals were stopped {why}.", "bold yellow")
-        elif asked_for != run.plan.duration and run.seconds() > (run.plan.duration or 0.0) - _ASK_SECONDS:
-            asked_for = run.plan.duration
-            longer = extended(run.plan, recording, planned)
-            if longer is not None:
-                run.extend(longer)
-                terminal.say(f"  Not enough evidence yet: the window goes on to {longer:g} s.")
-
-
-@contextmanager
-def _stopping(run: Run) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    first: list[float] = []
-
-    def handler(number: int, _frame: FrameType | None) -> None:
-        if first and time.monotonic() - first[0] > _AGAIN_SECONDS:
-            raise KeyboardInterrupt
-        if not first:
-            first.append(time.monotonic())
-            run.stop(f"{STOPPED_BY} {signal.Signals(number).name}")
-
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)
 
 
 def _now() -> str:

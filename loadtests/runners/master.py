@@ -26,19 +26,17 @@ from locust.env import Environment
 from locust.exception import RPCError
 
 from huidu.foundation.workspace import write_atomic
-from loadtests.clocks import Probe, offset
 from loadtests.filling import read_rows
 from loadtests.plan import Plan
 from loadtests.recording import recording_file
 from loadtests.runners import link, messages
+from loadtests.runners.asking import ClockAsker
 from loadtests.runners.curve import secure
 from loadtests.runners.page import Page
 from loadtests.runners.roll import Member, Status
 
 # A worker that says nothing for so long is lost; its share is never another's.
 LOST_SECONDS = 6.0
-_PROBES = 12
-_PROBE_SECONDS = 1.0
 _TICK = 0.02
 # After the last worker's schedule and drain: for the rest of its recording to come.
 _TAIL_SECONDS = 20.0
@@ -60,8 +58,7 @@ class Master:
         self._page = page
         self._members: dict[str, Member] = {}
         self._refused: list[str] = []
-        self._answers: dict[int, tuple[float, float, float, float]] = {}
-        self._number = 0
+        self._clocks = ClockAsker(runner.send_message)
         self._ready = False
         self.stopped = ""
         listeners: dict[str, Callable[[str, dict[str, Any]], None]] = {
@@ -69,7 +66,7 @@ class Master:
             messages.READY: lambda node, data: self._mark(node, "ready"),
             messages.STANDING: lambda node, data: self._mark(node, "standing"),
             messages.UNFIT: self._unfit,
-            messages.CLOCK: self._answer,
+            messages.CLOCK: self._clocks.answer,
             messages.MEASURED: self._measured,
         }
         for name, listener in listeners.items():
@@ -84,7 +81,7 @@ class Master:
             self._offer()
         for member in self._members.values():
             if member.complete and not member.lost:
-                member.clock = member.clock.model_copy(update={"after": self._compare(member)})
+                member.clock = member.clock.model_copy(update={"after": self._clocks.compare(member.node)})
         self._write_ends()
         self._end_all(0, "")
 
@@ -104,7 +101,7 @@ class Master:
 
     def _set_up(self) -> bool:
         for member in self._members.values():
-            member.clock = member.clock.model_copy(update={"before": self._compare(member)})
+            member.clock = member.clock.model_copy(update={"before": self._clocks.compare(member.node)})
         gevent.spawn(self._runner.start, self._plan.workers, self._plan.workers)
         return self._until(lambda: all(each.standing for each in self._members.values()))
 
@@ -215,27 +212,6 @@ class Master:
                 self._page.update()
         answer = {"have": member.have, "gone": bool(member.lost)}
         self._runner.send_message(messages.HAVE, answer, node)
-
-    def _compare(self, member: Member) -> Any:
-        """Its clocks against ours; None where it does not answer."""
-        probes = []
-        for _ in range(_PROBES):
-            self._number += 1
-            number, sent = self._number, time.monotonic()
-            self._runner.send_message(messages.CLOCK, {"number": number}, member.node)
-            while number not in self._answers and time.monotonic() - sent < _PROBE_SECONDS:
-                gevent.sleep(0.001)
-            if number not in self._answers:
-                break
-            back, wall, their_monotonic, their_wall = self._answers.pop(number)
-            probes.append(
-                Probe(sent=sent, back=back, wall=wall, their_monotonic=their_monotonic, their_wall=their_wall)
-            )
-        return offset(probes)
-
-    def _answer(self, node: str, data: dict[str, Any]) -> None:
-        moment = (time.monotonic(), time.time(), float(data["monotonic"]), float(data["wall"]))
-        self._answers[int(data["number"])] = moment
 
     def _told(self, listener: Callable[[str, dict[str, Any]], None]) -> Callable[..., None]:
         def call(environment: Any, msg: Any) -> None:

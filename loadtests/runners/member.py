@@ -26,12 +26,13 @@ from locust import User, task
 from locust.env import Environment
 
 from huidu.foundation.errors import HuiduError
-from loadtests.driver import Driver, Supplies
+from loadtests.driver import Driver
 from loadtests.null_server import null_server
 from loadtests.plan import Plan
 from loadtests.recording import recording_file
 from loadtests.runners import link, messages
 from loadtests.runners.curve import secure
+from loadtests.supplies import Supplies
 
 _REPORT_SECONDS = 0.5
 # Whoever hears nothing from the run for so long stops the arrivals: nobody watches the target any more.

@@ -1,0 +1,76 @@
+"""A run from its start to its end: shown, stopped where it harms, extended where it does not decide."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from huidu.foundation.terminal import Terminal
+from loadtests.extension import extended
+from loadtests.guard import must_stop
+from loadtests.metrics import GeneratorMetrics
+from loadtests.progress import Progress
+from loadtests.runners.run import Run
+
+STOPPED_BY = "stopped by"
+# Workers must hear of an extension before their window ends.
+_ASK_SECONDS = 1.5
+# A second Ctrl-C within this time is the same keystroke.
+_AGAIN_SECONDS = 0.5
+
+
+def drive(
+    run: Run,
+    progress: Progress,
+    terminal: Terminal,
+    metrics: GeneratorMetrics,
+    planned: float | None,
+) -> None:
+    """To the end. `planned`: the window as the profile asks for it; None for background traffic, which is
+    neither extended nor stopped."""
+    terminal.progress("starting the generators")
+    if not run.wait_ready():
+        return
+    run.go()
+    asked_for: float | None = None
+    for recording in run.watch():
+        progress.show(run.seconds(), run.plan.duration, recording)
+        metrics.update(recording)
+        if planned is None or run.stopped:
+            continue
+        if why := must_stop(run.plan, recording):
+            run.stop(why)
+            terminal.say(f"The arrivals were stopped {why}.", "bold yellow")
+        elif asked_for != run.plan.duration and run.seconds() > (run.plan.duration or 0.0) - _ASK_SECONDS:
+            asked_for = run.plan.duration
+            longer = extended(run.plan, recording, planned)
+            if longer is not None:
+                run.extend(longer)
+                terminal.say(f"  Not enough evidence yet: the window goes on to {longer:g} s.")
+
+
+@contextmanager
+def stopping(run: Run) -> Iterator[None]:
+    """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    first: list[float] = []
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        if first and time.monotonic() - first[0] > _AGAIN_SECONDS:
+            raise KeyboardInterrupt
+        if not first:
+            first.append(time.monotonic())
+            run.stop(f"{STOPPED_BY} {signal.Signals(number).name}")
+
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
