@@ -18,7 +18,7 @@ from rollout.bench.speed import poll_cost
 
 @click.group()
 def bench() -> None:
-    """Measure the judge itself, and today's gates beside it."""
+    """Measure the judge itself and today's gates beside it, a switch of traffic, and the controller."""
 
 
 @bench.command()
@@ -63,3 +63,65 @@ def judge(quick: bool, seed: int, workers: int | None, out: Path | None, as_text
     if as_text:
         click.echo(json.dumps(plain))
     raise SystemExit(Outcome.GOOD.code if plain["reached"] else Outcome.BAD.code)
+
+
+@bench.command()
+@click.option("--switches", type=click.IntRange(10), default=1000, show_default=True)
+@click.option("--rate", type=click.FloatRange(1), default=300.0, show_default=True, help="Requests a second.")
+@click.option("--envoy", type=click.Path(path_type=Path), help="Default: on PATH, or of the package.")
+@click.option("--json", "as_text", is_flag=True, help="Print the results as JSON.")
+def switch(switches: int, rate: float, envoy: Path | None, as_text: bool) -> None:
+    """From the decision to 0 % on a real Envoy under load; exit 1 where it is slow, or a request failed."""
+    from rollout.bench.switch import LIMIT, switched
+
+    terminal = Terminal()
+    found = switched(switches, rate, envoy, terminal.progress)
+    terminal.table(
+        ("from the decision until", "p50", "p99", "longest"),
+        [
+            (what, *(f"{1000 * each:.1f} ms" for each in (times.p50, times.p99, times.longest)))
+            for what, times in (
+                ("the route file was renamed", found.written),
+                ("the proxy was read back at 0 %", found.confirmed),
+                ("the last request began that the candidate answered", found.last),
+            )
+        ],
+    )
+    failed = ", ".join(f"{number} {why}" for why, number in found.failed.items()) or "0"
+    terminal.say(
+        f"{found.switches} switches of Envoy {found.envoy}, {found.requests} requests ({found.rate}/s), "
+        f"{found.candidate} answered by the candidate; failed: {failed}; {found.machine}"
+    )
+    word = "reached" if found.reached else "missed"
+    terminal.say(f"bar: p99 below {1000 * LIMIT:.0f} ms, no request failed: {word}")
+    if as_text:
+        click.echo(json.dumps(found.to_json()))
+    raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)
+
+
+@bench.command()
+@click.option("--rollouts", type=click.IntRange(1), default=200, show_default=True)
+@click.option("--seconds", type=click.FloatRange(5), default=120.0, show_default=True)
+@click.option("--poll", type=click.FloatRange(0.2), default=5.0, show_default=True, help="Seconds.")
+@click.option("--json", "as_text", is_flag=True, help="Print the results as JSON.")
+def controller(rollouts: int, seconds: float, poll: float, as_text: bool) -> None:
+    """How many rollouts one process carries; exit 1 where a look came a second late, or memory grew."""
+    from rollout.bench.controller import LAG, carried
+
+    terminal = Terminal()
+    found = carried(rollouts, seconds, poll, terminal.progress)
+    terminal.say(
+        f"{found.rollouts} rollouts at {found.poll:g} s polls for {found.seconds:.0f} s, "
+        f"{found.looks} looks: late by {1000 * found.lag_p50:.0f} ms (median), "
+        f"{1000 * found.lag_p99:.0f} ms (p99), {1000 * found.lag_longest:.0f} ms (longest)"
+    )
+    terminal.say(
+        f"{found.cpu:.2f} cores, {found.cpu_ms:.1f} ms a look: one core carries {found.one_core}; "
+        f"memory {found.memory_start:.0f}, {found.memory_half:.0f}, {found.memory_end:.0f} MiB at the start, "
+        f"in the middle, at the end; {found.machine}"
+    )
+    word = "reached" if found.reached else "missed"
+    terminal.say(f"bar: no look more than {LAG:g} s late, memory flat: {word}")
+    if as_text:
+        click.echo(json.dumps(found.to_json()))
+    raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)

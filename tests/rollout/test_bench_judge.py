@@ -102,7 +102,7 @@ def test_too_many_false_promotions_miss_their_bar() -> None:
         times = np.where(np.arange(5000) < of_5000, 60.0, np.inf)
         return summary(PROMOTED[0], {THIS: times}, quick=False).reached
 
-    assert promoted(250) is True and promoted(260) is False
+    assert promoted(250) is True and promoted(375) is False
 
 
 def test_speed_is_printed() -> None:
