@@ -79,6 +79,7 @@ class Guard:
         self._plan: Plan | None = None
         self._not_before = 0.0
         self._said = ""
+        self._ended = ""
 
     def turn(self) -> Duty:
         """One look, and what follows from it."""
@@ -164,7 +165,8 @@ class Guard:
         lease = read_lease(self._folder / CONTROLLER)
         assert self._plan is not None
         if lease is not None and self._silent() > self._plan.limits.unattended and end_silent(lease):
-            self._say(f"{self.name}: the controller, process {lease.pid}, was silent and is killed")
+            self._ended = f"the controller, process {lease.pid}, was silent but held its locks, and is killed"
+            self._say(f"{self.name}: {self._ended}")
             self._not_before = self._clock.monotonic() + 1.0
             return
         self._say(f"{self.name}: {locked}")
@@ -182,6 +184,9 @@ class Guard:
             found = duty(plan, state, self._silent())
             if found not in (Duty.RETURN, Duty.TELL):
                 return
+            if self._ended:
+                journal.append("guard-ended", sentence=self._ended)
+                self._ended = ""
             post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
             stack.callback(post.close)
             nothing = NoEvidence()

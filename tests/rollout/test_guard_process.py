@@ -1,4 +1,4 @@
-"""Guards as processes, beside a real Envoy: what is killed, stopped or comes back, and where customers are."""
+"""Guards as processes, beside a real Envoy: what is killed, hangs or comes back, and where customers are."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_a_controller_that_hangs_is_killed_before_a_guard_acts_and_of_two_guards
     process.send_signal(signal.SIGCONT)
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGKILL, "it never wakes up"
-    assert len(backs(guarded)) == 1
+    assert len(backs(guarded)) == 1 and "guard-ended" in [event.kind for event in events(guarded)]
     code, _, err = guarded.run("abort", "v2", "--why", "enough")
     assert code == 0, err
     codes = sorted(guard.wait(30) for guard in guards)

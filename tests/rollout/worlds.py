@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.journal import Journal
@@ -207,17 +208,17 @@ class Stage:
         return [event.kind for event in self.journal.events()]
 
 
-def make_stage(folder: Path, text: str = PLAN) -> Stage:
+def make_stage(folder: Path, text: str = PLAN, **facts: Any) -> Stage:
     plan = parse_plan(text, "virtual.yaml")
     clock = VirtualClock()
     journal = Journal.open(folder / "journal.sqlite", clock)
-    start(journal, text)
+    start(journal, text, **facts)
     router = MemoryRouter(COHORTS)
     strata = judge_config(plan, COHORTS).strata
     return Stage(plan, ladder_of(plan, COHORTS), clock, journal, router, World(router, strata=strata), folder)
 
 
-def start(journal: Journal, text: str) -> None:
+def start(journal: Journal, text: str, **facts: Any) -> None:
     journal.append(
         "started",
         release="v2",
@@ -230,4 +231,5 @@ def start(journal: Journal, text: str) -> None:
         salt="v2-1",
         token="virtual-1",
         rollback_version="virtual-1-stable",
+        **facts,
     )
