@@ -72,7 +72,7 @@ def detail_lines(facts: Facts) -> list[str]:
         last = facts["timeline"][-1]
         weights = ", ".join(f"{cohort} {weight:g} %" for cohort, weight in last["weights"].items())
         lines.append(f"  stage {last['stage']}: {weights}")
-        lines += _gate_lines(last["gates"])
+        lines += _gate_lines(last["gates"], facts["baseline"])
         lines.append(f"  {last['decision']}: {last['sentence']}")
     return lines
 
@@ -84,18 +84,19 @@ def explanation(name: str, state: RolloutState) -> list[str]:
         f"  {state.sentence or 'not decided yet'}",
     ]
     gates = state.last.get("gates", {})
-    lines += _gate_lines(gates)
+    lines += _gate_lines(gates, str(state.started.get("baseline", "")))
     lines += [f"  {gate['sentence']}" for gate in gates.values() if gate["sentence"]]
     return lines
 
 
-def _gate_lines(gates: Mapping[str, Facts]) -> list[str]:
+def _gate_lines(gates: Mapping[str, Facts], against: str) -> list[str]:
     lines = []
+    other = "baseline" if against == "fresh" else "stable"
     for name, gate in gates.items():
         canary, baseline = gate["canary"], gate["baseline"]
         lines.append(
             f"  {name}: log E {gate['log_e']:.2f} of {gate['bound']:.2f}; candidate {canary['bad']:g} of "
-            f"{canary['total']:g}, stable {baseline['bad']:g} of {baseline['total']:g}"
+            f"{canary['total']:g}, {other} {baseline['bad']:g} of {baseline['total']:g}"
         )
     return lines
 

@@ -220,6 +220,16 @@ def test_rolling_back_takes_both_back(fresh):
     assert not any(fresh.router.served.weights.values()) and not fresh.router.served.fresh
 
 
+def test_a_controller_that_takes_over_goes_on_with_both_arms(fresh):
+    begun = fresh.clock.now()
+    stopped = fresh.controller(stop=lambda: fresh.clock.now() > begun + 20)
+    assert stopped.drive() is Outcome.HELD
+    served = fresh.router.served
+    assert served.fresh == beside(served.weights) != {}
+    assert fresh.controller().drive() is Outcome.GOOD
+    assert not fresh.router.served.fresh
+
+
 def test_in_the_trial_nobody_is_on_the_fresh_arm(staged):
     both = staged("name: virtual", "name: virtual\nbaseline: fresh\ncomparison: {bake: 20s}")
     assert both.controller().drive() is Outcome.GOOD
