@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from huidu.foundation.terminal import Terminal
+from loadtests.annotations import Annotations
 from loadtests.extension import extended
 from loadtests.guard import must_stop
 from loadtests.metrics import GeneratorMetrics
@@ -29,6 +30,7 @@ def drive(
     terminal: Terminal,
     metrics: GeneratorMetrics,
     planned: float | None,
+    notes: Annotations,
 ) -> None:
     """To the end. `planned`: the window as the profile asks for it; None for background traffic, which is
     neither extended nor stopped."""
@@ -36,6 +38,7 @@ def drive(
     if not run.wait_ready():
         return
     run.go()
+    notes.moment("start", f"{run.plan.profile} at {run.plan.host}: arrivals begin, then the window")
     asked_for: float | None = None
     for recording in run.watch():
         progress.show(run.seconds(), run.plan.duration, recording)
@@ -44,12 +47,14 @@ def drive(
             continue
         if why := must_stop(run.plan, recording):
             run.stop(why)
+            notes.moment("stopped", f"the arrivals were stopped {why}")
             terminal.say(f"The arrivals were stopped {why}.", "bold yellow")
         elif asked_for != run.plan.duration and run.seconds() > (run.plan.duration or 0.0) - _ASK_SECONDS:
             asked_for = run.plan.duration
             longer = extended(run.plan, recording, planned)
             if longer is not None:
                 run.extend(longer)
+                notes.moment("extended", f"not enough evidence yet: the window goes on to {longer:g} s")
                 terminal.say(f"  Not enough evidence yet: the window goes on to {longer:g} s.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from huidu.foundation.errors import HuiduError, StateError, Unreachable
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Stack
+from loadtests.annotations import Annotations
 from loadtests.calibration import calibrate, measure_cost
 from loadtests.checks import Check
 from loadtests.driving import STOPPED_BY, drive, stopping
@@ -69,19 +71,23 @@ def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
 
 def verify_plan(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Summary:
     """Calibrate, offer what `plan` says, judge, and write every report into `folder`."""
-    started, before = _now(), list[Check]()
+    started, before, began = _now(), list[Check](), time.time()
+    notes = Annotations(folder)
     plan = _sized(plan, folder, terminal, asked)
     if plan.calibration > 0:
         before = _calibrate(plan, folder, terminal, asked)
+        notes.region("calibration", before[0].sentence, began)
         if before[0].state == "invalid":
             terminal.close()
             return reports.write(folder, plan, Recording(), [], "", started, before)
     with served(plan, asked.metrics) as watched, _run(plan, folder, terminal, asked) as run, stopping(run):
-        drive(run, Progress(plan, terminal), terminal, watched, planned=plan.duration)
+        drive(run, Progress(plan, terminal), terminal, watched, plan.duration, notes)
         recording, ends = run.result()
         plan, stopped = run.plan, run.stopped
     terminal.close()
-    return reports.write(folder, plan, recording, ends, stopped, started, before)
+    summary = reports.write(folder, plan, recording, ends, stopped, started, before)
+    notes.region("run", f"{summary.verdict}: {'; '.join(summary.reasons[:1])}", began)
+    return summary
 
 
 def _run(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Run:
@@ -136,7 +142,7 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
         _run(plan, folder, terminal, asked) as run,
         stopping(run),
     ):
-        drive(run, Progress(plan, terminal), terminal, watched, planned=None)
+        drive(run, Progress(plan, terminal), terminal, watched, None, Annotations(folder))
         recording, ends = run.result()
         tail = run.log_tail()
     terminal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,9 @@ def test_a_failing_target_is_left_alone_and_it_is_a_fail(serve: Callable[..., st
     assert any("to protect the target" in each["sentence"] for each in verdict["checks"])
     assert verdict["planned"] == 1920 == verdict["failed"] + verdict["dropped"]
     assert 400 < verdict["failed"] < 1000, "stopped after two windows of five seconds, not at the end"
+    notes = json.loads((failing.folder / "annotations.json").read_text())
+    assert [note["tags"][1] for note in notes] == ["start", "stopped", "run"]
+    assert notes[0]["time"] < notes[1]["time"] < notes[2]["timeEnd"] and notes[2]["text"].startswith("FAIL")
 
 
 @pytest.mark.server
