@@ -121,8 +121,9 @@ class History:
             for line in ours.values()
         ]
         span = _span(lines)
-        if span < LEAST:
-            return Dispersion(None, told=f": only {span:.0f} s of history, {LEAST:.0f} s are needed")
+        least = min(LEAST, 0.9 * seconds)  # a plan that asks for less is content with less
+        if span < least:
+            return Dispersion(None, told=f": only {span:.0f} s of history, {least:.0f} s are needed")
         spec = gate_spec(name, gate, self._plan)
         edges = _edges(gate, spec, lines)
         size = WHOLE * math.ceil((span / BIN + 1) / WHOLE)
@@ -195,7 +196,7 @@ def _dispersion(
     spec: GateSpec, edges: Sequence[float], binned: Mapping[str, Sequence[_Binned]], span: float
 ) -> Dispersion:
     everything = [each for several in binned.values() for each in several]
-    minutes = f"{span / 60:.0f} min"
+    minutes = f"{span / 60:.0f} min" if span >= 100 else f"{span:.0f} s"
     events = sum(each.bads.sum(axis=1) for each in everything)
     apart = [several for several in binned.values() if len(several) >= FEWEST_CLUSTERS]
     found = [_across([several]) for several in apart]

@@ -29,6 +29,10 @@ EDGE_COHORTS = {
     for cohort in ("high", "rest")
 }
 
+STABLE_PARTS = {
+    cohort: tuple(f"stable-{cohort}-{number}" for number in range(2, 5)) for cohort in EDGE_COHORTS
+}
+
 
 class _Arm(http.server.BaseHTTPRequestHandler):
     """Says which arm it is; the server's `failing` is the part of requests it answers with 500.
@@ -101,12 +105,17 @@ def free_port() -> int:
 
 
 def route_document(
-    weights: dict[str, int] | None = None, testers: str = "", trial: bool = False, fresh: bool = False
+    weights: dict[str, int] | None = None,
+    testers: str = "",
+    trial: bool = False,
+    fresh: bool = False,
+    parts: int = 1,
 ) -> dict[str, Any]:
     """A route file as a user would write it: two cohorts, salted, everybody on stable.
 
     `testers`: the secret by which synthetic requests reach either arm. `trial`: with clusters for the A/A
-    stage, whose requests bear a mark. `fresh`: with clusters for a fresh baseline, at the end.
+    stage, whose requests bear a mark. `fresh`: with clusters for a fresh baseline, at the end. `parts`: so
+    many clusters of stable share its customers.
     """
     chosen = {"header": {"key": "x-chosen", "value": "yes"}}
     weights = weights or {"high": 0, "rest": 0}
@@ -116,7 +125,10 @@ def route_document(
         clusters = [
             {"name": arms.candidate, "weight": weights[cohort]},
             *([{"name": arms.trial, "weight": 0, "request_headers_to_add": [chosen]}] if trial else []),
-            {"name": arms.stable, "weight": WHOLE - weights[cohort]},
+            *(
+                {"name": name, "weight": (WHOLE - weights[cohort]) // parts}
+                for name in (arms.stable, *STABLE_PARTS[cohort][: parts - 1])
+            ),
             *([{"name": arms.fresh, "weight": 0}] if fresh else []),
         ]
         rewrite = {"pattern": {"regex": "^(.*)$"}, "substitution": r"\1|none"}
@@ -182,7 +194,9 @@ def _bootstrap(folder: Path, port: int, admin: int, ports: dict[str, int]) -> di
     clusters = [
         cluster(f"{arm}-{cohort}", ports[arm]) for arm in ports for cohort in (*EDGE_COHORTS, "testers")
     ]
-    clusters += [cluster(f"trial-{cohort}", ports["stable"]) for cohort in EDGE_COHORTS]
+    more = [f"trial-{cohort}" for cohort in EDGE_COHORTS]
+    more += [name for names in STABLE_PARTS.values() for name in names]
+    clusters += [cluster(name, ports["stable"]) for name in more]
     return {
         "node": {"id": "edge", "cluster": "edge"},
         "admin": {"address": address(admin)},
