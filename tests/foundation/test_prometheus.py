@@ -107,3 +107,34 @@ def test_nobody_listening_and_nobody_answering_are_unreachable() -> None:
         listener.listen()
         with pytest.raises(Unreachable):
             Prometheus(url, timeout=0.2).window("up", 60)
+
+
+def test_a_name_and_password_in_the_address_are_sent_as_such() -> None:
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            seen.append((self.path, self.headers["Authorization"]))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            body = success([])
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        Prometheus(f"http://me:p%40ss@127.0.0.1:{server.server_port}/prom/").instant("up")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert seen == [("/prom/api/v1/query", "Basic bWU6cEBzcw==")]
+
+
+def test_what_is_no_address_is_a_mistake_of_the_plan() -> None:
+    with pytest.raises(ConfigError, match="no address"):
+        Prometheus("http://")
