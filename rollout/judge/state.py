@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from huidu.foundation.errors import StateError
-from rollout.judge.arrays import Floats
+from rollout.judge.arrays import Bools, Floats
 
 VERSION = 1
 
@@ -54,6 +54,15 @@ class GateState:
     last: float
     usable: float | None
 
+    def only(self, kept: Bools) -> GateState:
+        """Of those rollouts alone."""
+        cut: dict[str, Any] = {
+            part.name: value[kept]
+            for part in dataclasses.fields(GateState)
+            if isinstance(value := getattr(self, part.name), np.ndarray)
+        }
+        return dataclasses.replace(self, **cut)
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -62,6 +71,11 @@ class State:
     batch: int
     share: Floats
     gates: Mapping[str, GateState] = field(default_factory=dict)
+
+    def only(self, kept: Bools) -> State:
+        """Of those rollouts alone, `kept` (batch,)."""
+        gates = {name: gate.only(kept) for name, gate in self.gates.items()}
+        return State(int(kept.sum()), self.share[kept], gates)
 
     def to_json(self) -> str:
         """As text; `State.from_json` gives back the same bits."""

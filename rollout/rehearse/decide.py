@@ -7,40 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from rollout.judge import (
-    Arms,
-    BatchEvidence,
-    GateEvidence,
-    GateSpec,
-    JudgeConfig,
-    State,
-    numbers,
-    observe,
-    start,
-)
-from rollout.judge.arrays import Floats
-from rollout.judge.decide import bound
+from rollout.judge import GateSpec, JudgeConfig
 from rollout.judge.explain import percent
 from rollout.plan import Plan
-from rollout.rehearse.draw import Defect, Source, baseline_part, expected, sources
-from rollout.rehearse.flow import ERRORS, Flow, course
+from rollout.rehearse.draw import Source, sources
+from rollout.rehearse.flow import Flow, course
+from rollout.rehearse.until import Steps, reference, until_found, until_proved
 from rollout.routers.router import WHOLE
 
-REACH = 64.0
-"""How many longest bakes are looked ahead."""
-POINTS = 48
-FINER = 8
 MORE = (30, 100, 300, 1000, 3000, 10_000)
 """Times the traffic that are tried where no bake within reach is long enough."""
 WIDER = (1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0)
-MANY_ERRORS, MANY_SLOW = 10.0, 3.0
-"""The reference defects: ten times stable's errors (at least three times the floor), three times as many
-slow ones as the limit tolerates. A gate that cannot find those protects nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,44 +84,26 @@ def outlooks(plan: Plan, flow: Flow) -> list[Outlook]:
     config = dataclasses.replace(config, strata=tuple(flow.cohorts))
     found = []
     for source in sources(plan, config.gates, flow):
-        found.append(_outlook(plan, flow, config, source, _Steps(parts, weights, flow.rate)))
+        found.append(_outlook(plan, flow, config, source, Steps(parts, weights, flow.rate)))
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """Cohorts' parts of the traffic, their weights at each step, requests per second."""
-
-    parts: Floats
-    weights: list[Floats]
-    rate: float
-
-    def arms(self, source: Source, step: int, seconds: float) -> Arms:
-        """What both arms are expected to show."""
-        n, weights = self.rate * self.parts * seconds, self.weights[step]
-        n_c, n_b = n * weights, n * baseline_part(source.spec, weights)
-        return expected(source, n_c[None], n_b[None], Defect())
-
-    def share(self, step: int) -> float:
-        return float((self.parts * self.weights[step]).sum())
-
-
-def _outlook(plan: Plan, flow: Flow, config: JudgeConfig, source: Source, steps: _Steps) -> Outlook:
+def _outlook(plan: Plan, flow: Flow, config: JudgeConfig, source: Source, steps: Steps) -> Outlook:
     spec, bake = source.spec, plan.limits.longest_bake
     widest = max(
         (k for k in range(len(steps.weights)) if steps.share(k) <= config.max_share + 1e-9),
         key=steps.share,
         default=0,
     )
-    defect, said = _reference(source)
+    defect, said = reference(source)
     finds = first = None
-    if spec.role != "watch" and defect is not None:
-        finds = _until_found(config, source, steps, widest, defect, bake)
-        first = _until_found(config, source, steps, 0, defect, bake)
+    if spec.role != "watch":
+        finds = until_found(config, source, steps, widest, defect, bake)
+        first = until_found(config, source, steps, 0, defect, bake)
     proves, step = None, None
     if spec.governs == "harm":
         slowest = [
-            (_until_proved(config, source, steps, k, bake, spec.harm), steps.share(k + 1))
+            (until_proved(config, source, steps, k, bake, spec.harm), steps.share(k + 1))
             for k in range(len(steps.weights) - 1)
             if steps.share(k) <= config.max_share + 1e-9
         ]
@@ -153,87 +116,7 @@ def _outlook(plan: Plan, flow: Flow, config: JudgeConfig, source: Source, steps:
     return dataclasses.replace(outlook, helps=tuple(_helps(config, source, steps, outlook, widest)))
 
 
-def _reference(source: Source) -> tuple[Source | None, str]:
-    """The gate's own counts with the defect in them, and the defect in words."""
-    spec = source.spec
-    if spec.kind in ERRORS:
-        floor = max(spec.floor or 0.0, spec.level)
-        margin = 2.0 * spec.margin if spec.kind == "absolute-margin" else 0.0
-        rate = min(1.0, max(MANY_ERRORS * source.base, MANY_SLOW * floor, source.base + margin))
-        both = " in both arms" if spec.kind == "service" else ""
-        what = "of errors" if source.counts_errors else f"beyond {spec.seconds:g} s"
-        return dataclasses.replace(source, above=np.array([rate])), f"{rate:.2%} {what}{both}"
-    if spec.kind == "conversion":
-        lost = np.array([1.0 - 0.8 * (1.0 - source.base)])
-        return dataclasses.replace(source, above=lost), "a fifth less conversion"
-    rate = min(1.0, MANY_SLOW * spec.tolerated_share)
-    above = np.where(np.array(source.edges) <= spec.seconds, np.maximum(source.above, rate), source.above)
-    return dataclasses.replace(source, above=above), f"{rate:.0%} beyond {spec.seconds:g} s"
-
-
-def _until_found(
-    config: JudgeConfig, good: Source, steps: _Steps, step: int, bad: Source | None, bake: float
-) -> float:
-    assert bad is not None
-    limit = bound(config, good.spec)
-
-    def arms(seconds: float) -> Arms:
-        counts = steps.arms(good, step, seconds)
-        x_c = counts.n_c[..., None] * bad.above
-        x_b = counts.n_b[..., None] * bad.above if good.spec.kind == "service" else counts.x_b
-        return Arms(counts.n_c, x_c, counts.n_b, x_b)
-
-    return _first_time(config, good, steps, arms, bake, lambda log_e, _: log_e >= limit)
-
-
-def _until_proved(
-    config: JudgeConfig, source: Source, steps: _Steps, step: int, bake: float, harm: float
-) -> float:
-    # Beyond the last judged share an excess of the whole budget must be refuted; everybody may meet it then.
-    share = steps.share(step + 1)
-    wanted = harm / share if share <= config.max_share + 1e-9 else harm
-
-    def arms(seconds: float) -> Arms:
-        return steps.arms(source, step, seconds)
-
-    return _first_time(config, source, steps, arms, bake, lambda _, upper: upper <= wanted * (1 + 1e-9))
-
-
-def _first_time(
-    config: JudgeConfig,
-    source: Source,
-    steps: _Steps,
-    arms: Callable[[float], Arms],
-    bake: float,
-    reached: Callable[[float, float], bool],
-) -> float:
-    """The first moment at which `reached(log E, U)`, on a grid of times up to REACH longest bakes."""
-    state = start(config)
-    n = steps.rate * steps.parts * 60.0
-    past = expected(source, (n * 0.0)[None], n[None], Defect())
-    name, before = source.spec.name, 0.0
-    # A minute of stable alone: its rate is foreseen from before the release.
-    state = observe(config, state, BatchEvidence({name: GateEvidence(-60.0, 0.0, past, source.edges)}))
-
-    def after(earlier: State, begin: float, end: float) -> tuple[State, bool]:
-        evidence = GateEvidence(begin, end, arms(end - begin), source.edges)
-        later = observe(config, earlier, BatchEvidence({name: evidence}))
-        gate = numbers(config, later).gates[name]
-        upper = 1.0 if gate.harm_upper is None else float(gate.harm_upper[0])
-        return later, reached(float(gate.log_e[0]), upper)
-
-    for t in np.geomspace(bake / 400.0, bake * REACH, POINTS):
-        following, there = after(state, before, float(t))
-        if there:
-            for finer in np.geomspace(max(before, t / 100.0), t, FINER)[1:]:
-                if after(state, before, float(finer))[1]:
-                    return float(finer)
-            return float(t)
-        state, before = following, float(t)
-    return math.inf
-
-
-def _helps(config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook, widest: int) -> list[str]:
+def _helps(config: JudgeConfig, source: Source, steps: Steps, outlook: Outlook, widest: int) -> list[str]:
     spec, bake = source.spec, outlook.longest_bake
     slow = outlook.proves is not None and outlook.proves > bake
     needs = max(value for value in (outlook.proves, outlook.finds) if value is not None)
@@ -264,18 +147,18 @@ def _helps(config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook,
 
 
 def _times_the_traffic(
-    config: JudgeConfig, source: Source, steps: _Steps, outlook: Outlook, widest: int
+    config: JudgeConfig, source: Source, steps: Steps, outlook: Outlook, widest: int
 ) -> int | None:
     """The least of MORE with which what never happens would happen within the longest bake."""
-    bake, defect = outlook.longest_bake, _reference(source)[0]
+    bake, defect = outlook.longest_bake, reference(source)[0]
     for times in MORE:
         more = dataclasses.replace(steps, rate=steps.rate * times)
         found = proved = 0.0
         if outlook.finds is not None and outlook.finds > bake:
-            found = _until_found(config, source, more, widest, defect, bake)
+            found = until_found(config, source, more, widest, defect, bake)
         if outlook.proves is not None and outlook.proves > bake:
             proved = max(
-                _until_proved(config, source, more, k, bake, source.spec.harm)
+                until_proved(config, source, more, k, bake, source.spec.harm)
                 for k in range(len(steps.weights) - 1)
                 if steps.share(k) <= config.max_share + 1e-9
             )
@@ -284,7 +167,7 @@ def _times_the_traffic(
     return None
 
 
-def _wider(config: JudgeConfig, source: Source, steps: _Steps, bake: float) -> float | None:
+def _wider(config: JudgeConfig, source: Source, steps: Steps, bake: float) -> float | None:
     """The smallest factor of the harm budget with which every step is proved in time."""
     for factor in WIDER:
         if source.spec.harm * factor >= 1.0:
@@ -294,7 +177,7 @@ def _wider(config: JudgeConfig, source: Source, steps: _Steps, bake: float) -> f
         wider = dataclasses.replace(config, gates=gates)
         moved = dataclasses.replace(source, spec=spec)
         if all(
-            _until_proved(wider, moved, steps, k, bake, spec.harm) <= bake
+            until_proved(wider, moved, steps, k, bake, spec.harm) <= bake
             for k in range(len(steps.weights) - 1)
             if steps.share(k) <= config.max_share + 1e-9
         ):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from rollout.judge import (
     BatchEvidence,
     GateEvidence,
     JudgeConfig,
-    State,
     mark_step,
     numbers,
     observe,
@@ -27,7 +25,6 @@ from rollout.judge import (
 )
 from rollout.judge.arrays import Bools, Floats
 from rollout.judge.decide import Numbers
-from rollout.judge.state import GateState
 from rollout.ladder import share_of
 from rollout.plan import Plan
 from rollout.rehearse.draw import NOTHING, Defect, Source, baseline_part, drawn, sources
@@ -274,7 +271,7 @@ class _Simulation:
         kept = ~ended
         self._row, self._step, self._changed = self._row[kept], self._step[kept], self._changed[kept]
         self._trial, self._differ = self._trial[kept], self._differ[kept]
-        self._met, self._state = self._met[kept], _only(self._state, kept)
+        self._met, self._state = self._met[kept], self._state.only(kept)
 
 
 def _untested(arms: Arms) -> Arms:
@@ -287,17 +284,3 @@ def _untested(arms: Arms) -> Arms:
 
 def _limit_edge(source: Source) -> int:
     return source.edges.index(source.spec.seconds) if source.edges else 0
-
-
-def _only(state: State, kept: Bools) -> State:
-    """The state of those rollouts that go on."""
-
-    def cut(gate: GateState) -> GateState:
-        changed: dict[str, Any] = {
-            part.name: value[kept]
-            for part in dataclasses.fields(GateState)
-            if isinstance(value := getattr(gate, part.name), np.ndarray)
-        }
-        return dataclasses.replace(gate, **changed)
-
-    return State(int(kept.sum()), state.share[kept], {name: cut(gate) for name, gate in state.gates.items()})
