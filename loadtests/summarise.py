@@ -60,7 +60,7 @@ def summarise(plan: Plan, recording: Recording, word: Word, checks: Sequence[Che
     decided = {"PASS": ("kept",), "FAIL": ("broken",), "INVALID": ("invalid", "broken", "unproved")}[word]
     return Summary(
         **latency,
-        intervals=_intervals(batches, latency),
+        intervals=_intervals(plan, batches, latency),
         **_counts(plan, recording, total),
         kind=plan.kind,
         suite=plan.suite,
@@ -163,7 +163,7 @@ def _channel(plan: Plan, recording: Recording, name: str) -> ChannelSummary:
     latency = _latency(plan, recording.requests(mine))
     return ChannelSummary(
         **latency,
-        intervals=_intervals(_batches(plan, recording, name), latency),
+        intervals=_intervals(plan, _batches(plan, recording, name), latency),
         **_counts(plan, recording, recording.tally(lambda _, each: each == name), name),
         offered_ratio=None if ratio is None else round(ratio, 5),
         peak_rps=channel.peak,
@@ -186,7 +186,11 @@ def _batches(plan: Plan, recording: Recording, channel: str | None = None) -> Ba
     return Batches([cells[place] for place in sorted(cells)], plan.buckets(), FEWEST_BATCHES)
 
 
-def _intervals(batches: Batches, latency: dict[str, Any]) -> dict[str, tuple[float | None, float | None]]:
+def _intervals(
+    plan: Plan, batches: Batches, latency: dict[str, Any]
+) -> dict[str, tuple[float | None, float | None]]:
+    if plan.kind == "functional":
+        return {}  # a handful of requests, each of another kind
     found = {"average_ms": batches.average()}
     found |= {name: batches.quantile(part) for name, part in _PERCENTILES.items()}
     return {name: widened((_ms(low), _ms(high)), latency[name]) for name, (low, high) in found.items()}
