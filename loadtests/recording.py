@@ -35,6 +35,7 @@ class Recording:
     damaged: int = 0
     so_far: dict[str, Cell] = field(default_factory=dict)
     lag_so_far: Cell = field(default_factory=Cell)
+    newest: int = -(10**9)
 
     def absorb(self, worker: int, line: str) -> None:
         """Add one line of a worker's file. A line that is not understood is counted as damaged."""
@@ -63,6 +64,7 @@ class Recording:
             self.visits.setdefault((place, channel), Tally()).merge(tally)
             if place >= 0:
                 self.owed.setdefault(worker, Counter())[channel] += tally.planned
+        self._pack(max((place for place, *_ in record["visits"]), default=self.newest))
         for place, *rest in record["lag"]:
             cell = _cell(rest)
             self.lag.setdefault(place, Cell()).merge(cell)
@@ -73,6 +75,16 @@ class Recording:
         for channel, journey, step, reason, number in record["failures"]:
             self.failures[(channel, journey, step, reason)] += number
         self.pulses.setdefault(worker, []).append(Pulse(*record["pulse"]))
+
+    def _pack(self, newest: int) -> None:
+        """A long run is kept small: bins that are over are packed, once."""
+        if newest <= self.newest:
+            return
+        self.newest = newest
+        for cells in (self.cells, self.lag):
+            for key, cell in cells.items():
+                if (key[0] if isinstance(key, tuple) else key) < newest - _FRESH_BINS and cell.loose:
+                    cell.pack()
 
     def requests(self, choose: Callable[[Key], bool] = lambda key: True) -> Cell:
         """All requests (steps) of the window whose key is chosen, as one."""
@@ -102,6 +114,8 @@ def _sum(cells: Iterable[Cell]) -> Cell:
     return total
 
 
+# Visits of these may still be open; what comes later is added all the same.
+_FRESH_BINS = 3
 _NUMBERS = tuple(range(8192))
 
 

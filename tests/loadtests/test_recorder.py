@@ -54,6 +54,19 @@ def test_merging_is_as_if_one_had_measured_all(left: list[float], right: list[fl
     assert merged.total == pytest.approx(both.total)
 
 
+@given(st.lists(seconds, max_size=50), st.lists(seconds, max_size=50))
+def test_a_packed_cell_says_the_same_and_can_be_added_to(early: list[float], late: list[float]) -> None:
+    packed = _cell(early)
+    packed.pack()
+    for value in late:
+        packed.add(BUCKETS.index(value), value)
+    both = _cell([*early, *late])
+    assert (packed.counts, packed.number) == (both.counts, both.number)
+    assert packed.quantile(0.95, BUCKETS) == both.quantile(0.95, BUCKETS)
+    packed.pack()
+    assert packed.counts == both.counts and not packed.loose
+
+
 def test_the_sum_of_what_was_written_is_what_was_measured(tmp_path: Path) -> None:
     rng = random.Random(3)
     for worker in (0, 1):
