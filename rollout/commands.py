@@ -24,7 +24,7 @@ from rollout.explain_command import explain
 from rollout.freeze import Calendar
 from rollout.observe.command import observe
 from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
-from rollout.paper_commands import alerts, page
+from rollout.paper_commands import alerts, page, request
 from rollout.people_commands import COMMANDS
 from rollout.plan import Plan, ladder_of
 from rollout.plan_file import load_plan
@@ -50,6 +50,7 @@ rollout.add_command(observe)
 for command in COMMANDS:
     rollout.add_command(command)
 rollout.add_command(page)
+rollout.add_command(request)
 rollout.add_command(alerts)
 
 

@@ -1,4 +1,4 @@
-"""`huidu rollout page` and `alerts`: what is taken away from rollouts. Thin."""
+"""`huidu rollout request`, `page` and `alerts`: what is asked of rollouts, and taken away from them. Thin."""
 
 from __future__ import annotations
 
@@ -42,6 +42,23 @@ def page(name: str, out: Path | None, lang: str) -> None:
     except OSError as error:
         raise UsageError(f"cannot be written: {error.strerror or error}", where=str(path)) from None
     Terminal().say(str(path), "green")
+
+
+@click.command()
+@click.argument("plan", type=click.Path(path_type=Path))
+@click.option("--release", required=True, help="The release that the candidate arm runs.")
+@click.option("--name", help="Name of the rollout (default: the release).")
+def request(plan: Path, release: str, name: str | None) -> None:
+    """Ask for a rollout, and return: the process `huidu rollout serve --run` drives it and owns its journal.
+
+    Asked again, one that was held or paused goes on. `huidu gate --rollout NAME --wait 2h` waits for its end.
+    """
+    from rollout.many import ask
+    from rollout.plan_file import load_plan
+
+    load_plan(plan)  # a mistake is told to whoever asks
+    path = ask(Workspace.from_env(), plan, release, name or release, SystemClock())
+    Terminal().say(f"asked for: {path}", "green")
 
 
 @click.command()

@@ -102,14 +102,15 @@ def switch(switches: int, rate: float, envoy: Path | None, as_text: bool) -> Non
 @bench.command()
 @click.option("--rollouts", type=click.IntRange(1), default=200, show_default=True)
 @click.option("--seconds", type=click.FloatRange(5), default=120.0, show_default=True)
+@click.option("--settle", type=click.FloatRange(0), default=70.0, show_default=True, help="Seconds before.")
 @click.option("--poll", type=click.FloatRange(0.2), default=5.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_text", is_flag=True, help="Print the results as JSON.")
-def controller(rollouts: int, seconds: float, poll: float, as_text: bool) -> None:
+def controller(rollouts: int, seconds: float, settle: float, poll: float, as_text: bool) -> None:
     """How many rollouts one process carries; exit 1 where a look came a second late, or memory grew."""
     from rollout.bench.controller import LAG, carried
 
     terminal = Terminal()
-    found = carried(rollouts, seconds, poll, terminal.progress)
+    found = carried(rollouts, seconds, poll, terminal.progress, settle)
     terminal.say(
         f"{found.rollouts} rollouts at {found.poll:g} s polls for {found.seconds:.0f} s, "
         f"{found.looks} looks: late by {1000 * found.lag_p50:.0f} ms (median), "

@@ -11,6 +11,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace, read_json
+from rollout.many import found, requests_folder
 from rollout.record import report
 
 Facts = Mapping[str, Any]
@@ -26,6 +27,9 @@ def rollout_facts(which: str, workspace: Workspace, clock: Clock) -> Facts:
         if folder.is_dir():
             return _of_folder(folder, clock)
     path = Path(which)
+    asked = requests_folder(workspace) / f"{which}.json"
+    if path.name == which and asked.exists() and (refused := found(asked)).problem:
+        raise StateError(f"the rollout {which!r} could not be driven: {refused.problem}", where=str(asked))
     if path.is_file():
         return _of_folder(path.parent, clock) if path.suffix == ".sqlite" else _report(path, clock)
     known = ", ".join(sorted(each.parent.name for each in workspace.rollouts.glob("*/journal.sqlite")))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import click
 
-from huidu.foundation.clock import SystemClock
+from huidu.foundation.clock import Clock, SystemClock
 from huidu.foundation.errors import MissingProgram, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
@@ -20,13 +21,17 @@ from rollout.serve.readings import Readings
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Default: one that is free; it is printed."
 )
+@click.option("--run", "driving_too", is_flag=True, help="Also drive the rollouts that are asked for.")
 @click.option("--allow-host", multiple=True, help="A further Host header to answer to, e.g. of a proxy.")
-def serve(port: int, allow_host: tuple[str, ...]) -> None:
+def serve(port: int, driving_too: bool, allow_host: tuple[str, ...]) -> None:
     """Show all rollouts as live pages on this machine.
 
     It reads journals only, so it works while no controller runs. Acting from it needs a token: the one in the
     file that is named at its start, or one of the plan's own file of tokens. /v1/verdict answers Argo
     Rollouts and Flagger (docs/observe.md), /metrics Prometheus (`huidu rollout alerts`).
+
+    With --run it drives every rollout that `huidu rollout request` asks for, in this one process. Ctrl-C then
+    pauses them; the next start goes on with each.
     """
     try:
         from rollout.serve.acts import Acts, Deeds, token_of
@@ -63,9 +68,26 @@ def serve(port: int, allow_host: tuple[str, ...]) -> None:
             return Guarded(application(rollouts, clock, acts, stopping, watched), hosts)
 
         terminal.say(f"http://{LOOPBACK}:{port}/", "bold green")
-        terminal.say(f"  rollouts of {workspace.rollouts}; Ctrl-C ends the page, never a rollout")
+        ends = "pauses them, and the next start goes on" if driving_too else "ends the page, never a rollout"
+        terminal.say(f"  rollouts of {workspace.rollouts}; Ctrl-C {ends}")
         terminal.say(f"  your token for acting from the page: {token_file}")
-        run(listener, make)
+        with _driving(workspace, clock, terminal) if driving_too else contextlib.nullcontext():
+            run(listener, make)
+
+
+@contextlib.contextmanager
+def _driving(workspace: Workspace, clock: Clock, terminal: Terminal) -> Iterator[None]:
+    from rollout.many import Many, driving
+
+    many = Many(workspace, driving(workspace, clock), terminal.say)
+    many.start()
+    try:
+        yield
+    finally:
+        for name in many.stop():
+            terminal.say(
+                f"{name} did not pause in time; its journal goes on from what was confirmed", "yellow"
+            )
 
 
 def _answered(readings: Readings, name: str, place: int) -> tuple[bool, str] | None:

@@ -87,6 +87,15 @@ def test_a_load_proof_that_failed_stops_it_before_the_rollout_is_asked_for(home,
         assert not (tmp_path / "reports" / "rollout.xml").exists()
 
 
+def test_a_pipeline_that_asks_for_the_rollout_waits_for_its_end(home, tmp_path):
+    (script,) = blocks("sh")
+    folder = home(errors=0.3)  # whoever serves has driven it by the time the gate looks
+    ended = run(script, folder, tmp_path)
+    assert ended.returncode == 1, ended.stderr
+    request = json.loads((folder / "requests" / "v2.json").read_text())
+    assert (request["plan"], request["release"], request["state"]) == ("production", "v2", "asked")
+
+
 def test_every_other_command_of_the_page_exists():
     """Options that a person would copy: each is known to the command it is given to."""
     import click

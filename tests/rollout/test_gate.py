@@ -61,7 +61,8 @@ def test_a_promoted_rollout_lets_the_pipeline_go_on(finished):
     assert result.exit_code == Outcome.GOOD.code
     told = json.loads(result.stdout)
     assert told["outcome"] == "GOOD"
-    assert [each["name"] for each in told["findings"]] == ["outcome", "errors"]
+    assert [each["name"] for each in told["findings"]][:2] == ["outcome", "errors"]
+    assert {each["outcome"] for each in told["findings"]} == {"GOOD"}
 
 
 def test_a_rolled_back_rollout_stops_it_and_names_the_gate(finished, tmp_path):
@@ -79,7 +80,8 @@ def test_a_paused_rollout_is_held_and_no_gate_is_called_good(finished):
     finished("v2", until=12)
     result = run("--rollout", "v2", "--json")
     assert result.exit_code == Outcome.HELD.code
-    assert [each["outcome"] for each in json.loads(result.stdout)["findings"]] == ["HELD", None]
+    first, *gates = (each["outcome"] for each in json.loads(result.stdout)["findings"])
+    assert first == "HELD" and gates and set(gates) == {None}
 
 
 def test_a_rollout_of_another_release_proves_nothing(finished):
