@@ -9,7 +9,8 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import RolloutState
-from rollout.plan import Plan, gate_spec
+from rollout.judge.gate import GateSpec
+from rollout.plan import Gate, Plan, gate_spec
 from rollout.record import report
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -116,7 +117,7 @@ def plan_rows(plan: Plan) -> list[Table]:
                 gate.kind,
                 gate.role,
                 _bound(plan, name),
-                f"{spec.c:g} ({spec.dispersion_from})",
+                _dispersion(plan, gate, spec),
                 f"{spec.harm:.2%} added" if spec.governs == "harm" else spec.governs,
             )
         )
@@ -149,6 +150,14 @@ _BASELINES = {
     "stable": "the customers of stable in the same cohort",
     "fresh": "a fresh process of stable with as many customers",
 }
+
+
+def _dispersion(plan: Plan, gate: Gate, spec: GateSpec) -> str:
+    if gate.kind == "gauge" and gate.dispersion is None:
+        return f"blocks of {gate.block:g} s"
+    if gate.dispersion is None and plan.observation.history > 0:
+        return f"as measured, or {spec.c:g}"
+    return f"{spec.c:g} ({spec.dispersion_from})"
 
 
 def _bound(plan: Plan, name: str) -> str:
