@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from huidu.foundation.errors import HuiduError, StateError, Unreachable
+from huidu.foundation.errors import HuiduError, StateError, Unreachable, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Stack
@@ -173,6 +173,8 @@ def prepare(asked: Asked, *, duration: float | None = None, endless: bool = Fals
         # Workers elsewhere have environments of their own: each says itself what it lacks.
         environment=os.environ if asked.elsewhere is None else None,
     )
+    if plan.kind == "functional" and (asked.elsewhere is not None or asked.page is not None):
+        raise UsageError("a functional suite is walked once, by one worker on this machine")
     if plan.tokens is not None and not plan.tokens.key_file.is_file():
         raise StateError(
             "the tokens' key is missing", where=str(plan.tokens.key_file), remedy="run `huidu stack up`"
