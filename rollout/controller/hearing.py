@@ -26,8 +26,14 @@ def hear(
     verdict: Verdict | None,
     problems: tuple[str, ...],
 ) -> None:
-    """Journal each act with its answer; one that cannot be journaled is not granted, and is read again."""
+    """Journal each act with its answer; one that cannot be journaled is not granted, and is read again.
+
+    Haste waits for a verdict where there will be one: a controller that has just been started has none yet.
+    """
     for read in reads:
+        hasty = read.act is not None and read.act.kind == "promote-now"
+        if hasty and verdict is None and not problems and ledger.state.position >= 1:
+            return
         if read.act is None:
             data = {"act": "unknown", "by": "", "proof": "", "why": "", "stage": "", "t": 0.0}
             accepted, sentence = False, f"{read.problem} in the file of acts"

@@ -105,6 +105,8 @@ def rolled_back(stage) -> None:
 
 
 def retreated(stage) -> None:
+    limits = stage.plan.limits.model_copy(update={"blind": 8.0})
+    stage.plan = stage.plan.model_copy(update={"limits": limits})
     begin = stage.clock.now()
     stage.world.silent = lambda now: now > begin + 6
 
