@@ -103,5 +103,4 @@ def _people(readings: Readings, name: str) -> People:
         raise UsageError(f"no rollout is named {name!r}")
     started = reading.story.state.started
     plan = parse_plan(str(started.get("plan_text", "")), str(started.get("plan_file", "")))
-    found = getattr(plan, "people", None)
-    return found if isinstance(found, People) else People()
+    return plan.people

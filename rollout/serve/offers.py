@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rollout.controller.fold import RolloutState
+from rollout.controller.petition import approval_of, next_stage
 from rollout.ladder import Ladder
 from rollout.plan import Plan
 from rollout.serve.words import Text, stage_name
@@ -91,20 +92,15 @@ def offers(plan: Plan | None, ladder: Ladder | None, state: RolloutState) -> tup
     """What may be done now; nothing once it is over. The order is that of the page."""
     if state.outcome or not state.started:
         return ()
-    paused = bool(getattr(state, "paused_by", ""))
+    paused = bool(state.paused_by)
     waiting = _approval(plan, ladder, state) if plan is not None and ladder is not None else None
     found = [waiting] if waiting is not None else []
     return (*found, RESUME if paused else PAUSE, PROMOTE, ACKNOWLEDGE, ABORT)
 
 
 def _approval(plan: Plan, ladder: Ladder, state: RolloutState) -> Offer | None:
-    given: tuple[tuple[str, str], ...] = getattr(state, "approvals", ())
-    for number, corner in enumerate(ladder.corners, start=1):
-        stage = next((each for each in plan.stages if each.name == corner.name), None)
-        approval = getattr(stage, "approval", None)
-        if approval is None or number <= state.position:
-            continue
-        lacking = approval.needed - sum(name == corner.name for name, _ in given)
-        if lacking > 0:
-            return approve(corner.name, lacking)
-    return None
+    stage = next_stage(plan, ladder, state)
+    if stage is None:
+        return None
+    given = sum(name == stage.name for name, _ in state.approvals)
+    return approve(stage.name, approval_of(plan, stage).needed - given)

@@ -18,7 +18,7 @@ from rollout.record import report
 from rollout.serve import words
 from rollout.serve.drawn import span
 from rollout.serve.metrics import exposition
-from rollout.serve.offers import ABORT, ACKNOWLEDGE, PAUSE, PROMOTE, RESUME
+from rollout.serve.offers import ABORT, ACKNOWLEDGE, PAUSE, PROMOTE, RESUME, Offer
 from rollout.serve.readings import Reading, Readings
 from rollout.serve.view import glance, view
 
@@ -95,9 +95,7 @@ class Told:
             found = known  # it was offered a moment ago: the controller says why not any more
         reading = self._readings.named(name)
         plan = _plan(reading) if reading is not None else None
-        people = getattr(plan, "people", None)
-        may = people.may.get(kind, ()) if people is not None else ()
-        return {**context, "offer": found, "may": may}
+        return {**context, "offer": found, "may": _may(plan, found) if plan is not None else ()}
 
     def _one(self, reading: Reading | None, base: str) -> dict[str, Any]:
         if reading is None:
@@ -129,6 +127,14 @@ class Told:
             **{"t": t, "lang": language, "path": path, "mail": False, **context}
         )
         return found
+
+
+def _may(plan: Plan, offer: Offer) -> tuple[str, ...]:
+    """The roles that may do it; () where everybody may."""
+    stage = next((each for each in plan.stages if each.name == offer.stage), None)
+    if stage is not None and stage.approval is not None and stage.approval.roles:
+        return stage.approval.roles
+    return next((roles for kind, roles in plan.people.may.items() if kind == offer.kind), ())
 
 
 def _over(each: Any) -> bool:

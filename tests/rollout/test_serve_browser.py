@@ -5,6 +5,7 @@ HUIDU_PICTURES=FOLDER keeps screenshots of every page, in both languages and wid
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -21,6 +22,9 @@ import pytest
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from rollout import acts
+from rollout.begin import asked_to_abort
+from rollout.controller.run import Controller
+from rollout.people import new_token
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
@@ -243,6 +247,89 @@ def test_what_the_controller_refuses_is_said_with_its_reason(page, controller, k
     opened.get_by_label("Your token").fill(token(kept))
     opened.get_by_role("button", name="Promote without waiting").click()
     assert "refused: so says the plan" in opened.get_by_role("alert").inner_text()
+
+
+STAGES = "  - {name: half, weights: {all: 50%}}\n  - {name: everybody, weights: {all: 100%}}\n"
+FOUR_EYES = """  - {{name: half, weights: {{all: 50%}}, approval: {{needed: 2, roles: [managers]}}}}
+  - {{name: everybody, weights: {{all: 100%}}}}
+people:
+  tokens: {tokens}
+  roles: {{managers: [mei, jonas]}}
+  may: {{promote-now: [managers]}}
+"""
+
+
+@pytest.fixture
+def driven(kept, staged, tmp_path):
+    """A rollout that a real controller drives, and waits for two people: (name, {person: token})."""
+    file, tokens = tmp_path / "tokens", {}
+    for person in ("mei", "jonas", "guest"):
+        new_token(file, person, tmp_path / person)
+        tokens[person] = (tmp_path / person).read_text().strip()
+    stage = staged(STAGES, FOUR_EYES.format(tokens=file))
+    started = next(iter(stage.journal.events())).data
+    ended, name = threading.Event(), f"driven-{tmp_path.name[-40:]}"
+    folder, clock = kept["home"] / "rollouts" / name, SystemClock()
+
+    def drive():
+        with Journal.open(folder / "journal.sqlite", clock) as journal:
+            journal.append("started", **started)
+            edge = dataclasses.replace(
+                stage.edge(),
+                journal=journal,
+                clock=clock,
+                folder=folder,
+                acts=lambda after: acts.read(folder, after),
+                abort=lambda: asked_to_abort(folder),
+                stop=ended.is_set,
+            )
+            Controller(name, stage.plan, stage.ladder, edge).drive()
+
+    thread = threading.Thread(target=drive)
+    thread.start()
+    yield name, tokens
+    ended.set()
+    thread.join(20)
+
+
+def act(opened, link, button, why, token):
+    """Open the confirmation, fill it, press the button."""
+    opened.get_by_role("link", name=link).click()
+    opened.get_by_label("Why").fill(why)
+    opened.get_by_label("Your token").fill(token)
+    opened.get_by_role("button", name=button).click()
+
+
+def test_four_eyes_open_a_stage_of_a_real_rollout_and_a_guest_does_not(page, driven):
+    name, tokens = driven
+    opened = page()
+    opened.goto("/")
+    there(opened, name)
+    opened.get_by_text("waits for 2 of 2 approvals").first.wait_for(timeout=30_000)
+    checked(opened, "waiting for people")
+    act(opened, "Approve “half”", "Approve", "looks fine", tokens["guest"])
+    assert "approved by: managers" in opened.get_by_role("alert").inner_text()
+    opened.goto(f"/rollouts/{name}?lang=en")
+    act(opened, "Approve “half”", "Approve", "graphs are flat", tokens["mei"])
+    opened.wait_for_url(f"**/rollouts/{name}?lang=en")
+    act(opened, "Approve “half”", "Approve", "and again", tokens["mei"])
+    assert "the same person approved it already" in opened.get_by_role("alert").inner_text()
+    opened.goto(f"/rollouts/{name}?lang=zh")
+    opened.get_by_role("link", name="批准“一半”……").click()
+    opened.get_by_label("原因").fill("同意")
+    opened.get_by_label("您的令牌").fill(tokens["jonas"])
+    opened.get_by_role("button", name="批准").click()
+    opened.wait_for_url(f"**/rollouts/{name}?lang=zh")
+    assert "jonas 批准进入“一半”：同意" in opened.locator("ol.turns").inner_text()
+    opened.locator("ol.turns .widen").nth(1).wait_for()  # it goes on
+    act_zh = opened.get_by_role("link", name="中止……")
+    act_zh.click()
+    opened.get_by_label("原因").fill("够了")
+    opened.get_by_label("您的令牌").fill(tokens["guest"])  # going back is everybody's
+    opened.get_by_role("button", name="全部退回稳定版本").click()
+    opened.wait_for_url(f"**/rollouts/{name}?lang=zh")
+    assert "已撤回" in opened.locator("h1").inner_text()
+    assert "guest" in opened.locator(".said").inner_text()
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(page):
