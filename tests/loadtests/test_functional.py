@@ -19,6 +19,7 @@ from loadtests.planning import make_plan
 from loadtests.profile import Profile, load_profile
 from loadtests.recording import Recording
 from loadtests.summarise import summarise
+from loadtests.surge import surge_plan
 
 TWO = """
 suite: functional
@@ -152,3 +153,12 @@ def test_the_suite_walks_through_a_real_service(
     assert says in verdict["reasons"][0]
     assert (verdict["kind"], verdict["suite"], verdict["offered_ratio"]) == ("functional", "functional", None)
     assert verdict["planned"] == verdict["ok"] + verdict["failed"]
+
+
+def test_the_degraded_scenario_surges_one_channel_and_serves_the_others_customers(stack: Any) -> None:
+    path, profile = load_profile("degraded")
+    plan = surge_plan(make_plan(profile, path, host=None, stack=stack), "shop")
+    shop, care = (next(each for each in plan.channels if each.name == name) for name in ("shop", "care"))
+    rates = [plan.intensity(shop).at(t) / shop.peak for t in (5, 20, 35)]
+    assert rates == [1.0, 30.0, 1.0] and plan.suite == "business"
+    assert care.journeys == {"order-or-call": 1.0} and plan.intensity(care).at(20) == 2.0
