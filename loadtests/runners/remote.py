@@ -173,7 +173,9 @@ class RemoteRun:
                 self._own.append(process)
                 self._stack.callback(_end, process)
             return
-        self._say(f"  {self.plan.workers} workers may join: huidu load worker --master {status.address}")
+        host, _, port = status.address.rpartition(":")
+        name = os.uname().nodename if host in ("0.0.0.0", "::", "[::]", "*") else host  # noqa: S104 (compared)
+        self._say(f"  {self.plan.workers} workers may join: huidu load worker --master {name}:{port}")
         self._say(f"  with the token in {self._where.token_file}")
 
     def _tell(self, status: Status) -> None:
