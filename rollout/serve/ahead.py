@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollout.controller.fold import RolloutState
+from rollout.controller.petition import approval_of, next_stage, unapproved
 from rollout.controller.reconcile import next_position
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE
-from rollout.serve.words import Text, minutes, percent, weights_text
+from rollout.serve.words import Text, minutes, percent, stage_name, weights_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,9 @@ def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead
                 f"即将放量至 {wider.zh}（占全部请求 {share}）",
             )
         )
+    waits = _for_people(plan, ladder, state, position)
+    if waits is not None:
+        return Ahead(waits, _limits(plan, state, now))
     left = state.changed_at + plan.promotion.dwell - now
     soonest = Text("", "")
     if left > 0:
@@ -98,6 +102,32 @@ def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead
             f"目前证据可支持 {percent(allowed)}。",
         ),
         _limits(plan, state, now),
+    )
+
+
+def _for_people(plan: Plan, ladder: Ladder, state: RolloutState, position: float) -> Text | None:
+    """What nobody but people (or the calendar) can end; going back waits for none of it."""
+    if state.paused_by:
+        return Text(
+            f"{state.paused_by} paused widening: it stays at {percent(state.share)} until somebody resumes "
+            "it. Going back stays possible.",
+            f"{state.paused_by} 已暂停放量：保持 {percent(state.share)}，直到有人恢复。仍可随时退回。",
+        )
+    if state.frozen:
+        return Text(
+            f"Nothing widens during a freeze: {state.frozen}. Going back stays possible.",
+            f"冻结期内不放量（{state.frozen}）。仍可随时退回。",
+        )
+    stage = next_stage(plan, ladder, state)
+    if stage is None or not unapproved(plan, ladder, state, position):
+        return None
+    approval = approval_of(plan, stage)
+    given = sum(name == stage.name for name, _ in state.approvals)
+    lacking, named = approval.needed - given, stage_name(stage.name)
+    roles = f" ({', '.join(approval.roles)})" if approval.roles else ""
+    return Text(
+        f"The stage “{named.en}” waits for {lacking} of {approval.needed} approvals{roles}.",
+        f"进入“{named.zh}”还需 {lacking}/{approval.needed} 人批准{roles}。",
     )
 
 

@@ -305,7 +305,7 @@ def test_four_eyes_open_a_stage_of_a_real_rollout_and_a_guest_does_not(page, dri
     opened = page()
     opened.goto("/")
     there(opened, name)
-    opened.get_by_text("waits for 2 of 2 approvals").first.wait_for(timeout=30_000)
+    opened.get_by_text("waits for 2 of 2 approvals (managers)").first.wait_for(timeout=30_000)
     checked(opened, "waiting for people")
     act(opened, "Approve “half”", "Approve", "looks fine", tokens["guest"])
     assert "approved by: managers" in opened.get_by_role("alert").inner_text()
