@@ -22,6 +22,7 @@ MINUTE = 60.0
 # Between two samples further apart than this nobody knows when the requests came.
 _LONGEST_GAP = 300.0
 _CHUNK = 3600.0
+_NEAREST = 4.0
 _TIMEOUT = 30.0
 _LONGEST_WINDOW = 31 * 86400.0
 
@@ -71,7 +72,7 @@ def fetch(counters: Counters, stack: str | None, environment: Mapping[str, str],
         after = _LONGEST_GAP if until == end else 0.0
         answer = prometheus.window(counters.query, until - at + before + after, at=min(until + after, now))
         for each in () if isinstance(answer, NoData) else answer:
-            found.setdefault(tuple(sorted(each.labels.items())), []).extend(each.samples)
+            _add(found.setdefault(tuple(sorted(each.labels.items())), []), each.samples)
         at = until
     series = [Series(dict(labels), tuple(sorted(set(samples)))) for labels, samples in found.items()]
     if not series:
@@ -91,6 +92,16 @@ def fetch(counters: Counters, stack: str | None, environment: Mapping[str, str],
     if max(whole) <= 0:
         raise ConfigError(f"rate.prometheus: {counters.query} counted nothing in this time")
     return whole
+
+
+def _add(known: list[tuple[float, float]], fresh: Sequence[tuple[float, float]]) -> None:
+    """Samples nearer to each other than `_NEAREST` tell nothing about minutes, unless the counter fell; the
+    newest always stays."""
+    for t, value in fresh:
+        if len(known) >= 2 and t - known[-2][0] < _NEAREST and value >= known[-1][1]:
+            known[-1] = (t, value)
+        else:
+            known.append((t, value))
 
 
 def window(counters: Counters, now: float) -> tuple[float, int]:

@@ -159,6 +159,15 @@ def test_a_long_recording_is_asked_for_in_parts_with_its_secret_from_the_environ
         fetch(counters, None, {}, now=START + 1e6)
 
 
+def test_a_recording_scraped_every_second_is_read_to_its_very_end(prometheus: str) -> None:
+    rates = [60.0, 6000.0, 600.0]
+    whole = _series(rates, every=1.0)
+    end = START + 180
+    _Api.series = (Series({}, tuple((t, v) for t, v in whole.samples if START <= t <= end)),)
+    found = fetch(_counters(prometheus, 3), None, {}, now=end + 1)
+    assert found == pytest.approx(rates, rel=0.05)
+
+
 @pytest.mark.parametrize(
     ("series", "says"),
     [
