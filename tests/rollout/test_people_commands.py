@@ -86,7 +86,7 @@ def test_status_says_who_watches(home):
     assert code == 0 and "controller: none" in said and "guard: none" in said
 
 
-def test_an_edited_plan_is_known_by_its_schema(home):
+def test_the_schema_of_plans_knows_people_and_guards(home):
     code, said = call("check", "--schema")
     schema = json.loads(said)
     assert code == 0 and {"guard", "people", "freeze", "notify", "link"} <= set(schema["properties"])
