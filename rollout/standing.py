@@ -10,10 +10,11 @@ from pathlib import Path
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import Workspace
-from rollout.controller.hearing import GUARD_SILENT
 from rollout.controller.lease import LeaseFile
 from rollout.controller.signs import CONTROLLER, GUARD, Companion, last_sign
 
+FRESH = 5.0
+"""Seconds since a guard's sign of life that is taken for one that watches now: it gives one every second."""
 WATCHES_WITHIN = 20.0
 """Seconds a new guard has to give its first sign of life."""
 
@@ -39,7 +40,7 @@ def start_guard(workspace: Workspace, name: str) -> None:
 def watched_by(companion: Companion) -> bool:
     """Whether a guard watches now."""
     silent = companion.silent()
-    return silent is not None and silent <= GUARD_SILENT
+    return silent is not None and silent <= FRESH
 
 
 def ensure_guard(
