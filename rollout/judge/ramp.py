@@ -54,6 +54,13 @@ def log_excess(n_c: Floats, x_c: Floats, n_b: Floats, x_b: Floats, b: Floats, d:
     single stratum this is section b's root.
     """
     both = (n_c > 0) & (n_b > 0)
+    live = both.reshape(-1, both.shape[-1]).any(axis=0)
+    if not live.any():
+        return np.zeros(np.broadcast_shapes((*n_c.shape[:-1], 1), d.shape))
+    if not live.all():
+        # Groups that nobody of the candidate's came from add nothing, and one group alone needs no search.
+        n_c, x_c, n_b, x_b, b = (each[..., live] for each in (n_c, x_c, n_b, x_b, b))
+        both = both[..., live]
     n_c, x_c = np.where(both, n_c, 0.0), np.where(both, x_c, 0.0)
     n_b, x_b = np.where(both, n_b, 1.0), np.where(both, x_b, 0.0)
     total = n_c.sum(axis=-1, keepdims=True)
