@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import requests
+import urllib3
 from filelock import FileLock, Timeout
 
 from huidu.foundation.clock import Clock
@@ -60,6 +60,7 @@ class EnvoyRouter:
         self._clock = clock
         self._confirm_within = confirm_within
         self._locks: list[FileLock] = []
+        self._http = urllib3.PoolManager(maxsize=4, retries=False)
 
     def acquire(self, owner: str) -> None:
         """Lock every route file, in the order of their paths: two controllers cannot hold half each."""
@@ -233,10 +234,12 @@ class EnvoyRouter:
 
     def _ask(self, proxy: EnvoyProxy, path: str) -> Json:
         try:
-            answer = requests.get(proxy.url + path, timeout=ADMIN_TIMEOUT)
-            answer.raise_for_status()
-            value: Any = answer.json()
-        except (requests.RequestException, ValueError) as error:
+            # Straight there: a proxy meant for the internet (HTTP_PROXY) must not stand between.
+            answer = self._http.request("GET", proxy.url + path, timeout=ADMIN_TIMEOUT, redirect=False)
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}")
+            value: Any = json.loads(answer.data)
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(
                 f"the proxy's admin address does not answer ({type(error).__name__})",
                 where=proxy.url,
