@@ -18,9 +18,12 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
+from rollout.acts import acted, submit
+from rollout.controller.duty import Duty
 from rollout.plan_file import parse_plan
 from rollout.plan_people import Address
 from rollout.post import Post, notifiers, send_test, url_of
+from tests.rollout.test_guard import Site
 from tests.rollout.worlds import PLAN, make_stage
 
 
@@ -180,3 +183,35 @@ def test_a_letter_under_way_is_handed_over_once_and_nobody_waits_for_it(tmp_path
             post.turn()
         assert handed == ["virtual started"]
         assert [event.kind for event in journal.events()] == ["started"]
+
+
+def test_a_guard_tells_people_and_calls_the_next_address_while_nobody_acknowledges(
+    tmp_path: Path, hook: Hook
+) -> None:
+    site = Site(tmp_path / "site")
+    now = Address(to=hook.url, events=("guard-acted",))
+    later = now.model_copy(update={"after": 60.0})
+    site.stage.plan = site.stage.plan.model_copy(update={"notify": (now, later, later)})
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert hook.titles() == ["virtual: THE GUARD TOOK IT BACK"]
+    assert not guard.done(Duty.WATCH), "it stays while an emergency is not acknowledged"
+    site.watch(guard, 80)
+    assert len(hook.titles()) == 3
+    assert guard.done(Duty.WATCH)
+    guard.close()
+
+
+def test_who_acknowledges_is_heard_by_the_guard(tmp_path: Path, hook: Hook) -> None:
+    site = Site(tmp_path / "site")
+    later = Address(to=hook.url, events=("guard-acted",), after=60.0)
+    site.stage.plan = site.stage.plan.model_copy(update={"notify": (later,)})
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert guard.acted
+    submit(site.stage.folder, acted(site.stage.clock, "acknowledge", ("anna", "os"), "on my way"))
+    site.watch(guard, 100)
+    assert hook.titles() == []
+    guard.close()
