@@ -327,3 +327,28 @@ def test_when_both_died_the_next_start_says_how_long_nobody_watched(site):
     site.controller(stop=lambda: site.stage.clock.now() > end).drive()
     (told,) = [e.data["unwatched"] for e in site.events() if e.kind == "resumed" and e.data["unwatched"]]
     assert 2990 < told < 3010
+
+
+def test_with_the_lock_files_deleted_a_controller_that_another_writer_overtook_widens_no_more(site):
+    end = site.stage.clock.now() + 12
+    overtaken = []
+
+    def alive():
+        if not overtaken and site.stage.clock.now() >= end:
+            (site.stage.folder / "journal.sqlite.lock").unlink()
+            with Journal.open(site.stage.folder / "journal.sqlite", site.stage.clock) as other:
+                overtaken.append(other.append("guard-told", sentence="somebody else writes"))
+        return site.lease.renew()
+
+    stop = end + 60
+    site.controller(alive=alive, stop=lambda: site.stage.clock.now() > stop).drive()
+    last = max(e.seq for e in site.events())
+    assert overtaken[0].seq == last, "nothing follows what the other one wrote"
+    written = [write for write in site.stage.router.writes]
+    site.stage.journal.close()
+    site.again()
+    journaled = [e.data["weights"] for e in site.events() if e.kind == "intended"]
+    assert [dict(write.weights) for write in written] == journaled, (
+        "and nothing was written without an intention"
+    )
+    site.stage.journal.verify()
