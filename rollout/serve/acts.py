@@ -42,13 +42,15 @@ class Deeds:
 
     `abort(name, why)` returns when every proxy was read back. `submit(name, act)`: the place behind it in the
     file of acts. `answered(name, place)`: what the controller made of it, (granted, sentence), None: nothing
-    yet. `people(name)`: who may do what, by the rollout's plan. All raise HuiduError.
+    yet. `people(name)`: who may do what, by the rollout's plan. `attended(name)`: False where no process
+    drives it, so that nobody will answer soon. All raise HuiduError.
     """
 
     abort: Callable[[str, str], None]
     submit: Callable[[str, Act], int]
     answered: Callable[[str, int], tuple[bool, str] | None]
     people: Callable[[str], People]
+    attended: Callable[[str], bool]
 
 
 def token_of(path: Path) -> str:
@@ -114,7 +116,7 @@ class Acts:
             raise HTTPException(403, str(error)) from None
         place = self._deeds.submit(name, acted(self._clock, kind, who, why, stage))
         deadline = self._clock.monotonic() + ANSWER_WITHIN
-        while self._clock.monotonic() < deadline:
+        while self._deeds.attended(name) and self._clock.monotonic() < deadline:
             answer = self._deeds.answered(name, place)
             if answer is not None:
                 granted, sentence = answer

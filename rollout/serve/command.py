@@ -57,6 +57,7 @@ def serve(port: int, driving_too: bool, allow_host: tuple[str, ...]) -> None:
         submit=lambda name, act: submit(folder_of(workspace, name), act),
         answered=lambda name, place: _answered(rollouts, name, place),
         people=lambda name: _people(rollouts, name),
+        attended=lambda name: _attended(rollouts, name),
     )
 
     with listening(port) as listener:
@@ -94,6 +95,11 @@ def _answered(readings: Readings, name: str, place: int) -> tuple[bool, str] | N
     readings.look_again()
     reading = readings.named(name)
     return None if reading is None else reading.story.answers.get(place)
+
+
+def _attended(readings: Readings, name: str) -> bool:
+    reading = readings.named(name)
+    return reading is not None and reading.driven is not False
 
 
 def _people(readings: Readings, name: str) -> People:

@@ -68,9 +68,10 @@ def test_a_confirmed_split_is_what_customers_get(start_edge):
 
 @pytest.mark.server
 def test_a_proxy_for_the_internet_does_not_stand_before_the_admin_address(start_edge, monkeypatch):
+    edge = start_edge()
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    switch(router(start_edge()), {"high": 500, "rest": 0}, "v2-proxied")
+    switch(router(edge), {"high": 500, "rest": 0}, "v2-proxied")
 
 
 @pytest.mark.server

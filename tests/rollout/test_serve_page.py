@@ -292,6 +292,34 @@ def test_an_abort_reaches_the_controller_that_drives_the_rollout(page, home, hal
     assert "retreated" in get(f"{page}/rollouts/{half}?lang=en").text
 
 
+def say(page, name, kind, **changed):
+    form = {"why": "smells", "token": "x", "stage": ""} | {k: v for k, v in changed.items() if k != "origin"}
+    address = f"{page}/rollouts/{name}/act/{kind}?lang=en"
+    headers = {"origin": changed.get("origin", page)}
+    return requests.post(address, data=form, headers=headers, timeout=30, allow_redirects=False)
+
+
+def test_what_people_say_needs_the_token_and_the_page_s_own_form_too(page, home, half):
+    token = (home / "secrets" / "page.token").read_text().strip()
+    for kind in ("pause", "promote-now", "acknowledge"):
+        assert say(page, half, kind).status_code == 403
+        assert say(page, half, kind, token="").status_code == 403
+        assert say(page, half, kind, token=token, origin="http://evil.example").status_code == 403
+        assert token not in get(f"{page}/rollouts/{half}/act/{kind}?lang=en").text
+    assert say(page, half, "nonsense", token=token).status_code == 404
+    assert say(page, half, "pause", token=token, why=" ").status_code == 409  # no reason
+    assert not (home / "rollouts" / half / "acts.jsonl").exists()
+
+
+def test_what_is_said_while_no_controller_runs_is_kept_and_the_page_says_so(page, home, half):
+    token = (home / "secrets" / "page.token").read_text().strip()
+    answer = say(page, half, "pause", token=token)
+    assert answer.status_code == 303 and answer.headers["location"].endswith("&waits=1")
+    assert "No controller has answered yet" in get(page + answer.headers["location"]).text
+    (line,) = (home / "rollouts" / half / "acts.jsonl").read_text().splitlines()
+    assert json.loads(line)["why"] == "smells" and json.loads(line)["proof"] == "os"
+
+
 def test_what_is_over_cannot_be_aborted(page, home):
     token = (home / "secrets" / "page.token").read_text().strip()
     answer = post(page, "good-1", token=token)

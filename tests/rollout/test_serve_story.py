@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -11,6 +12,7 @@ import pytest
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from rollout.serve.ahead import ahead
+from rollout.serve.offers import offers
 from rollout.serve.readings import Evidence, Readings, held
 from rollout.serve.story import KEPT, Point, Story, outcome, thinned
 from rollout.serve.view import factor, view, watch
@@ -92,6 +94,33 @@ def test_a_paused_rollout_says_that_nothing_happens_by_itself(stage):
     stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
     text = ahead(stage.plan, stage.ladder, told(stage).state, stage.clock.now()).text
     assert "Nothing, until somebody runs it again" in text.en and "再次运行" in text.zh
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "chinese"),
+    [
+        ({"paused_by": "mei"}, "mei paused widening", "mei 已暂停放量"),
+        ({"frozen": "the weekend"}, "during a freeze: the weekend", "冻结期内不放量（the weekend）"),
+    ],
+)
+def test_what_only_people_or_the_calendar_can_end_is_told_as_such(stage, changes, english, chinese):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    state = dataclasses.replace(told(stage).state, resting="", **changes)
+    text = ahead(stage.plan, stage.ladder, state, stage.clock.now()).text
+    assert english in text.en and chinese in text.zh
+
+
+def test_what_may_be_done_follows_the_state(stage):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    state = told(stage).state
+
+    def offered(**changes):
+        found = offers(stage.plan, stage.ladder, dataclasses.replace(state, **changes))
+        return [each.kind for each in found]
+
+    assert offered() == ["pause", "promote-now", "acknowledge", "abort"]
+    assert offered(paused_by="mei")[0] == "resume"
+    assert offered(outcome="promoted") == []
 
 
 def test_a_rollout_of_days_stays_small_and_keeps_its_peaks():
