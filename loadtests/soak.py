@@ -72,9 +72,11 @@ def _check(rule: str, scope: str, what: str, found: Trend | None, allowed: float
         return Check(rule=rule, scope=scope, state="unproved", measured=None, allowed=allowed, sentence=text)
     state: State = "kept"
     explained = "beyond chance" if found.real else f"chance explains it (p = {found.chance:.2g})"
-    if found.growth > allowed and found.real:
+    if found.growth <= allowed:
+        explained = "within it"
+    elif found.real:
         state = "broken"
-    elif found.growth > allowed and found.chance < DOUBT:
+    elif found.chance < DOUBT:
         # Too much to call it chance, too little to call it a leak: only a longer run would tell.
         state, explained = (
             "unproved",
