@@ -292,8 +292,8 @@ def test_a_trend_is_not_seen_in_noise_even_where_neighbours_follow_each_other() 
 _REAL = """
 channels:
   web: {peak: 20/s, journey: {http: [{get: /ok}]}}
-  shop: {peak: 10/s, journey: {http: [{get: PATH}]}}
-duration: 8s
+  shop: {peak: 16/s, journey: {http: [{get: PATH}]}}
+duration: 5s
 warmup: 1s
 timeout: 3s
 limits: {p95: 500ms, failures: {at_most: 0.1%, proof: observed}}
@@ -307,7 +307,7 @@ calibration: 0s
 def test_the_commands_on_a_real_service(huidu: Any, serve: Callable[..., str], tmp_path: Path) -> None:
     """Search, surge and compare as a person uses them, against a service that bears sixty a second."""
     profile, host = tmp_path / "p.yaml", serve()
-    profile.write_text(_REAL.replace("PATH", "/breaker/24"))
+    profile.write_text(_REAL.replace("PATH", "/breaker/40"))
 
     def run(*arguments: str) -> tuple[int, Any, str]:
         process = huidu("load", *arguments, "--json", home=tmp_path / "home")
