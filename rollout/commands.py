@@ -143,7 +143,7 @@ def status(name: str | None, watching: bool, as_json: bool) -> None:
         for text in [*detail_lines(found[name]), *signs(workspace.rollouts / name, SystemClock())]:
             terminal.say(text)
         return
-    unfinished = {key: facts for key, facts in found.items() if facts["outcome"] in _UNFINISHED}
+    unfinished = {key: facts for key, facts in found.items() if not facts["over"]}
     terminal.table(*rollout_rows(unfinished))
 
 
@@ -196,7 +196,6 @@ def _stop_on_signals() -> Callable[[], bool]:
     return asked.is_set
 
 
-_UNFINISHED = ("running", "paused", "held")
 _STYLES = {
     Outcome.GOOD: "bold green",
     Outcome.BAD: "bold red",

@@ -30,6 +30,7 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "baseline": started.get("baseline", "stable"),
         "plan": started.get("plan_name"),
         "outcome": state.outcome or state.resting or "running",
+        "over": bool(state.outcome),
         "blamed_gate": blamed,
         "sentence": state.sentence,
         "started": _iso(state.started_at),

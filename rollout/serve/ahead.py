@@ -22,8 +22,12 @@ class Ahead:
     others: Sequence[Text] = ()
 
 
-def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float, attended: bool = True) -> Ahead:
+def ahead(  # noqa: PLR0911 - one return a situation
+    plan: Plan, ladder: Ladder, state: RolloutState, now: float, attended: bool = True
+) -> Ahead:
     """Of a rollout that is not over. `attended`: whether a process drives it, as far as one knows."""
+    if state.retreated:
+        return _again(plan, state, attended)
     if state.resting or not attended:
         return Ahead(
             Text(
@@ -49,6 +53,27 @@ def ahead(plan: Plan, ladder: Ladder, state: RolloutState, now: float, attended:
     if all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts):
         return _last(plan, state, now)
     return _wider(plan, ladder, state, now)
+
+
+def _again(plan: Plan, state: RolloutState, attended: bool) -> Ahead:
+    """Stable serves everybody, and it is not over."""
+    if state.resting or not attended:
+        return Ahead(
+            Text(
+                "Nothing, until somebody runs it again: stable serves everybody. "
+                "`huidu rollout run` with the same name goes on from stage 0.",
+                "在有人再次运行之前不会有变化：稳定版本承接全部流量。"
+                "用同一名称执行 `huidu rollout run` 将从第 0 阶段继续。",
+            )
+        )
+    waits = minutes(plan.limits.restart_within)
+    return Ahead(
+        Text(
+            "Stable serves everybody. When evidence is back, steadily, it starts again at stage 0.",
+            "稳定版本承接全部流量。证据持续恢复后，将从第 0 阶段重新开始。",
+        ),
+        (Text(f"Without evidence for {waits.en} it is over.", f"若 {waits.zh} 内没有证据，则结束。"),),
+    )
 
 
 def _last(plan: Plan, state: RolloutState, now: float) -> Ahead:

@@ -19,6 +19,7 @@ KEYS = {
     "baseline",
     "plan",
     "outcome",
+    "over",
     "blamed_gate",
     "sentence",
     "started",

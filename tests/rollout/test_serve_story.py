@@ -231,3 +231,17 @@ def test_numbers_as_a_person_reads_them():
 def test_passwords_of_a_plan_are_not_shown():
     text = without_addresses("notify: ['mailto://me:secret@mail.example', tgram://token/1]  # people")
     assert text == "notify: ['mailto://…', tgram://…]  # people"
+
+
+def test_after_a_retreat_the_page_says_that_it_may_start_again(stage):
+    limits = stage.plan.limits.model_copy(update={"restart_within": 600.0})
+    stage.plan = stage.plan.model_copy(update={"limits": limits})
+    begin = stage.clock.now()
+    stage.world.silent = lambda now: now > begin + 10
+    stage.controller(stop=lambda: stage.clock.now() > begin + 120).drive()
+    state = told(stage).state
+    assert state.retreated and not state.outcome
+    resting = ahead(stage.plan, stage.ladder, state, stage.clock.now()).text.en
+    assert "goes on from stage 0" in resting
+    driven = dataclasses.replace(state, resting="")
+    assert "starts again at stage 0" in ahead(stage.plan, stage.ladder, driven, stage.clock.now()).text.en
