@@ -82,7 +82,14 @@ class Guard:
         self._ended = ""
 
     def turn(self) -> Duty:
-        """One look, and what follows from it."""
+        """One look, and what follows from it. What fails is said, and tried again at the next look."""
+        try:
+            return self._turn()
+        except (HuiduError, OSError) as error:
+            self._say(f"{self.name}: {error}")
+            return Duty.WATCH
+
+    def _turn(self) -> Duty:
         if not self._alone():
             return Duty.WATCH
         self._lease.renew()

@@ -109,7 +109,7 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
         elif event.kind == "judged":
             last = event.data
             decision, sentence = last["decision"], last["sentence"]
-        elif event.kind in ("failed", "paused", "held", "resumed", "ended", "compared"):
+        elif event.kind in _TOLD:
             decision, sentence = (
                 event.kind,
                 str(event.data.get("sentence") or event.data.get("problem") or ""),
@@ -129,6 +129,13 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
             }
         )
     return timeline
+
+
+_TOLD = (
+    *("failed", "paused", "held", "resumed", "ended", "compared", "act", "waiting", "frozen", "thawed"),
+    *("restarted", "guard-silent", "guard-back", "guard-told", "guard-ended"),
+)
+"""Events that are a line of the timeline as they are."""
 
 
 def _numbers(gate: Json) -> Json:

@@ -19,12 +19,14 @@ class Companion:
         self._watch: Watch | None = None
 
     def silent(self) -> float | None:
-        """Seconds since its sign of life; None where there is no guard."""
+        """Seconds since its sign of life; None where there never was a guard.
+
+        One that was stopped in order takes its file away: then it is silent since that was last seen.
+        """
         lease = read_lease(self._path)
-        if lease is None:
-            self._watch = None
-            return None
         monotonic = self._clock.monotonic()
+        if lease is None:
+            return None if self._watch is None else monotonic - self._watch.since
         self._watch = watched(self._watch, lease, monotonic)
         return silent_for(self._watch, lease, boot_id(), monotonic)
 

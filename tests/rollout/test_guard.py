@@ -295,6 +295,37 @@ def test_the_controller_says_once_that_its_guard_died_and_that_one_is_back(site)
     guard.close()
 
 
+def test_a_guard_that_was_stopped_in_order_is_missed_as_well(site):
+    promotion = site.stage.plan.promotion.model_copy(update={"dwell": 60.0})
+    site.stage.plan = site.stage.plan.model_copy(update={"promotion": promotion})
+    guard = site.guard()
+    begin = site.stage.clock.now()
+
+    def alive():
+        elapsed = site.stage.clock.now() - begin
+        if elapsed < 5:
+            guard.turn()
+        elif elapsed < 8:
+            guard.close()
+        return site.lease.renew()
+
+    site.controller(alive=alive, stop=lambda: site.stage.clock.now() > begin + 60).drive()
+    assert site.stage.kinds().count("guard-silent") == 1
+
+
+def test_a_guard_survives_a_journal_that_cannot_be_read_for_a_while(site):
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 50)
+    journal = site.stage.folder / "journal.sqlite"
+    aside = journal.rename(journal.with_name("aside"))
+    site.watch(guard, 20)
+    aside.rename(journal)
+    site.watch(guard, 45)
+    assert guard.acted and site.stage.router.served.all_stable
+    guard.close()
+
+
 def test_where_the_plan_requires_a_guard_nothing_widens_without_one_and_rolling_back_does(site):
     site.stage.plan = site.stage.plan.model_copy(update={"guard": "required"})
     end = site.stage.clock.now() + 60
