@@ -56,7 +56,8 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
     if state.pending is not None:
         if overdue and state.pending.problem:
             return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
-        return state.pending.move
+        # Also what was begun before a freeze or a pause is not written in it.
+        return held_by_people(plan, ladder, state, sight, state.pending.move)
     if _everybody(ladder, state):
         return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
     action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))

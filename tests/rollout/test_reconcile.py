@@ -124,6 +124,19 @@ PENDING = Pending(Move(Purpose.WIDEN, HALF, 2.0, 0.5, "half", "wider"), "v-2", N
             Rest,
             None,
         ),
+        # but not against people: what may not have happened does not happen in a freeze or a pause
+        (at(1, pending=PENDING, paused_by="anna"), sight(GOOD), Wait, None),
+        (at(1, pending=PENDING), sight(GOOD, frozen="nights"), Wait, None),
+        (at(1, pending=PENDING), sight(GOOD, unguarded="no guard"), Wait, None),
+        (at(1, pending=PENDING, paused_by="anna"), sight(BAD, frozen="nights"), Move, Purpose.ROLLBACK),
+        # a guard goes back, whatever people hold
+        (at(1, paused_by="anna"), sight(None, unattended="nobody"), Move, Purpose.UNATTENDED),
+        (at(1, pending=PENDING), sight(None, unattended="nobody"), Move, Purpose.UNATTENDED),
+        (at(3, hook="intended"), sight(None, unattended="nobody"), RunHook, None),
+        # what is for good waits for people, too
+        (at(3, changed_at=NOW - 61, paused_by="anna"), sight(GOOD), Wait, None),
+        (at(3, changed_at=NOW - 61), sight(GOOD, frozen="nights"), Wait, None),
+        (at(3, hook="done", paused_by="anna"), sight(GOOD, frozen="nights"), Move, Purpose.RETURN),
         # everybody on the candidate: bake, promote, give back
         (at(3, changed_at=NOW - 59), sight(BLIND), Wait, None),
         (at(3, changed_at=NOW - 61), sight(BLIND), RunHook, None),
