@@ -9,12 +9,14 @@ A fleet is a list of proxies, each with its own file and admin address.
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import urllib3
 from filelock import FileLock, Timeout
@@ -23,7 +25,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError, Locked, RouterError, Unreachable, UsageError
 from huidu.foundation.workspace import write_atomic
 from rollout.routers.envoy_routes import Arms, Json, RouteProblem, read_split, route_configuration, with_split
-from rollout.routers.router import ProxyView, RouteView, Split
+from rollout.routers.router import ProxyView, RouteView, Split, Streams
 
 T = TypeVar("T")
 
@@ -141,7 +143,22 @@ class EnvoyRouter:
         if problems:
             raise _partial("the new weights are not confirmed", problems, len(self._proxies))
 
+    def streams(self) -> tuple[Streams, ...]:
+        return tuple(self._each(self._streams))
+
     # one proxy
+
+    def _streams(self, proxy: EnvoyProxy) -> Streams:
+        names = "|".join(re.escape(arms.candidate) for arms in self._cohorts.values())
+        wanted = quote(rf"^cluster\.({names})\.upstream_(rq|cx)_active$", safe="")
+        try:
+            stats = self._ask(proxy, f"/stats?format=json&filter={wanted}").get("stats", [])
+        except Unreachable as silent:
+            return Streams(proxy.url, problem=silent.what)
+        counted = {"rq": 0, "cx": 0}
+        for each in stats:
+            counted[str(each["name"]).rpartition("upstream_")[2][:2]] += int(each.get("value", 0))
+        return Streams(proxy.url, counted["rq"], counted["cx"])
 
     def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
         try:

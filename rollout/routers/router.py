@@ -62,6 +62,17 @@ class ProxyView:
 
 
 @dataclass(frozen=True, slots=True)
+class Streams:
+    """What one proxy still has open towards the candidate: requests that are not over (a chat, an upload) and
+    connections, used or idle. `problem`: it does not say."""
+
+    proxy: str
+    requests: int = 0
+    connections: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RouteView:
     """All proxies of the route."""
 
@@ -108,3 +119,6 @@ class Router(Protocol):
 
     def confirm(self, split: Split) -> None:
         """Wait until every proxy serves `split`. Raises RouterError naming those that do not."""
+
+    def streams(self) -> tuple[Streams, ...]:
+        """What every proxy has open towards the candidate's clusters. Does not raise for a silent one."""

@@ -18,7 +18,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Interval
 from rollout.controller.edge import EvidenceLog
 from rollout.record import report
-from rollout.routers.router import Router, RouteView, Split
+from rollout.routers.router import Router, RouteView, Split, Streams
 
 FAST = ("dwell: 5s, final_bake: 10s", "dwell: 2s, final_bake: 3s")
 
@@ -73,6 +73,9 @@ class FragileRouter:
     def confirm(self, split: Split) -> None:
         self._router.confirm(split)
         self._fuse.point()
+
+    def streams(self) -> tuple[Streams, ...]:
+        return self._router.streams()
 
 
 class FragileEvidence:
