@@ -109,7 +109,7 @@ PROMOTED: tuple[Cell, ...] = tuple(
         f"errors exactly x{RATIO.promotion_ratio:g} (the ratio to refute), 0.1%, {rate:g} rps",
         Traffic(rate, 0.001, RATIO.promotion_ratio),
         RATIO,
-        5000,
+        15_000,
         250,
         promotion=True,
     )

@@ -105,13 +105,12 @@ def _watched(cell: Cell, found: dict[str, Floats], quick: bool) -> Result:
     ours = next(each for each in methods if each.method == THIS)
     runs = len(found[THIS])
     if cell.promotion:
-        # A rate that is the promise itself is measured above it in every second bench: as for rollbacks, its
-        # upper limit may be half as large again.
-        limit, events = 1.5 * BETA, round(ours.rolled_back * runs)
-        kept = (_lower_limit(events, runs) if quick else ours.upper) <= limit
+        # The promise itself, proved: enough runs that the upper limit of the measured rate stays below it.
+        events = round(ours.rolled_back * runs)
+        kept = (_lower_limit(events, runs) if quick else ours.upper) <= BETA
         text = f"{ours.rolled_back:.2%}, at most {ours.upper:.2%}"
         # What this method did is no rollback, so it is not among them.
-        bar = f"false promotion: upper 95 % limit <= {limit:.1%}"
+        bar = f"false promotion: upper 95 % limit <= {BETA:.1%}"
         return Result(cell.name, "promotion", runs, bar, text, kept, (), {"promoted": ours.rolled_back})
     if not cell.defect:
         # A quick run cannot prove 1.5 % with its few runs; it must not contradict it.

@@ -20,7 +20,7 @@ from typing import Any
 SCRAPE = 5
 RATE = 20.0
 """Events a second of every counter that counts something."""
-_QUERY = re.compile(r"(\w+)(?:\{(.*)\})?(?:\[(\d+)s\])?", re.DOTALL)
+_QUERY = re.compile(r"(\w*)(?:\{(.*)\})?(?:\[(\d+)s\])?", re.DOTALL)
 _MATCHER = re.compile(r'(\w+)(=~|=)"((?:[^"\\]|\\.)*)"')
 _NOTHING = ("_xx", "_timeout", "_reset", "_active", "overdue")
 _EDGES = ("5", "10", "25", "50", "100", "200", "300", "500", "750", "1000", "2000", "5000", "+Inf")
@@ -42,24 +42,29 @@ def _answer(query: str, last: int) -> dict[str, Any]:
     found = _QUERY.fullmatch(query)
     if found is None:
         return {"status": "success", "data": {"resultType": "matrix", "result": []}}
-    metric, inner, seconds = found.groups()
+    name, inner, seconds = found.groups()
     labels: dict[str, list[str]] = {}
     for label, op, value in _MATCHER.findall(inner or ""):
         plain = value.replace("\\\\", "\\")
         labels[label] = [each.replace("\\", "") for each in plain.split("|")] if op == "=~" else [plain]
     if "le" in labels:
         labels["le"] = labels["le"][:1]  # two spellings of one edge are one series
-    elif metric.endswith("_bucket"):
-        labels["le"] = list(_EDGES)
+    result: list[dict[str, Any]] = []
+    for metric in labels.pop("__name__", [name]):
+        edges = {"le": list(_EDGES)} if metric.endswith("_bucket") and "le" not in labels else {}
+        result += _series(metric, {**labels, **edges}, int(seconds or 0), last)
+    return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+
+
+def _series(metric: str, labels: dict[str, list[str]], seconds: int, last: int) -> list[dict[str, Any]]:
     result = []
     for values in itertools.product(*labels.values()):
         mine = dict(zip(labels, values, strict=True))
         series: dict[str, Any] = {"metric": {"__name__": metric, "instance": "one", "job": "bench", **mine}}
-        times = range(last - int(seconds or 0), last + 1, SCRAPE)
-        samples = [[t, _value(metric, mine, t)] for t in times]
+        samples = [[t, _value(metric, mine, t)] for t in range(last - seconds, last + 1, SCRAPE)]
         series["values" if seconds else "value"] = samples if seconds else samples[-1]
         result.append(series)
-    return {"status": "success", "data": {"resultType": "matrix", "result": result}}
+    return result
 
 
 def _value(metric: str, labels: dict[str, str], t: int) -> str:
