@@ -37,13 +37,13 @@ def selectors_of(sources: Iterable[Source], arms: Iterable[str] = ARMS) -> list[
 def ask(
     prometheus: Prometheus, selectors: Iterable[Selector], seconds: float, at: float | None = None
 ) -> Answers:
-    """The samples of `selectors` in the `seconds` before `at`: one question for each different selector.
+    """The samples of `selectors` in the `seconds` before `at`: one question for all with the same labels.
 
     Raises Unreachable, ConfigError (not PromQL).
     """
     groups: dict[tuple[object, ...], list[Selector]] = {}
     for selector in selectors:
-        shape = (selector.metric, *((m.label, m.op) for m in selector.matchers))
+        shape = tuple((m.label, m.op) for m in selector.matchers) or (selector.metric,)
         groups.setdefault(shape, []).append(selector)
     answers = Answers()
     for alike in groups.values():

@@ -82,9 +82,11 @@ class Selector:
 
 
 def joined(selectors: Sequence[Selector]) -> str:
-    """One PromQL selector for all `selectors`, which are the same one filled with different values."""
+    """One PromQL selector for all `selectors`: of one metric or several, with the same labels, filled
+    with different values."""
     first = selectors[0]
-    parts = []
+    metrics = sorted({selector.metric for selector in selectors})
+    parts = [] if len(metrics) == 1 else [f'__name__=~"{"|".join(metrics)}"']
     for number, matcher in enumerate(first.matchers):
         values = sorted({selector.matchers[number].value for selector in selectors})
         if matcher.op == "=" and matcher.label == "le":
@@ -97,12 +99,17 @@ def joined(selectors: Sequence[Selector]) -> str:
         elif matcher.op == "=~":
             parts.append(f'{matcher.label}=~"{"|".join(f"(?:{value})" for value in values)}"')
         # A negative matcher that differs cannot be joined; leaving it out asks for more, never for less.
-    return f"{first.metric}{{{','.join(parts)}}}" if parts else first.metric
+    metric = first.metric if len(metrics) == 1 else ""
+    return f"{metric}{{{','.join(parts)}}}" if parts else metric
 
 
 def pick(series: Iterable[Series], selector: Selector) -> tuple[Series, ...]:
     """Those of `series` that `selector` names."""
-    return tuple(each for each in series if selector.matches(each.labels))
+    return tuple(
+        each
+        for each in series
+        if each.labels.get("__name__", selector.metric) == selector.metric and selector.matches(each.labels)
+    )
 
 
 def _matches(matcher: Matcher, value: str) -> bool:

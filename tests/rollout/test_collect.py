@@ -71,17 +71,17 @@ class Api(http.server.ThreadingHTTPServer):
 
     def answer(self, query: str, at: float) -> list[dict[str, Any]]:
         self.asked.append(query)
-        found = re.fullmatch(r"(\w+)(?:\{(.*?)\})?(?:\[(\d+)s\])?", query)
+        found = re.fullmatch(r"(\w*)(?:\{(.*?)\})?(?:\[(\d+)s\])?", query)
         assert found, query
         name, inner, seconds = found.groups()
         # Inside PromQL's quotes a backslash is escaped once more.
         wanted = re.findall(r'(\w+)(=~|=)"([^"]*)"', (inner or "").replace("\\\\", "\\"))
         result = []
         for (metric, labels), samples in self.series.items():
-            mine = dict(labels)
+            mine = {"__name__": metric, **dict(labels)}
             hit = all(re.fullmatch(v if op == "=~" else re.escape(v), mine.get(k, "")) for k, op, v in wanted)
             values = [(t, v) for t, v in samples if at - float(seconds or 300) < t <= at]
-            if metric != name or not hit or not values:
+            if metric != (name or metric) or not hit or not values:
                 continue
             shaped: dict[str, Any] = {"metric": {"__name__": metric, **mine}}
             if seconds:
@@ -181,7 +181,7 @@ def test_all_arms_and_cohorts_are_asked_for_at_once(api):
     step(api, eyes, state(), candidate=1, stable=1)
     api.asked.clear()
     step(api, eyes, state(), candidate=2, stable=2)
-    assert len([query for query in api.asked if query.startswith(TOTAL)]) == 1
+    assert len([query for query in api.asked if TOTAL in query]) == 1
     assert len(api.asked) <= 11
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -50,11 +51,13 @@ class Scripted:
         if self.down:
             raise Unreachable("Prometheus did not answer")
         assert at == NOW and seconds == 1800, "all questions are answered for the same moment"
-        wanted = Selector.parse(selector)
+        named = re.match(r'\{__name__=~"([^"]*)",?', selector)
+        metrics = named.group(1).split("|") if named else [Selector.parse(selector).metric]
+        wanted = Selector.parse(f"any{{{selector[named.end() :]}" if named else selector)
         found = tuple(
             Series(each.labels, kept)
             for each in self.series
-            if each.labels["__name__"] == wanted.metric and wanted.matches(each.labels)
+            if each.labels["__name__"] in metrics and wanted.matches(each.labels)
             if (kept := tuple(s for s in each.samples if at - seconds < s[0] <= at))
         )
         return found or NoData(selector)
