@@ -85,13 +85,18 @@ def _route(value: Any) -> Any:
 
 
 class Route(PlanPart):
-    """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`."""
+    """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`.
+
+    `changed`: what is done when somebody else moves the weights: nothing widens until people decide (`hold`),
+    or the journaled weights are written again (`restore`).
+    """
 
     router: Literal["stack", "envoy"] = "stack"
     proxies: tuple[Proxy, ...] = ()
     route_config: str = ""
     cohorts: dict[str, CohortArms] = Field(default={})
     confirm_within: Duration = 10.0
+    changed: Literal["hold", "restore"] = "hold"
 
 
 class StagePlan(PlanPart):
@@ -170,12 +175,6 @@ class Promotion(PlanPart):
     final_bake: Duration = Field(default=600.0, ge=0)
 
 
-class Rollback(PlanPart):
-    """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts."""
-
-    alpha: Share = ALPHA
-
-
 class Limits(PlanPart):
     """`longest_bake`: longest stay at one share without a proof, then hold. `blind`: longest time without
     evidence, then share 0; if evidence is back within `restart_within`, it starts again at stage 0 (0: it is
@@ -212,6 +211,20 @@ class Command(PlanPart):
 
     run: tuple[str, ...] = Field(min_length=1)
     timeout: Duration = Field(default=600.0, gt=0)
+
+
+class Rollback(PlanPart):
+    """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts.
+
+    `insist`: how long proxies that do not take the way back are asked again, before people are called and the
+    process ends held. `drain`: how long requests that the candidate still serves then (a chat) may go on;
+    afterwards `close` is run, which must end them (it stops the candidate). 0: they are only counted.
+    """
+
+    alpha: Share = ALPHA
+    insist: Duration = Field(default=3600.0, gt=0)
+    drain: Duration = Field(default=30.0, ge=0)
+    close: Command | None = None
 
 
 class Deploy(PlanPart):

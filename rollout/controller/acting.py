@@ -14,11 +14,12 @@ from rollout.controller.edge import Edge
 from rollout.controller.fold import Move, Purpose
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
+from rollout.controller.proxies import partly, partly_sentence, same_parts
 from rollout.controller.reconcile import RunHook
 from rollout.plan import Command
 from rollout.routers.router import Split, beside
 
-AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL}
+AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE}
 """Purposes of the ways back: these do not wait for the next poll."""
 
 
@@ -55,16 +56,16 @@ class Hands:
         ledger, pending = self._ledger, self._ledger.state.pending
         self._edge.testers.stop()
         if pending is None or pending.move != move:
-            split = self.split(move.weights, trial=move.purpose is Purpose.TRIAL)
+            split = self.split(move.weights, trial=self._on_trial(move))
             try:
-                must = move.purpose in (Purpose.WIDEN, Purpose.TRIAL)
+                must = move.purpose not in AGAIN
                 ledger.note("intended", must=must, **move.to_data(), version=split.version)
             except StateError:
                 return False
             style = "bold red" if move.purpose in AGAIN - {Purpose.RETURN} else "bold"
             ledger.say(move.sentence, style, verdict)
         else:
-            trial = move.purpose is Purpose.TRIAL
+            trial = self._on_trial(move)
             fresh = self._beside(move.weights, trial)
             split = Split(move.weights, ledger.state.salt, pending.version, trial, fresh)
         began = self._edge.clock.monotonic()
@@ -74,12 +75,33 @@ class Hands:
         except RouterError as error:
             ledger.note("failed", problem=str(error).splitlines()[0])
             ledger.say(f"the proxy did not take the weights: {error}", "bold red", verdict)
+            self._look_who_took(split, verdict)
             return False
         seconds = round(self._edge.clock.monotonic() - began, 4)
         with contextlib.suppress(StateError):  # the journal has it too
             self._edge.evidence.mark(self._edge.clock.now(), move.share)
         ledger.note("confirmed", version=split.version, seconds=seconds)
         return True
+
+    def _on_trial(self, move: Move) -> bool:
+        open_ = self._ledger.state.trial == "open" and any(move.weights.values())
+        return move.purpose is Purpose.TRIAL or (move.purpose is Purpose.RESTORE and open_)
+
+    def _look_who_took(self, split: Split, verdict: Verdict | None) -> None:
+        """Of a fleet: which proxies serve it and which do not, journaled when that is news."""
+        ledger = self._ledger
+        found = partly(self._edge.router.look(), split, ledger.state.weights)
+        if same_parts(found, ledger.state.proxies.partial):
+            return
+        sentence = partly_sentence(found) if found else "no proxy serves it"
+        ledger.note("partial", version=split.version, sentence=sentence, proxies=list(found))
+        if found:
+            ledger.say(sentence, "bold red", verdict)
+
+    def expected(self) -> Split:
+        """What the journal says that every proxy serves."""
+        state = self._ledger.state
+        return self.split(state.weights, state.trial == "open" and any(state.weights.values()))
 
     def run(self, action: RunHook, command: Command, verdict: Verdict | None) -> bool:
         """Whether it ran to its end (well or badly); False when a person stopped the controller meanwhile."""

@@ -19,7 +19,8 @@ class Sight:
     `complaint`: what the candidate answers to synthetic requests otherwise than stable; `unasked`: which of
     them were not answered often enough yet. `difference`: why the first customers are not comparable.
     `frozen`, `unguarded`: why nothing may widen now, by the calendar, and because a guard is missing.
-    `unattended`: said by a guard, why it stands in for the controller.
+    `unattended`: said by a guard, why it stands in for the controller. `changed`: how somebody else moved the
+    weights; `regains`: whether writing the journaled ones again lets more customers in.
     """
 
     verdict: Verdict | None = None
@@ -32,6 +33,8 @@ class Sight:
     frozen: str = ""
     unguarded: str = ""
     unattended: str = ""
+    changed: str = ""
+    regains: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,11 @@ class RunHook:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """Stable serves everybody: wait until what the candidate still serves is over, or close it."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The rollout is over: promoted, rolled-back, held or retreated."""
 
@@ -76,4 +84,4 @@ class End:
     blamed: str | None = None
 
 
-Action: TypeAlias = Move | Wait | Rest | RunHook | End | Restart
+Action: TypeAlias = Move | Wait | Rest | RunHook | Drain | End | Restart

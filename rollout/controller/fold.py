@@ -8,6 +8,10 @@
 | `intended`       | weights are about to be written: purpose, weights, version, sentence                |
 | `confirmed`      | every proxy was read back and serves that version                                   |
 | `failed`         | a write was refused or not confirmed; it is tried again                             |
+| `partial`        | of a fleet some proxies serve what was asked, others do not: which                  |
+| `changed`, `unchanged` | somebody else moved the weights; they are again what the journal knows        |
+| `strange-version` | a proxy serves the journaled weights under a version nobody knows                  |
+| `draining`, `drained` | requests the candidate still had after the way back; what became of them       |
 | `compared`       | one look of the A/A stage: no evidence about the release, judged anew after a restart |
 | `judged`         | one look at the evidence: gates, decision, and how many lines of evidence it ends at |
 | `hook-intended`  | a deploy command is about to run; `hook-done`, `hook-failed` say what became of it  |
@@ -29,6 +33,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from huidu.foundation.journal import Event
+from rollout.controller.proxies import fold_proxies
 from rollout.controller.state import Move, Pending, Purpose, RolloutState
 
 __all__ = ["Move", "Pending", "Purpose", "RolloutState", "fold"]
@@ -41,6 +46,9 @@ def fold(events: Iterable[Event], state: RolloutState | None = None) -> RolloutS
         apply = _APPLY.get(event.kind)
         if apply is not None:
             state = apply(state, event)
+        proxies = fold_proxies(state.proxies, event)
+        if proxies is not state.proxies:
+            state = dataclasses.replace(state, proxies=proxies)
     return state
 
 
@@ -86,6 +94,8 @@ def _confirmed(state: RolloutState, event: Event) -> RolloutState:
     if state.pending is None:
         return state
     move = state.pending.move
+    if move.purpose is Purpose.RESTORE:
+        return _restored(state, event)
     return dataclasses.replace(
         state,
         weights=dict(move.weights),
@@ -102,6 +112,18 @@ def _confirmed(state: RolloutState, event: Event) -> RolloutState:
         resting="retreated" if move.purpose is Purpose.UNATTENDED else state.resting,
         sentence=move.sentence if move.purpose is Purpose.UNATTENDED else state.sentence,
         clear_since=state.clear_since if move.purpose in (Purpose.WIDEN, Purpose.TRIAL) else 0.0,
+    )
+
+
+def _restored(state: RolloutState, event: Event) -> RolloutState:
+    """Nothing but the proxies changed; nobody met the candidate by the journal's will."""
+    assert state.pending is not None
+    return dataclasses.replace(
+        state,
+        changed_at=event.t,
+        changes=(*state.changes, (state.pending.since, event.t)),
+        before=state.before + state.untouched_before_pending,
+        pending=None,
     )
 
 

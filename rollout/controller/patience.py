@@ -12,7 +12,7 @@ from rollout.plan import Plan
 
 def held_by_people(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, action: Action) -> Action:
     """The action, or that people hold it: what lets more customers in, or is for good."""
-    widens = isinstance(action, Move) and action.purpose in (Purpose.WIDEN, Purpose.TRIAL)
+    widens = isinstance(action, Move) and action.purpose in (Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE)
     starts = isinstance(action, RunHook) and not state.hook
     ends = isinstance(action, End) and action.outcome == "promoted" and not state.hook
     if not (widens or starts or ends):

@@ -10,17 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from huidu.model.verdict import Decision, Verdict
-from rollout.controller.actions import Action, End, Rest, Restart, RunHook, Sight, Wait
+from rollout.controller.actions import Action, Drain, End, Rest, Restart, RunHook, Sight, Wait
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.patience import held_by_people, retreated
 from rollout.controller.petition import impatient
+from rollout.controller.proxies import ended_with, percents
 from rollout.controller.stage_zero import at_stage_zero, tested_for, unearned
+from rollout.controller.troubled import drains, insisted, meddled
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE
 
 __all__ = [
+    "Drain",
     "End",
     "Rest",
     "Restart",
@@ -47,7 +50,7 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
     if state.retreated:
         return retreated(plan, ladder, state, sight, now)
     if state.closing is not None:
-        return _end_of(state.closing)
+        return Drain() if drains(state) else _end_of(state.closing, state)
     urgent = _urgent(plan, ladder, state, sight, now)
     if urgent is not None:
         return urgent
@@ -58,6 +61,8 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
             return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
         # Also what was begun before a freeze or a pause is not written in it.
         return held_by_people(plan, ladder, state, sight, state.pending.move)
+    if sight.changed and not state.hook:
+        return meddled(plan, ladder, state, sight)
     if _everybody(ladder, state):
         return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
     action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))
@@ -73,8 +78,8 @@ def _urgent(  # noqa: PLR0911 - one return a rule
     plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, now: float
 ) -> Action | None:
     """What does not wait: going back."""
-    if state.pending is not None and state.pending.move.purpose is not Purpose.WIDEN:
-        return state.pending.move
+    if state.pending is not None and state.pending.move.purpose not in (Purpose.WIDEN, Purpose.RESTORE):
+        return insisted(plan, state, sight, now) or state.pending.move
     if state.hook:
         return None  # stable is being replaced, or already is the new release: there is nothing to go back to
     if sight.abort:
@@ -120,8 +125,9 @@ def _back(purpose: Purpose, ladder: Ladder, sentence: str, blamed: str | None = 
     return Move(purpose, ladder.nobody, 0.0, 0.0, "stable", sentence, blamed)
 
 
-def _end_of(move: Move) -> End:
-    return End(_OUTCOMES[move.purpose], move.sentence, move.blamed)
+def _end_of(move: Move, state: RolloutState) -> End:
+    sentence = ended_with(move.sentence, state.proxies.drained)
+    return End(_OUTCOMES[move.purpose], sentence, move.blamed)
 
 
 _OUTCOMES = {
@@ -309,4 +315,4 @@ def _slowest(config: JudgeConfig, verdict: Verdict) -> str:
 
 def describe(weights: Mapping[str, int]) -> str:
     """Weights for a person: "high 5 %, standard 0 %"."""
-    return ", ".join(f"{cohort} {weight / 100:.4g} %" for cohort, weight in weights.items())
+    return percents(weights)

@@ -16,10 +16,12 @@ from huidu.model.verdict import Verdict
 from rollout.controller import hearing, noted
 from rollout.controller.acting import AGAIN, Hands
 from rollout.controller.edge import Edge, Look
+from rollout.controller.fleet import drained, heed_proxies
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.judgement import Comparison, Judgement
 from rollout.controller.ledger import Ledger
 from rollout.controller.reconcile import (
+    Drain,
     End,
     Rest,
     Restart,
@@ -98,6 +100,9 @@ class Controller:
             action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
             if isinstance(action, End):
                 return self._ledger.end(action)
+            if isinstance(action, Drain):
+                self._between(action)
+                continue
             if not isinstance(action, Move):
                 raise StateError(
                     "stable is being replaced by the new release: there is nothing to go back to",
@@ -117,6 +122,9 @@ class Controller:
             if isinstance(action, End):
                 self._ledger.end(action)  # the controller had decided so, and died before it was done
                 return True
+            if isinstance(action, Drain):
+                self._between(action)
+                continue
             if not isinstance(action, Move):
                 self._ledger.publish()
                 return self.state.retreated
@@ -134,13 +142,17 @@ class Controller:
         """Compare the journal with the router, bring the judge back, keep the way back ready."""
         if not self.state.outcome:
             fresh = self._plan.baseline == "fresh"
-            happened = reconciled(self.state, self._edge.router.look(), self._ladder, adopt, fresh)
+            happened = self._reconciled(adopt, fresh)
             if happened is not None:
                 move, version = happened
                 self._ledger.note("intended", **move.to_data(), version=version)
                 self._ledger.note("confirmed", version=version)
             self._ledger.note("resumed", unwatched=self._edge.unwatched)
-        self._edge.router.reserve(self._hands.split(self._ladder.nobody))
+        try:
+            self._edge.router.reserve(self._hands.split(self._ladder.nobody))
+        except RouterError:
+            if not self._closing_pending() and self.state.closing is None:
+                raise  # customers are not sent where there is no way back; going back needs no preparation
         if self.state.judging is not None:
             known = journaled(self.state.judging)
             self._edge.evidence.head(header_of(known), levels_of(known))
@@ -152,6 +164,18 @@ class Controller:
         else:
             self._edge.evidence.read(0)
 
+    def _reconciled(self, adopt: bool, fresh: bool) -> tuple[Move, str] | None:
+        """See takeover.reconciled. That somebody else moved weights is journaled; by plan it is undone."""
+        try:
+            return reconciled(self.state, self._edge.router.look(), self._ladder, adopt, fresh)
+        except StateError as error:
+            if error.what != self.state.proxies.changed:
+                self._ledger.note("changed", sentence=error.what)
+                self._edge.post.turn()
+            if self._plan.route.changed == "hold":
+                raise
+            return None
+
     def _config(self, shares: Sequence[float]) -> JudgeConfig:
         return judged_with(self._plan, self._ladder.cohorts, tuple(shares), self.state.judging)
 
@@ -162,6 +186,8 @@ class Controller:
         abort = self._edge.abort()
         sight = self._compare(now, abort) if self.state.trial == "open" else self._look(now, abort)
         sight = self._people(sight, now)
+        changed, regains = heed_proxies(self._ledger, self._edge.router, self._hands, self._ladder)
+        sight = dataclasses.replace(sight, changed=changed, regains=regains)
         while True:
             config = self._judgement.config if self._judgement else self._config(())
             now = self._edge.clock.now()
@@ -171,9 +197,8 @@ class Controller:
                 return action
             if isinstance(action, (Rest, End)):
                 return action
-            if isinstance(action, Restart):
-                self._ledger.note("restarted", sentence=action.sentence)
-                self._ledger.say(action.sentence, "bold", self._verdict)
+            if isinstance(action, (Restart, Drain)):
+                self._between(action)
                 continue
             if isinstance(action, RunHook):
                 command = self._plan.deploy.promote
@@ -182,12 +207,23 @@ class Controller:
                     return Wait("stopped")
                 continue
             moved = self._move(action)
-            if action.purpose in (Purpose.WIDEN, Purpose.TRIAL):
+            if action.purpose not in AGAIN:
                 return Wait(action.sentence)
             if not moved:
+                # It may go on for long: people hear of it, and no guard takes it for silence.
+                self._edge.alive()
+                self._edge.post.turn()
                 self._edge.clock.sleep(RETRY)
                 if self._edge.stop():
                     return Wait("stopped")
+
+    def _between(self, action: Restart | Drain) -> None:
+        """What is done without moving anything."""
+        if isinstance(action, Drain):
+            drained(self._ledger, self._edge, self._plan.rollback)
+            return
+        self._ledger.note("restarted", sentence=action.sentence)
+        self._ledger.say(action.sentence, "bold", self._verdict)
 
     def _wait(self, wait: Wait, now: float) -> None:
         if wait.asks and wait.asks != self.state.waiting:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.controller.proxies import Proxies
+
 
 class Purpose(enum.Enum):
     """Why weights change."""
@@ -24,6 +26,8 @@ class Purpose(enum.Enum):
     UNATTENDED = "unattended"
     """A guard goes back, because nobody watched."""
     ABORT = "abort"
+    RESTORE = "restore"
+    """Somebody else moved the weights: what the journal knows is written again."""
     RETURN = "return"
     """After `deploy.promote`: stable runs the new release and takes its customers back."""
 
@@ -118,6 +122,7 @@ class RolloutState:
     frozen: str = ""
     guard_silent: bool = False
     guard_told: bool = False
+    proxies: Proxies = field(default_factory=Proxies)
 
     @property
     def release(self) -> str:
@@ -126,7 +131,12 @@ class RolloutState:
     @property
     def untouched(self) -> bool:
         """Whether no customer can have met the candidate in this attempt: no weights were given to it."""
-        return len(self.changes) == self.before and self.pending is None
+        return self.untouched_before_pending and self.pending is None
+
+    @property
+    def untouched_before_pending(self) -> bool:
+        """As `untouched`, whatever is under way now."""
+        return len(self.changes) == self.before
 
     @property
     def retreated(self) -> bool:

@@ -16,7 +16,10 @@ def reconciled(
     `fresh`: beside the candidate a fresh baseline has its share; with another one weights are not adopted.
     Raises RouterError (a proxy is silent), StateError (somebody else moved the weights; not with `adopt`).
     """
-    if view.problems:
+    if state.closing is not None and not state.retreated:
+        return None  # every proxy was read back; only the end is left
+    back = state.pending is not None and state.pending.move.purpose not in (Purpose.WIDEN, Purpose.TRIAL)
+    if view.problems and not back:
         raise RouterError("; ".join(view.problems), remedy="start the proxy; nothing was changed")
     if state.pending is not None:
         return None  # the write may or may not have happened: it is repeated
@@ -29,7 +32,7 @@ def reconciled(
         sentence = "stable serves everybody: the release was taken back while state could not be written"
         return Move(Purpose.ROLLBACK, ladder.nobody, 0.0, 0.0, "stable", sentence), served.version
     if served is not None and adopt and alike:
-        return _adopted(served, ladder), served.version
+        return adopted(served, ladder), served.version
     found = "the proxies disagree" if served is None else f"the proxy serves {dict(served.weights)}"
     if served is not None and not alike:
         found += f" and to a fresh baseline {dict(served.fresh)}"
@@ -45,7 +48,7 @@ def _shared(served: Split, fresh: bool) -> bool:
     return dict(served.fresh) == (beside(served.weights) if fresh and not served.trial else {})
 
 
-def _adopted(served: Split, ladder: Ladder) -> Move:
+def adopted(served: Split, ladder: Ladder) -> Move:
     """The farthest stage that is wholly within what is served."""
     position = 0.0
     for number, corner in enumerate(ladder.corners, start=1):

@@ -9,6 +9,7 @@ import pytest
 from huidu.model.evidence import Counts
 from huidu.model.verdict import Decision, GateVerdict, Verdict
 from rollout.controller.fold import Move, Pending, Purpose, RolloutState
+from rollout.controller.proxies import Proxies
 from rollout.controller.reconcile import (
     End,
     Rest,
@@ -167,7 +168,8 @@ def test_the_next_action(before, seen, action, purpose):
 )
 def test_what_the_end_is_called(purpose, outcome):
     closing = Move(purpose, LADDER.nobody, 0.0, 0.0, "stable", "so it was", "errors")
-    decided = decide(state(closing=closing), sight(BAD))
+    none = Proxies(drained={"before": 0, "silent": [], "sentence": ""})
+    decided = decide(state(closing=closing, proxies=none), sight(BAD))
     assert decided == End(outcome, "so it was", "errors")
 
 

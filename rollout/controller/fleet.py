@@ -1,0 +1,123 @@
+"""The proxies between moves: who else moved the weights, and what the candidate still serves at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.controller.acting import Hands
+from rollout.controller.edge import Edge
+from rollout.controller.hooks import Stopped, run_command
+from rollout.controller.ledger import Ledger
+from rollout.controller.proxies import counted, meddled, strangers, widens
+from rollout.controller.takeover import adopted
+from rollout.ladder import Ladder
+from rollout.plan import Rollback
+from rollout.routers.router import Router
+
+LOOK_EVERY = 0.5
+"""Seconds between two counts of the candidate's streams."""
+GONE_WITHIN = 2.0
+"""Seconds after the closing command within which they must be gone."""
+
+
+def heed_proxies(ledger: Ledger, router: Router, hands: Hands, ladder: Ladder) -> tuple[str, bool]:
+    """What somebody else made of the weights ("": nothing), and whether undoing it lets more customers in.
+
+    Journaled when it is news. Proxies that are silent say nothing about it. Where a person asked for it, the
+    rollout goes on from what all of them serve.
+    """
+    state = ledger.state
+    if state.pending is not None or state.closing is not None or state.outcome or state.hook:
+        return "", False
+    view, expected = router.look(), hands.expected()
+    found, known = meddled(view, expected), state.proxies
+    if found and known.adopting and view.agreed is not None:
+        move, version = adopted(view.agreed, ladder), view.agreed.version
+        ledger.note("intended", **move.to_data(), version=version)
+        ledger.note("confirmed", version=version)
+        ledger.say(f"goes on from what is served, as {known.adopting} asked", "bold", None)
+        return "", False
+    if not found and view.problems:
+        return known.changed, False  # the one that was changed may be among them
+    if found and found != known.changed:
+        ledger.note("changed", sentence=found)
+        ledger.say(found, "bold red", None)
+    if known.changed and not found:
+        ledger.note("unchanged", sentence="every proxy serves again what the journal knows")
+        ledger.say("every proxy serves again what the journal knows", "", None)
+    strange = strangers(view, known.version, expected)
+    if strange and strange != known.strange:
+        sentence = f"a proxy serves the weights of the journal under the unknown version {strange!r}"
+        ledger.note("strange-version", version=strange, sentence=sentence)
+        ledger.say(sentence, "yellow", None)
+    return found, bool(found) and widens(view, expected.weights)
+
+
+def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
+    """Wait until what the candidate still serves is over; after `rollback.drain` have it closed.
+
+    Journaled with the counts before and after. Somebody who stops the controller does not wait for it.
+    """
+    if not ledger.state.proxies.draining_at:
+        first = counted(edge.router.streams())
+        text = f"{_requests(first['open'])} of {ledger.state.release} still open{_where(first)}"
+        ledger.note("draining", sentence=text, **first)
+        if first["open"]:
+            ledger.say(f"{text}: they may go on for {rollback.drain:.0f} s", "bold yellow", None)
+    known = ledger.state.proxies
+    passed = max(0.0, edge.clock.now() - known.draining_at)
+    begun = edge.clock.monotonic()
+    while True:
+        left = counted(edge.router.streams())
+        passed_now = passed + edge.clock.monotonic() - begun
+        if not left["open"] or passed_now >= rollback.drain or edge.stop():
+            break
+        edge.alive()
+        edge.clock.sleep(min(LOOK_EVERY, rollback.drain - passed_now))
+    sentence, after = _closed(ledger, edge, rollback, known.open, left, passed_now)
+    ledger.note(
+        "drained",
+        sentence=sentence,
+        before=known.open,
+        after=after["open"],
+        connections=after["connections"],
+        silent=after["silent"],
+        seconds=round(passed_now, 1),
+    )
+    if known.open:
+        ledger.say(sentence, "bold red" if after["open"] else "", None)
+
+
+def _closed(
+    ledger: Ledger, edge: Edge, rollback: Rollback, before: int, left: dict[str, Any], seconds: float
+) -> tuple[str, dict[str, Any]]:
+    """What is said of it, and what is open afterwards."""
+    were = f"{_requests(before)} of {ledger.state.release} still open"
+    unknown = f"; {', '.join(left['silent'])} did not say" if left["silent"] else ""
+    if not left["open"]:
+        return f"{were}, over by themselves within {seconds:.0f} s{unknown}", left
+    if rollback.close is None:
+        lacks = "the plan names no command that closes them (rollback.close)"
+        return f"{were}; after {seconds:.0f} s {left['open']} go on, {lacks}{unknown}", left
+    log = edge.folder / "close.log"
+    try:
+        problem = run_command(rollback.close, ledger.state.release, log, edge.clock, edge.stop)
+    except Stopped:
+        problem = "stopped by a person"
+    deadline = edge.clock.monotonic() + GONE_WITHIN
+    after = counted(edge.router.streams())
+    while after["open"] and not problem and edge.clock.monotonic() < deadline:
+        edge.clock.sleep(0.1)
+        after = counted(edge.router.streams())
+    told = f"after {seconds:.0f} s {left['open'] - after['open']} were closed"
+    failed = f", {after['open']} go on ({problem or 'the command did not end them'})" if after["open"] else ""
+    return f"{were}; {told}{failed}{unknown}", after
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count} requests"
+
+
+def _where(facts: dict[str, Any]) -> str:
+    proxies = facts["proxies"]
+    return f" ({', '.join(f'{p}: {n}' for p, n in proxies.items() if n)})" if len(proxies) > 1 else ""
