@@ -36,6 +36,8 @@ from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.post import Post, notifiers
+from rollout.prepared import require_prepared
+from rollout.readiness import check_readiness, ready_replicas
 from rollout.record import report, report_text
 from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
@@ -106,8 +108,10 @@ def opened(
     testers = testers_of(plan, target)
     comparing = comparing_of(plan, target, ladder)
     if known is None:
+        require_prepared(plan, workspace, clock)
         router.check()
         collector.check()
+        check_readiness(plan, target.prometheus, order.release)
     with contextlib.ExitStack() as stack:
         router.acquire(f"rollout {order.name}, process {os.getpid()} on {socket.gethostname()}")
         stack.callback(router.release)
@@ -150,6 +154,7 @@ def opened(
             acts=lambda after: acts.read(folder, after),
             frozen=calendar.now,
             guard=companion.silent,
+            ready=ready_replicas(plan, target.prometheus, order.release),
             unwatched=alone,
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,
@@ -247,7 +252,8 @@ def _check_new(order: Order, plan: Plan, target: Target) -> None:
         raise ConfigError(
             "the plan has no stages", file=order.plan, expected="stages: [{name: ..., weights: ...}]"
         )
-    if plan.route.router == "stack" and target.candidate != order.release:
+    starts = plan.deploy.start is not None and target.candidate is None
+    if plan.route.router == "stack" and target.candidate != order.release and not starts:
         runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
         raise UsageError(
             f"the candidate arm {runs}, not {order.release!r}",

@@ -15,6 +15,7 @@ from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
+from rollout.plan_deploy import Command, DataStep, Deploy, Prepared, SchemaChange
 from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
 from rollout.plan_people import Approval, Freeze, People, Told
 
@@ -206,15 +207,9 @@ class Observation(PlanPart):
     exposed: str | None = None
 
 
-class Command(PlanPart):
-    """A command (a list, no shell) with its time limit; it must do no harm when it is run twice."""
-
-    run: tuple[str, ...] = Field(min_length=1)
-    timeout: Duration = Field(default=600.0, gt=0)
-
-
 class Rollback(PlanPart):
-    """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts.
+    """`alpha`: a release that is no worse is rolled back in at most this part of all rollouts. `steps`: data
+    and schema steps, one after the other, when stable serves everybody and the release was not promoted.
 
     `insist`: how long proxies that do not take the way back are asked again, before people are called and the
     process ends held. `drain`: how long requests that the candidate still serves then (a chat) may go on;
@@ -222,16 +217,10 @@ class Rollback(PlanPart):
     """
 
     alpha: Share = ALPHA
+    steps: tuple[DataStep, ...] = ()
     insist: Duration = Field(default=3600.0, gt=0)
     drain: Duration = Field(default=30.0, ge=0)
     close: Command | None = None
-
-
-class Deploy(PlanPart):
-    """`promote`: makes the stable arm the candidate's version while the candidate serves everybody;
-    afterwards traffic returns to stable. Left out: the candidate keeps all traffic."""
-
-    promote: Command | None = None
 
 
 class Plan(PlanPart):
@@ -254,6 +243,8 @@ class Plan(PlanPart):
     limits: Limits = Limits()
     observation: Observation = Observation()
     deploy: Deploy = Deploy()
+    schema_change: SchemaChange | None = Field(default=None, alias="schema")
+    prepared: Prepared | None = None
     notify: tuple[Told, ...] = ()
     link: str = ""
     """What letters lead to, for example "http://127.0.0.1:8765/rollouts/{name}"."""

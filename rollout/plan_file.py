@@ -15,6 +15,7 @@ from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ERROR_LIMIT
 from rollout.ladder import ALL
 from rollout.plan import TESTERS, Gate, Plan, gate_spec
+from rollout.plan_deploy_check import deploy_problems
 
 PLANS = Path(__file__).with_name("plans")
 
@@ -67,6 +68,7 @@ class _CheckedPlan(Plan):
             *_gate_problems(self),
             *_route_problems(self),
             *_people_problems(self),
+            *deploy_problems(self),
         ]
         if problems:
             raise ValidationError.from_exception_data(

@@ -16,7 +16,7 @@ from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import partly, partly_sentence, same_parts
 from rollout.controller.reconcile import RunHook
-from rollout.plan import Command
+from rollout.plan_deploy import Command
 from rollout.routers.router import Split, beside
 
 AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import Move
+from rollout.plan_deploy import Command
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,8 @@ class Sight:
     them were not answered often enough yet. `difference`: why the first customers are not comparable.
     `frozen`, `unguarded`: why nothing may widen now, by the calendar, and because a guard is missing.
     `unattended`: said by a guard, why it stands in for the controller. `changed`: how somebody else moved the
-    weights; `regains`: whether writing the journaled ones again lets more customers in.
+    weights; `regains`: whether writing the journaled ones again lets more customers in. `ready`: replicas of
+    the candidate that are ready (None: unknown).
     """
 
     verdict: Verdict | None = None
@@ -35,6 +37,7 @@ class Sight:
     unattended: str = ""
     changed: str = ""
     regains: bool = False
+    ready: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,17 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class RunJob:
+    """Begin a command around the traffic. `facts` are journaled; `fills`: what stands for {placeholders}."""
+
+    name: str
+    command: Command
+    sentence: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    fills: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The rollout is over: promoted, rolled-back, held or retreated."""
 
@@ -84,4 +98,5 @@ class End:
     blamed: str | None = None
 
 
-Action: TypeAlias = Move | Wait | Rest | RunHook | Drain | End | Restart
+Step: TypeAlias = Move | Wait | Rest | RunHook | Drain | End | Restart
+Action: TypeAlias = Step | RunJob

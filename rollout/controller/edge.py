@@ -12,8 +12,10 @@ from huidu.foundation.journal import Event, Journal
 from huidu.model.evidence import Interval
 from rollout.acts import Read
 from rollout.controller.fold import RolloutState
+from rollout.controller.hooks import launch
 from rollout.controller.voice import Voice
 from rollout.dispersed import Dispersion
+from rollout.plan_deploy import Command
 from rollout.routers.router import Router
 
 
@@ -139,6 +141,19 @@ class NoLetters:
         return None
 
 
+class Handle(Protocol):
+    """A command that was started."""
+
+    def problem(self) -> str | None:
+        """None while it runs; "" when it came out well, else what went wrong."""
+
+    def end(self) -> None:
+        """Stop it, if it still runs, with its children."""
+
+
+Launch = Callable[[Command, Mapping[str, str], Path, Clock], Handle]
+
+
 @dataclass
 class Edge:
     """Everything outside that the controller touches."""
@@ -167,5 +182,9 @@ class Edge:
     """Why nothing may widen at that time, by the calendar."""
     guard: Callable[[], float | None] = lambda: None
     """Seconds since the guard's sign of life; None where there is no guard."""
+    launch: Launch = launch
+    """Starts a command around the traffic, with what stands for its {placeholders}, and its log."""
+    ready: Callable[[float], float | None] = lambda now: None
+    """How many replicas of the candidate are ready; None where that is not known."""
     unwatched: float | None = None
     """Seconds for which nobody watched before this process."""

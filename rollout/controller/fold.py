@@ -24,7 +24,8 @@
 | `guard-ended`    | a guard killed a controller that was silent, but held its locks                     |
 | `guard-told`     | a guard let the share stay, by plan or because there is nothing to go back to       |
 | `told`           | a notification, and whether it was sent                                             |
-| `ended`          | the outcome; nothing follows                                                        |
+| `job-begun`, `job-done`, `job-failed`, `job-again` | a command around the traffic: see job.py             |
+| `ended`          | the outcome; nothing follows but the schema's contract                              |
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ import dataclasses
 from collections.abc import Iterable
 
 from huidu.foundation.journal import Event
+from rollout.controller import job
 from rollout.controller.proxies import fold_proxies
 from rollout.controller.state import Move, Pending, Purpose, RolloutState
 
@@ -68,7 +70,13 @@ def _resumed(state: RolloutState, event: Event) -> RolloutState:
     # Nobody looked while no process ran: neither blindness nor the longest bake count that time.
     hook = "" if state.hook in ("intended", "failed") else state.hook
     return dataclasses.replace(
-        state, watched_from=event.t, resting="", hook=hook, clear_since=0.0, guard_told=False
+        state,
+        watched_from=event.t,
+        resting="",
+        hook=hook,
+        clear_since=0.0,
+        guard_told=False,
+        jobs=job.taken_over(state.jobs),
     )
 
 
@@ -238,7 +246,23 @@ def _guard_told(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, guard_told=True)
 
 
+def _job_begun(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, jobs=job.begun(state.jobs, event))
+
+
+def _job_ended(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, jobs=job.ended(state.jobs, event))
+
+
+def _job_again(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, jobs=job.taken_over(state.jobs))
+
+
 _APPLY = {
+    "job-again": _job_again,
+    "job-begun": _job_begun,
+    "job-done": _job_ended,
+    "job-failed": _job_ended,
     "started": _started,
     "resumed": _resumed,
     "judging": _judging,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from huidu.foundation.clock import Clock
-from rollout.plan import Command
+from rollout.plan_deploy import Command
 
 _LOOK = 0.1
 _GRACE = 5.0
@@ -22,57 +23,80 @@ class Stopped(Exception):
     """A person asked the controller to stop while the command ran; it was ended and will be run again."""
 
 
+class Launched:
+    """A command that was started. It gets a process group of its own, so that Ctrl-C reaches the controller
+    alone and a time limit reaches the command's children too. A plan's `huidu` is the one that runs this
+    rollout, whether or not it stands on PATH."""
+
+    def __init__(self, command: Command, fills: Mapping[str, str], log: Path, clock: Clock) -> None:
+        beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        arguments = [filled(part, fills) for part in command.run]
+        self._name = arguments[0]
+        self._log = log
+        self._clock = clock
+        self._timeout = command.timeout
+        self._deadline = clock.monotonic() + command.timeout
+        self._process: subprocess.Popen[bytes] | None = None
+        self._problem: str | None = None
+        try:
+            with log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    [shutil.which(arguments[0], path=beside) or arguments[0], *arguments[1:]],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    env={**os.environ, "PATH": beside, "PYTHONSAFEPATH": "1"},
+                )
+        except OSError as error:
+            self._problem = f"{arguments[0]}: {error.strerror or error}"
+
+    def problem(self) -> str | None:
+        """None while it runs; "" when it came out well, else what went wrong."""
+        if self._problem is None and self._process is not None:
+            code = self._process.poll()
+            if code is not None:
+                why = f"{self._name}: exit code {code} (see {self._log})"
+                self._problem = why if code != 0 else ""
+            elif self._clock.monotonic() >= self._deadline:
+                self._problem = f"{self._name}: did not end within {self._timeout:.0f} s (see {self._log})"
+                self.end()
+        return self._problem
+
+    def end(self) -> None:
+        """Stop it, if it still runs, with its children."""
+        if self._process is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._process.poll() is not None:
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(_GRACE)
+
+
+def filled(part: str, fills: Mapping[str, str]) -> str:
+    """An argument with its {placeholders} filled in; braces of anything else stay as they are."""
+    return re.sub(r"\{(\w+)\}", lambda found: fills.get(found[1], found[0]), part)
+
+
+def launch(command: Command, fills: Mapping[str, str], log: Path, clock: Clock) -> Launched:
+    """Start it."""
+    return Launched(command, fills, log, clock)
+
+
 def run_command(command: Command, release: str, log: Path, clock: Clock, stop: Callable[[], bool]) -> str:
     """Run it to its end. Returns "" on success, else what went wrong. Raises Stopped.
 
-    `{release}` in an argument is the release's name. The command gets a process group of its own, so that
-    Ctrl-C reaches the controller alone and a time limit reaches the command's children too. A plan's
-    `huidu` is the one that runs this rollout, whether or not it stands on PATH.
+    `{release}` in an argument is the release's name.
     """
-    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    arguments = [part.replace("{release}", release) for part in command.run]
+    launched = launch(command, {"release": release}, log, clock)
     try:
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [shutil.which(arguments[0], path=beside) or arguments[0], *arguments[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, "PATH": beside, "PYTHONSAFEPATH": "1"},
-            )
-    except OSError as error:
-        return f"{arguments[0]}: {error.strerror or error}"
-    try:
-        failed = _wait(process, command.timeout, clock, stop)
-        return f"{arguments[0]}: {_reason(process, log, command)}" if failed else ""
+        while (problem := launched.problem()) is None:
+            if stop():
+                raise Stopped
+            clock.sleep(_LOOK)
+        return problem
     finally:
-        _end(process)
-
-
-def _wait(process: subprocess.Popen[bytes], timeout: float, clock: Clock, stop: Callable[[], bool]) -> bool:
-    """Whether it failed (or overran its time)."""
-    deadline = clock.monotonic() + timeout
-    while (code := process.poll()) is None:
-        if stop():
-            raise Stopped
-        if clock.monotonic() >= deadline:
-            return True
-        clock.sleep(_LOOK)
-    return code != 0
-
-
-def _reason(process: subprocess.Popen[bytes], log: Path, command: Command) -> str:
-    if process.returncode is None:
-        return f"did not end within {command.timeout:.0f} s (see {log})"
-    return f"exit code {process.returncode} (see {log})"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_GRACE)
+        launched.end()

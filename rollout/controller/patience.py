@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from huidu.model.verdict import Decision
-from rollout.controller.actions import Action, End, Rest, Restart, RunHook, Sight, Wait
+from rollout.controller.actions import Action, End, Rest, Restart, RunHook, RunJob, Sight, Wait
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.petition import next_stage, unapproved
 from rollout.ladder import Ladder
@@ -13,7 +13,7 @@ from rollout.plan import Plan
 def held_by_people(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, action: Action) -> Action:
     """The action, or that people hold it: what lets more customers in, or is for good."""
     widens = isinstance(action, Move) and action.purpose in (Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE)
-    starts = isinstance(action, RunHook) and not state.hook
+    starts = (isinstance(action, RunHook) and not state.hook) or isinstance(action, RunJob)
     ends = isinstance(action, End) and action.outcome == "promoted" and not state.hook
     if not (widens or starts or ends):
         return action

@@ -11,7 +11,9 @@ from collections.abc import Mapping
 
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.actions import Action, Drain, End, Rest, Restart, RunHook, Sight, Wait
+from rollout.controller.capacity import made_ready, scaled_position
 from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.controller.jobs import concluding, decided, opening
 from rollout.controller.patience import held_by_people, retreated
 from rollout.controller.petition import impatient
 from rollout.controller.proxies import ended_with, percents
@@ -41,12 +43,19 @@ WIDEST_TOLERANCE = 0.9
 """Traffic wanders: a share of nine tenths of the last judged one counts as having reached it."""
 
 
-def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
+def reconcile(
     plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
 ) -> Action:
     """The one next action."""
     if state.outcome:
         return End(state.outcome, state.sentence)
+    action = decided(state) or _next(plan, ladder, config, state, sight, now)
+    return concluding(plan, state, action) if isinstance(action, End) else action
+
+
+def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
+    plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
+) -> Action:
     if state.retreated:
         return retreated(plan, ladder, state, sight, now)
     if state.closing is not None:
@@ -54,6 +63,9 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
     urgent = _urgent(plan, ladder, state, sight, now)
     if urgent is not None:
         return urgent
+    before = opening(plan, state)
+    if before is not None:
+        return held_by_people(plan, ladder, state, sight, before)
     since = max(state.changed_at, state.watched_from, state.bake_from)
     overdue = now - since > plan.limits.longest_bake
     if state.pending is not None:
@@ -66,12 +78,12 @@ def reconcile(  # noqa: PLR0911 - one return a rule, in the order of their rank
     if _everybody(ladder, state):
         return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
     action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))
-    if overdue and state.position > 0 and not (isinstance(action, Wait) and action.people):
+    if overdue and state.position > 0 and isinstance(action, Wait) and not action.people:
         return Rest(
             f"held at {state.share:.1%} of all requests: nothing was proved within the longest bake of "
             f"{plan.limits.longest_bake:.0f} s; run again to give it more time, or abort"
         )
-    return action
+    return made_ready(plan, state, sight, action, now)
 
 
 def _urgent(  # noqa: PLR0911 - one return a rule
@@ -180,9 +192,7 @@ def _widen(  # noqa: PLR0911 - one return a rule
             return Rest(f"{why}; nobody was sent to {state.release}", not_evidence=True)
         return Wait(why)
     hurry = bool(state.hurry) and not _objection(plan, ladder, config, state, sight)
-    position = next_position(plan, ladder, state.position, sight.traffic)
-    if hurry:
-        position = float(len(ladder.corners))
+    position = _aim(plan, ladder, state, sight, hurry)
     weights = ladder.point(position)
     share = share_of(weights, sight.traffic)
     stage = ladder.stage_name(position) if position >= 1 else ladder.corners[0].name
@@ -208,6 +218,14 @@ def _widen(  # noqa: PLR0911 - one return a rule
     return _because(
         move, f"proved harmless enough: widens to {describe(weights)} ({share:.1%} of all requests)"
     )
+
+
+def _aim(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, hurry: bool) -> float:
+    """Where the next step leads; once something was scaled for it, it stays there."""
+    if hurry:
+        return float(len(ladder.corners))
+    scaled = scaled_position(state)
+    return next_position(plan, ladder, state.position, sight.traffic) if scaled is None else scaled
 
 
 def _objection(plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight) -> str:

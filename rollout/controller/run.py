@@ -15,9 +15,12 @@ from huidu.foundation.outcome import Outcome
 from huidu.model.verdict import Verdict
 from rollout.controller import hearing, noted
 from rollout.controller.acting import AGAIN, Hands
+from rollout.controller.actions import Action, RunJob, Step
 from rollout.controller.edge import Edge, Look
 from rollout.controller.fleet import drained, heed_proxies
 from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.controller.jobbing import Jobs
+from rollout.controller.jobs import decided, opened
 from rollout.controller.judgement import Comparison, Judgement
 from rollout.controller.ledger import Ledger
 from rollout.controller.reconcile import (
@@ -55,6 +58,7 @@ class Controller:
         self._edge = edge
         self._ledger = Ledger(name, edge)
         self._hands = Hands(self._ledger, edge, plan.baseline == "fresh")
+        self._jobs = Jobs(self._ledger, edge)
         self._judgement: Judgement | None = None
         self._verdict: Verdict | None = None
         self._comparison: Comparison | None = None
@@ -69,6 +73,7 @@ class Controller:
         try:
             return self._drive(adopt)
         finally:
+            self._jobs.end()
             self._edge.testers.stop()
             self._edge.post.close()
 
@@ -94,7 +99,16 @@ class Controller:
 
     def take_back(self, why: str) -> Outcome:
         """Give everybody back to stable, whatever the proxies serve. Raises StateError, RouterError."""
+        try:
+            return self._take_back(why)
+        finally:
+            self._jobs.end()
+
+    def _take_back(self, why: str) -> Outcome:
+        if self.state.jobs:
+            self._ledger.note("job-again")
         while True:
+            self._jobs.collect()
             sight = Sight(abort=why)
             now = self._edge.clock.now()
             action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
@@ -102,6 +116,11 @@ class Controller:
                 return self._ledger.end(action)
             if isinstance(action, Drain):
                 self._between(action)
+                continue
+            if isinstance(action, RunJob) and not self._jobs.start(action, None):
+                raise StateError(self._ledger.deaf, where=self.name, remedy="free some space and abort again")
+            if isinstance(action, (RunJob, Wait)) and self.state.closing is not None:
+                self._edge.clock.sleep(SLICE)
                 continue
             if not isinstance(action, Move):
                 raise StateError(
@@ -126,8 +145,8 @@ class Controller:
                 self._between(action)
                 continue
             if not isinstance(action, Move):
-                self._ledger.publish()
-                return self.state.retreated
+                self._ledger.publish()  # commands after the way back wait for a controller
+                return self.state.retreated or self.state.closing is not None
             if not self._move(action):
                 return False
 
@@ -182,6 +201,7 @@ class Controller:
     # one turn
 
     def _turn(self) -> Wait | Rest | End:
+        self._jobs.collect()
         now = self._edge.clock.now()
         abort = self._edge.abort()
         sight = self._compare(now, abort) if self.state.trial == "open" else self._look(now, abort)
@@ -191,7 +211,7 @@ class Controller:
         while True:
             config = self._judgement.config if self._judgement else self._config(())
             now = self._edge.clock.now()
-            action = reconcile(self._plan, self._ladder, config, self.state, sight, now)
+            action = self._begun(reconcile(self._plan, self._ladder, config, self.state, sight, now))
             if isinstance(action, Wait):
                 self._wait(action, now)
                 return action
@@ -225,6 +245,13 @@ class Controller:
         self._ledger.note("restarted", sentence=action.sentence)
         self._ledger.say(action.sentence, "bold", self._verdict)
 
+    def _begun(self, action: Action) -> Step:
+        """The action; a command is begun, and then waited for like all else."""
+        if not isinstance(action, RunJob):
+            return action
+        begun = self._jobs.start(action, self._verdict)
+        return Wait(action.sentence if begun else f"{action.sentence}: {self._ledger.deaf}")
+
     def _wait(self, wait: Wait, now: float) -> None:
         if wait.asks and wait.asks != self.state.waiting:
             self._ledger.note("waiting", stage=wait.asks, sentence=wait.sentence)
@@ -233,6 +260,7 @@ class Controller:
     def _look(self, now: float, abort: str) -> Sight:
         """What is seen of both arms, judged."""
         closing = (self.state.closing is not None and not self.state.retreated) or self._closing_pending()
+        closing = closing or decided(self.state) is not None or not opened(self._plan, self.state)
         look = Look() if closing else self._edge.eyes.look(self.state, now)
         self._judge(look, now)
         return self._sight(look, abort)
@@ -275,7 +303,8 @@ class Controller:
         frozen = edge.frozen(now)
         hearing.heed_calendar(ledger, frozen)
         unguarded = hearing.heed_guard(self._plan, ledger, edge.guard())
-        return dataclasses.replace(sight, frozen=frozen, unguarded=unguarded)
+        ready = edge.ready(now) if self._plan.deploy.capacity is not None else None
+        return dataclasses.replace(sight, frozen=frozen, unguarded=unguarded, ready=ready)
 
     def _closing_pending(self) -> bool:
         return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
@@ -327,7 +356,7 @@ class Controller:
         clock = self._edge.clock
         while not self._edge.stop():
             left = began + self._plan.observation.poll - clock.monotonic()
-            if left <= 0 or self._edge.abort():
+            if left <= 0 or self._edge.abort() or self._jobs.ready:
                 return True
             clock.sleep(min(SLICE, left))
             self._edge.alive()

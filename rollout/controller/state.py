@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.controller.job import Jobs
 from rollout.controller.proxies import Proxies
 
 
@@ -123,6 +124,8 @@ class RolloutState:
     guard_silent: bool = False
     guard_told: bool = False
     proxies: Proxies = field(default_factory=Proxies)
+    jobs: Jobs = field(default_factory=dict)
+    """What became of the commands around the traffic, by name."""
 
     @property
     def release(self) -> str:

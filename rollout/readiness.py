@@ -1,0 +1,40 @@
+"""How much of the candidate is ready, asked of Prometheus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.prometheus import NoData, Prometheus
+from rollout.plan import Plan
+
+TIMEOUT = 3
+"""Whole seconds the question may take."""
+
+
+def ready_replicas(plan: Plan, address: str, release: str) -> Callable[[float], float | None]:
+    """Asks for the plan's `deploy.capacity.ready` at a moment: the sum of its series, None: not known now."""
+    capacity = plan.deploy.capacity
+    if capacity is None:
+        return lambda now: None
+    prometheus = Prometheus(address, timeout=TIMEOUT)
+    expression = capacity.ready.replace("{release}", release)
+
+    def ask(now: float) -> float | None:
+        try:
+            found = prometheus.instant(expression)
+        except (Unreachable, ConfigError):
+            return None
+        if isinstance(found, NoData):
+            return None
+        total = sum(series.samples[-1][1] for series in found)
+        return total if math.isfinite(total) else None
+
+    return ask
+
+
+def check_readiness(plan: Plan, address: str, release: str) -> None:
+    """Ask once. Raises ConfigError (not PromQL), Unreachable."""
+    if plan.deploy.capacity is not None:
+        Prometheus(address, timeout=TIMEOUT).instant(plan.deploy.capacity.ready.replace("{release}", release))
