@@ -9,18 +9,23 @@ from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 # In a pipe (a log, CI) one progress line in this many seconds is enough to see that it lives.
 _SPARSE_SECONDS = 10.0
+_WIDE = 200
+"""Columns of a table in a pipe; no more than it needs are used."""
 
 
 class Terminal:
     """Writes to standard error by default, so that standard output stays free for results."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        stream = stream or sys.stderr
+        # rich takes a file for 80 columns wide, and would break tables for nobody.
+        width = None if stream.isatty() else _WIDE
+        self._console = Console(file=stream, highlight=False, soft_wrap=True, width=width)
         self._status: Status | None = None
         self._last_progress = -_SPARSE_SECONDS
 
@@ -53,7 +58,8 @@ class Terminal:
     def table(self, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; columns as wide as they need."""
         self._clear()
-        table = Table(*headers, box=None, pad_edge=False, header_style="bold")
+        columns = (Column(header, overflow="fold") for header in headers)
+        table = Table(*columns, box=None, pad_edge=False, header_style="bold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         self._console.print(table, soft_wrap=False)
