@@ -28,6 +28,7 @@ SEVERITY: Mapping[EventKind, Level] = {
     "guard-acted": "failure",
     "guard-cannot": "failure",
     "guard-silent": "warning",
+    "changed": "warning",
 }
 EMERGENCIES: tuple[EventKind, ...] = ("rolled-back", "retreated", "stuck", "guard-acted", "guard-cannot")
 """What somebody has to acknowledge; until then the next addresses are told, too."""
@@ -93,6 +94,7 @@ _PLAIN: Mapping[str, EventKind] = {
     "restarted": "restarted",
     "guard-told": "guard-cannot",
     "guard-silent": "guard-silent",
+    "changed": "changed",
 }
 
 

@@ -9,6 +9,7 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import RolloutState
+from rollout.controller.proxies import partly_sentence
 from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
 from rollout.record import report
@@ -69,6 +70,8 @@ def detail_lines(facts: Facts) -> list[str]:
         f"{facts['name']}: release {facts['release']} {beside}, plan {facts['plan']}",
         f"  {facts['outcome']}, {_share(facts):.1%} of all requests, {facts['seconds_from_start']:.0f} s",
     ]
+    if facts["partial"]:
+        lines.append(f"  {partly_sentence(facts['partial'])}")
     if facts["timeline"]:
         last = facts["timeline"][-1]
         weights = ", ".join(f"{cohort} {weight:g} %" for cohort, weight in last["weights"].items())

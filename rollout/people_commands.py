@@ -106,6 +106,7 @@ resume = _act("resume", "Let it widen again.")
 promote_now = _act(
     "promote-now", "Skip waiting (dwell, bakes, the rest of the proof); never a gate, a freeze, an approval."
 )
+adopt = _act("adopt", "Go on from the weights that somebody else gave the proxies; they are journaled.")
 acknowledge = _act(
     "acknowledge", "Say that you know of an emergency: nobody else is called for it.", over=True
 )
@@ -196,4 +197,4 @@ def _stopped() -> Callable[[], bool]:
     return asked.is_set
 
 
-COMMANDS = (approve, pause, resume, promote_now, acknowledge, skip, token, guard)
+COMMANDS = (approve, pause, resume, promote_now, adopt, acknowledge, skip, token, guard)

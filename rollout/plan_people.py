@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 
 from huidu.foundation.document import Duration
 
-ActKind = Literal["approve", "pause", "resume", "promote-now", "acknowledge"]
+ActKind = Literal["approve", "pause", "resume", "promote-now", "acknowledge", "adopt"]
 EventKind = Literal[
     "started",
     "waiting",
@@ -27,6 +27,7 @@ EventKind = Literal[
     "guard-acted",
     "guard-cannot",
     "guard-silent",
+    "changed",
 ]
 Level = Literal["info", "success", "warning", "failure"]
 LEVELS: tuple[Level, ...] = ("info", "success", "warning", "failure")

@@ -31,6 +31,7 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "plan": started.get("plan_name"),
         "outcome": state.outcome or state.resting or "running",
         "over": bool(state.outcome),
+        "partial": [dict(each) for each in state.proxies.partial],
         "blamed_gate": blamed,
         "sentence": state.sentence,
         "started": _iso(state.started_at),
@@ -134,6 +135,7 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
 _TOLD = (
     *("failed", "paused", "held", "resumed", "ended", "compared", "act", "waiting", "frozen", "thawed"),
     *("restarted", "guard-silent", "guard-back", "guard-told", "guard-ended"),
+    *("partial", "changed", "unchanged", "strange-version", "draining", "drained"),
 )
 """Events that are a line of the timeline as they are."""
 

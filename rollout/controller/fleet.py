@@ -30,7 +30,8 @@ def heed_proxies(ledger: Ledger, router: Router, hands: Hands, ladder: Ladder) -
     if state.pending is not None or state.closing is not None or state.outcome or state.hook:
         return "", False
     view, expected = router.look(), hands.expected()
-    found, known = meddled(view, expected), state.proxies
+    known = state.proxies
+    found = meddled(view, expected, known.version.startswith(str(state.started["token"])))
     if found and known.adopting and view.agreed is not None:
         move, version = adopted(view.agreed, ladder), view.agreed.version
         ledger.note("intended", **move.to_data(), version=version)

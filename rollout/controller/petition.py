@@ -52,6 +52,7 @@ _DONE = {
     "resume": "{by} resumed widening",
     "promote-now": "{by} asked to promote now, without waiting any longer",
     "acknowledge": "{by} acknowledged",
+    "adopt": "{by} goes on from the weights that somebody else gave the proxies",
 }
 
 
@@ -76,6 +77,8 @@ def _refusal(  # noqa: PLR0911 - one return a rule
         return f"{state.paused_by} paused it already" if state.paused_by else ""
     if act.kind == "resume":
         return "" if state.paused_by else "it is not paused"
+    if act.kind == "adopt":
+        return "" if state.proxies.changed else "every proxy serves what the journal knows"
     return impatient(plan, ladder, config, state, verdict, problems)
 
 

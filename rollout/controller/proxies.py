@@ -136,12 +136,15 @@ def same_parts(one: Sequence[Facts], other: Sequence[Facts]) -> bool:
 # moved by somebody else
 
 
-def meddled(view: RouteView, expected: Split) -> str:
-    """What proxies that answer serve, or have on file, instead of `expected`; "" for nothing."""
+def meddled(view: RouteView, expected: Split, salted: bool = True) -> str:
+    """What proxies that answer serve, or have on file, instead of `expected`; "" for nothing.
+
+    `salted`: the salt is the rollout's own, and must be (weights that were adopted bring their own).
+    """
     found = []
     for proxy in view.proxies:
         for split, where in ((proxy.served, "serves"), (proxy.written, "has on file")):
-            if split is not None and not _alike(split, expected):
+            if split is not None and not _alike(split, expected, salted):
                 found.append(f"{proxy.name} {where} {_differs(split, expected)}")
                 break
     if not found:
@@ -149,10 +152,12 @@ def meddled(view: RouteView, expected: Split) -> str:
     return f"{'; '.join(found)}, the journal knows {percents(expected.weights)}: somebody else changed it"
 
 
-def _alike(split: Split, expected: Split) -> bool:
+def _alike(split: Split, expected: Split, salted: bool = True) -> bool:
     """Where nobody is sent to the candidate it is all the same by which salt."""
     nobody = not any(expected.weights.values()) and not any(split.weights.values())
-    return split.same_traffic(dataclasses.replace(expected, salt=split.salt) if nobody else expected)
+    return split.same_traffic(
+        dataclasses.replace(expected, salt=split.salt) if nobody or not salted else expected
+    )
 
 
 def _differs(split: Split, expected: Split) -> str:

@@ -191,6 +191,9 @@ class Controller:
             if error.what != self.state.proxies.changed:
                 self._ledger.note("changed", sentence=error.what)
                 self._edge.post.turn()
+            self._hear(())
+            if self.state.proxies.adopting:
+                return reconciled(self.state, self._edge.router.look(), self._ladder, True, fresh)
             if self._plan.route.changed == "hold":
                 raise
             return None
@@ -293,18 +296,21 @@ class Controller:
     def _people(self, sight: Sight, now: float) -> Sight:
         """What people said is journaled; what they, the calendar and the guard allow is part of the sight."""
         edge, ledger = self._edge, self._ledger
-        try:
-            reads = edge.acts(self.state.acts_end)
-        except StateError as error:
-            edge.voice.say(f"note: {error}", "yellow")
-            reads = ()
-        config = self._judgement.config if self._judgement else self._config(())
-        hearing.hear(self._plan, self._ladder, config, ledger, reads, self._verdict, sight.problems)
+        self._hear(sight.problems)
         frozen = edge.frozen(now)
         hearing.heed_calendar(ledger, frozen)
         unguarded = hearing.heed_guard(self._plan, ledger, edge.guard())
         ready = edge.ready(now) if self._plan.deploy.capacity is not None else None
         return dataclasses.replace(sight, frozen=frozen, unguarded=unguarded, ready=ready)
+
+    def _hear(self, problems: tuple[str, ...]) -> None:
+        try:
+            reads = self._edge.acts(self.state.acts_end)
+        except StateError as error:
+            self._edge.voice.say(f"note: {error}", "yellow")
+            reads = ()
+        config = self._judgement.config if self._judgement else self._config(())
+        hearing.hear(self._plan, self._ladder, config, self._ledger, reads, self._verdict, problems)
 
     def _closing_pending(self) -> bool:
         return self.state.pending is not None and self.state.pending.move.purpose in AGAIN

@@ -20,6 +20,8 @@ def reconciled(
         return None  # every proxy was read back; only the end is left
     back = state.pending is not None and state.pending.move.purpose not in (Purpose.WIDEN, Purpose.TRIAL)
     if view.problems and not back:
+        if _watched_by_the_rest(state, view):
+            return None  # customers are on the candidate: better watched without one proxy than not at all
         raise RouterError("; ".join(view.problems), remedy="start the proxy; nothing was changed")
     if state.pending is not None:
         return None  # the write may or may not have happened: it is repeated
@@ -38,9 +40,16 @@ def reconciled(
         found += f" and to a fresh baseline {dict(served.fresh)}"
     raise StateError(
         f"{found}, the journal knows {dict(state.weights)}: somebody else changed the weights",
-        remedy="`huidu rollout run ... --adopt` goes on from what is served; "
-        "`huidu rollout abort` gives everybody back to stable; nothing was changed",
+        remedy="`huidu rollout run ... --adopt` (or `huidu rollout adopt` and run) goes on from what is "
+        "served; `huidu rollout abort` gives everybody back to stable; nothing was changed",
     )
+
+
+def _watched_by_the_rest(state: RolloutState, view: RouteView) -> bool:
+    """Whether customers are on the candidate, and every proxy that answers serves what the journal says."""
+    rest = RouteView(tuple(proxy for proxy in view.proxies if not proxy.problem)).agreed
+    exposed = any(state.weights.values())
+    return exposed and rest is not None and dict(rest.weights) == dict(state.weights)
 
 
 def _shared(served: Split, fresh: bool) -> bool:
