@@ -12,7 +12,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.bench.page import page
-from rollout.bench.run import as_json, run
+from rollout.bench.run import as_json, conclusion, run, word
 from rollout.bench.speed import poll_cost
 
 
@@ -54,11 +54,11 @@ def judge(quick: bool, seed: int, workers: int | None, out: Path | None, as_text
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "bench-judge.json", json.dumps(plain, indent=1) + "\n")
     write_atomic(folder / "bench-judge.html", page(results, seed, quick))
-    word = {True: "reached", False: "missed", None: ""}
     terminal.table(
         ("cell", "runs", "bar", "measured", ""),
-        [(each.cell, str(each.runs), each.bar, each.measured, word[each.reached]) for each in results],
+        [(each.cell, str(each.runs), each.bar, each.measured, word(each, quick)) for each in results],
     )
+    terminal.say(conclusion(results, quick))
     terminal.say(f"written: {folder / 'bench-judge.json'}, {folder / 'bench-judge.html'}")
     if as_text:
         click.echo(json.dumps(plain))
@@ -92,8 +92,8 @@ def switch(switches: int, rate: float, envoy: Path | None, as_text: bool) -> Non
         f"{found.switches} switches of Envoy {found.envoy}, {found.requests} requests ({found.rate}/s), "
         f"{found.candidate} answered by the candidate; failed: {failed}; {found.machine}"
     )
-    word = "reached" if found.reached else "missed"
-    terminal.say(f"bar: p99 below {1000 * LIMIT:.0f} ms, no request failed: {word}")
+    verdict = "reached" if found.reached else "missed"
+    terminal.say(f"bar: p99 below {1000 * LIMIT:.0f} ms, no request failed: {verdict}")
     if as_text:
         click.echo(json.dumps(found.to_json()))
     raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)
@@ -121,8 +121,8 @@ def controller(rollouts: int, seconds: float, settle: float, poll: float, as_tex
         f"memory {found.memory_start:.0f}, {found.memory_half:.0f}, {found.memory_end:.0f} MiB at the start, "
         f"in the middle, at the end; {found.machine}"
     )
-    word = "reached" if found.reached else "missed"
-    terminal.say(f"bar: no look more than {LAG:g} s late, memory flat: {word}")
+    verdict = "reached" if found.reached else "missed"
+    terminal.say(f"bar: no look more than {LAG:g} s late, memory flat: {verdict}")
     if as_text:
         click.echo(json.dumps(found.to_json()))
     raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment
 
-from rollout.bench.run import Detection, Result
+from rollout.bench.run import Detection, Result, conclusion, word
 from rollout.bench.watch import THIS
 
 _COLOURS = {THIS: "#0b7a5c"}
@@ -35,7 +35,7 @@ border-radius:50%;margin-right:.35em}
 </style></head><body>
 <h1>Bench of the judge</h1>
 <p>{{ runs }} simulated rollouts, seed {{ seed }}{{ ", quick" if quick }}. The same evidence is given to every
-method. {{ "Every bar is reached." if reached else "Not every bar is reached." }}</p>
+method. {{ conclusion }}</p>
 <h2>Good releases: how often is one rolled back for nothing?</h2>
 <p>Both arms run the same version. The dot is the measured part, the line goes to its upper 95 % limit, the
 dashed line is the promise of 1 %.</p>
@@ -58,7 +58,7 @@ watched. What was rolled back before there was any harm is named at the right: i
 <div class="wide"><table><tr><th>Cell</th><th>Runs</th><th>Bar</th><th>Measured</th><th></th></tr>
 {% for r in results %}<tr><td>{{ r.cell }}</td><td>{{ r.runs }}</td><td>{{ r.bar or "none" }}</td>
 <td>{{ r.measured }}</td><td class="{{ {true: 'yes', false: 'no'}.get(r.reached, '') }}">
-{{ {true: "reached", false: "missed"}.get(r.reached, "") }}</td></tr>{% endfor %}</table></div>
+{{ word(r, quick) }}</td></tr>{% endfor %}</table></div>
 </body></html>
 """
 
@@ -74,7 +74,8 @@ def page(results: Sequence[Result], seed: int, quick: bool) -> str:
         runs=f"{sum(result.runs for result in results):,}",
         seed=seed,
         quick=quick,
-        reached=all(result.reached is not False for result in results),
+        conclusion=conclusion(results, quick),
+        word=word,
         key=list(colours.items()),
         harmless=_harmless([result for result in results if result.kind == "harmless"], colours),
         defects=_defects([result for result in results if result.kind == "defect"], colours),

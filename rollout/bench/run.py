@@ -106,34 +106,47 @@ def _watched(cell: Cell, found: dict[str, Floats], quick: bool) -> Result:
     runs = len(found[THIS])
     if cell.promotion:
         # The promise itself, proved: enough runs that the upper limit of the measured rate stays below it.
-        events = round(ours.rolled_back * runs)
-        kept = (_lower_limit(events, runs) if quick else ours.upper) <= BETA
-        text = f"{ours.rolled_back:.2%}, at most {ours.upper:.2%}"
         # What this method did is no rollback, so it is not among them.
-        bar = f"false promotion: upper 95 % limit <= {BETA:.1%}"
+        bar, text, kept = _rare("false promotion", ours, BETA, runs, quick)
         return Result(cell.name, "promotion", runs, bar, text, kept, (), {"promoted": ours.rolled_back})
     if not cell.defect:
-        # A quick run cannot prove 1.5 % with its few runs; it must not contradict it.
-        events = round(ours.rolled_back * runs)
-        reached = ours.upper <= FALSE_ROLLBACK
-        if quick:
-            reached = _lower_limit(events, runs) <= FALSE_ROLLBACK
-        bar = f"false rollback: upper 95 % limit <= {FALSE_ROLLBACK:.1%}"
-        return Result(
-            cell.name,
-            "harmless",
-            runs,
-            bar,
-            f"{ours.rolled_back:.2%}, at most {ours.upper:.2%}",
-            reached,
-            methods,
-        )
+        bar, text, kept = _rare("false rollback", ours, FALSE_ROLLBACK, runs, quick)
+        return Result(cell.name, "harmless", runs, bar, text, kept, methods)
     median = ours.median
     measured = "not found" if median is None else f"median {median:.0f} s"
     if cell.median is None:
         return Result(cell.name, "defect", runs, "", measured, None, methods)
     fast = median is not None and median <= cell.median
     return Result(cell.name, "defect", runs, f"median <= {cell.median:.0f} s", measured, fast, methods)
+
+
+def _rare(what: str, ours: Detection, limit: float, runs: int, quick: bool) -> tuple[str, str, bool]:
+    """Bar, measured rate and whether it holds. A quick run's few runs cannot prove so small a rate, they can
+    only contradict it; then the bar says so."""
+    lower = _lower_limit(round(ours.rolled_back * runs), runs)
+    if quick:
+        bar, text = f"{what}: not above {limit:.1%} (lower 95 % limit)", f"at least {lower:.2%}"
+        return bar, f"{ours.rolled_back:.2%}, {text}", lower <= limit
+    bar, text = f"{what}: upper 95 % limit <= {limit:.1%}", f"at most {ours.upper:.2%}"
+    return bar, f"{ours.rolled_back:.2%}, {text}", ours.upper <= limit
+
+
+def word(result: Result, quick: bool) -> str:
+    """Whether a cell's bar holds; a quick run can only contradict a rare mistake's."""
+    if result.reached is None:
+        return ""
+    if quick and result.kind in ("harmless", "promotion"):
+        return "not contradicted" if result.reached else "contradicted"
+    return "reached" if result.reached else "missed"
+
+
+def conclusion(results: Sequence[Result], quick: bool) -> str:
+    """All bars in a sentence."""
+    if any(result.reached is False for result in results):
+        return "Not every bar is reached."
+    if quick:
+        return "No bar is missed or contradicted; proving the rare mistakes takes the full run."
+    return "Every bar is reached."
 
 
 def _lower_limit(events: int, of: int) -> float:
