@@ -18,6 +18,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import abort_rollout
 from rollout.begin import Order, journaled, opened
+from rollout.contract import contract, contract_line, contract_what_is_due
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
@@ -103,6 +104,7 @@ def run(
     terminal = Terminal()
     name = name or release
     workspace, order = Workspace.from_env(), Order(plan, release, name, adopt, guard)
+    contract_what_is_due(workspace, SystemClock(), terminal)
     clear_route(workspace, order, supersede, SystemClock(), terminal)
     with opened(workspace, order, SystemClock(), terminal, _stop_on_signals()) as running:
         terminal.step(f"rollout {name}: release {release} by plan {running.controller.plan.name}")
@@ -140,7 +142,9 @@ def status(name: str | None, watching: bool, as_json: bool) -> None:
         click.echo(json.dumps(list(found.values())))
         return
     if name is not None:
-        for text in [*detail_lines(found[name]), *signs(workspace.rollouts / name, SystemClock())]:
+        schema = contract_line(_known(workspace, name))
+        lines = [*detail_lines(found[name]), *([schema] if schema else [])]
+        for text in [*lines, *signs(workspace.rollouts / name, SystemClock())]:
             terminal.say(text)
         return
     unfinished = {key: facts for key, facts in found.items() if not facts["over"]}
@@ -164,6 +168,13 @@ def history(as_json: bool) -> None:
 def abort(name: str | None, why: str) -> None:
     """Give everybody back to stable: NAME, the only rollout under way, or whatever the proxy serves."""
     abort_rollout(Workspace.from_env(), name, why, SystemClock(), Terminal())
+
+
+@rollout.command("contract")
+@click.argument("name")
+def contract_command(name: str) -> None:
+    """Contract the schema of NAME, some time after it was promoted; refused while that time is not over."""
+    raise SystemExit(contract(Workspace.from_env(), name, SystemClock(), Terminal()).code)
 
 
 rollout.add_command(serve)
