@@ -24,6 +24,8 @@ from rollout.people import os_user
 
 LOOK_EVERY = 1.0
 """Seconds between two looks at what was asked for."""
+LOOK_BACK_EVERY = 600.0
+"""Seconds between two looks at what is due of rollouts that are over."""
 ENDS_WITHIN = 30.0
 """Seconds in which a rollout that is asked to stop has journaled that it pauses."""
 TAKE_TURNS = 0.05
@@ -87,7 +89,16 @@ Drive = Callable[[Order, Callable[[], bool]], Outcome]
 class Many:
     """Drives what is asked for. `drive(order, stop)` is one rollout, from its start to its end or rest."""
 
-    def __init__(self, workspace: Workspace, drive: Drive, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        drive: Drive,
+        say: Callable[[str], None],
+        due: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`due`: does what is due of rollouts that are over; called now and then, in a thread of its own."""
+        self._due = due
+        self._later = threading.Thread(target=self._look_back, name="contracts", daemon=True)
         self._workspace = workspace
         self._drive = drive
         self._say = say
@@ -99,6 +110,7 @@ class Many:
         """Begin to look; returns at once."""
         sys.setswitchinterval(TAKE_TURNS)
         self._looking.start()
+        self._later.start()
 
     def stop(self) -> list[str]:
         """Ask all to pause, wait; the names of those that did not in time."""
@@ -107,6 +119,11 @@ class Many:
         for thread in self._threads.values():
             thread.join(ENDS_WITHIN)
         return [name for name, thread in self._threads.items() if thread.is_alive()]
+
+    def _look_back(self) -> None:
+        while not self._stopping.is_set():
+            self._due()
+            self._stopping.wait(LOOK_BACK_EVERY)
 
     def _look(self) -> None:
         while not self._stopping.is_set():

@@ -12,6 +12,7 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.proxies import partly_sentence
 from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
+from rollout.plan_deploy_rows import beyond_traffic
 from rollout.record import report
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -141,6 +142,7 @@ def plan_rows(plan: Plan) -> list[Table]:
             " ".join(plan.deploy.promote.run) if plan.deploy.promote else "the candidate keeps all traffic",
         ),
         ("people told", f"{len(plan.notify)} addresses"),
+        *beyond_traffic(plan),
     ]
     return [
         (("stage", "candidate's weight", "at least"), stages),

@@ -78,9 +78,13 @@ def serve(port: int, driving_too: bool, allow_host: tuple[str, ...]) -> None:
 
 @contextlib.contextmanager
 def _driving(workspace: Workspace, clock: Clock, terminal: Terminal) -> Iterator[None]:
+    from rollout.contract import contract_what_is_due
     from rollout.many import Many, driving
 
-    many = Many(workspace, driving(workspace, clock), terminal.say)
+    def due() -> None:
+        contract_what_is_due(workspace, clock, terminal)
+
+    many = Many(workspace, driving(workspace, clock), terminal.say, due)
     many.start()
     try:
         yield

@@ -12,6 +12,7 @@ from huidu.foundation.errors import ConfigError
 from huidu.foundation.outcome import Outcome
 from rollout.controller.capacity import lacking
 from rollout.controller.fold import fold
+from rollout.overview import plan_rows
 from rollout.plan_deploy import Capacity
 from rollout.plan_file import parse_plan
 from rollout.record import report
@@ -320,3 +321,12 @@ def test_a_whole_plan_is_taken():
     plan = parse_plan(PLAN + EVERYTHING + "prepared: {within: 30d, runbooks: [go-back]}", "p")
     assert plan.schema_change is not None and plan.schema_change.wait == 7 * 86400
     assert plan.prepared is not None and plan.prepared.within == 30 * 86400
+
+
+def test_check_explains_what_happens_beyond_traffic():
+    plan = parse_plan(PLAN + EVERYTHING + "prepared: {within: 30d, runbooks: [go-back]}", "p")
+    told = dict(plan_rows(plan)[2][1])
+    assert told["starts only if rehearsed"] == "go-back: run well within 30 days"
+    assert told["a step waits for"].startswith("share x 260/s ready")
+    assert told["back on stable, step 1"] == "rows: rows; verify: rows-verify; undo: rows-undo"
+    assert told["schema, 7 days after promotion"] == "contract (at most 600 s)"
