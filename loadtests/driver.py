@@ -25,7 +25,7 @@ from loadtests.schedule import arrivals, merged
 from loadtests.session import Session, SessionPool
 from loadtests.steal import StealMeter
 from loadtests.supplies import Supplies
-from loadtests.visit import DEGRADED, Customer, StepFailed, Visit
+from loadtests.visit import BROKEN, DEGRADED, Customer, StepFailed, Visit
 
 PULSE_SECONDS = 1.0
 _BURST = 32
@@ -61,8 +61,8 @@ class Driver:
         self._pool = SessionPool(plan.host, plan.timeout, plan.in_flight, plan.connections)
         self._customers = Customers(plan.tokens, plan.population, supplies.key) if plan.tokens else None
         self._channels = {each.name: each for each in plan.channels}
-        self._catalogue = catalogue(plan.journeys_file)
         environment = supplies.environment
+        self._catalogue = catalogue(plan.journeys_file, environment)
         self._scripts = {
             each.name: Script(each.http, plan.headers, environment) for each in plan.channels if each.http
         }
@@ -216,7 +216,7 @@ class Driver:
         self._recorder.lag(arrival.place, max(0.0, self._now() - due))
         self._count_busy(+1)
         failure: str | None = None
-        known = True
+        known, broken = True, ""
         try:
             if channel.http:
                 script = self._scripts[channel.name]
@@ -225,27 +225,30 @@ class Driver:
                 self._catalogue[arrival.journey].run(visit)
         except StepFailed as error:
             failure = str(error)
+            broken = "" if visit.started else f"StepFailed: {error}"
         except gevent.GreenletExit:
             failure, known = "still open when the drain was over", not self._cut
         except Exception as error:  # a journey's mistake must not pass as an answer, nor end the run
             failure = f"the journey could not read the answer: {type(error).__name__}: {error}"[:160]
+            broken = "" if visit.started else f"{type(error).__name__}: {error}"
             session.close()
         finally:
             self._count_busy(-1)
             self._open.pop(gevent.getcurrent(), None)
             self._pool.give_back(session)
-        self._end(arrival, visit, first, due, failure, known)
+        if broken:
+            # Nothing was sent: this says nothing of the target.
+            self._recorder.tally(arrival.place, channel.name).dropped += 1
+            self._recorder.journey_broken(channel.name, arrival.journey, f"{BROKEN}: {broken}"[:160])
+            return
+        self._end(arrival, visit, due, failure, known)
 
-    def _end(
-        self, arrival: _Arrival, visit: Visit, nothing_yet: bool, due: float, failure: str | None, known: bool
-    ) -> None:
+    def _end(self, arrival: _Arrival, visit: Visit, due: float, failure: str | None, known: bool) -> None:
         tally = self._recorder.tally(arrival.place, arrival.channel.name)
         if not known:
             tally.censored += 1
             return
         visit.finish(failure)
-        if failure is not None and nothing_yet and not visit.started:
-            self._recorder.journey_failed(arrival.place, arrival.channel.name, arrival.journey, failure)
         tally.ok += failure is None
         tally.failed += failure is not None
         seconds = self._now() - due

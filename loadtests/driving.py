@@ -15,6 +15,7 @@ from loadtests.extension import extended
 from loadtests.guard import must_stop
 from loadtests.metrics import GeneratorMetrics
 from loadtests.progress import Progress
+from loadtests.recording import broken_journeys
 from loadtests.runners.run import Run
 
 STOPPED_BY = "stopped by"
@@ -45,7 +46,11 @@ def drive(
         metrics.update(recording)
         if planned is None or run.stopped:
             continue
-        if why := must_stop(run.plan, recording):
+        if broken := broken_journeys(recording):
+            run.stop(f"{broken[0].channel}/{broken[0].journey}: {broken[0].reason}")
+            notes.moment("stopped", f"the run was ended early: {run.stopped}")
+            terminal.say(f"The run is ended early: {run.stopped}.", "bold yellow")
+        elif why := must_stop(run.plan, recording):
             run.stop(why)
             notes.moment("stopped", f"the arrivals were stopped {why}")
             terminal.say(f"The arrivals were stopped {why}.", "bold yellow")

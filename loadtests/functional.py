@@ -14,7 +14,7 @@ from loadtests.health import SCOPE, WorkerEnd
 from loadtests.journeys.catalogue import Journey
 from loadtests.plan import Plan, Walk
 from loadtests.profile import Stop
-from loadtests.recording import Recording
+from loadtests.recording import Recording, broken_journeys
 from loadtests.verdict import Word, in_order
 
 
@@ -76,6 +76,9 @@ def _walk(plan: Plan, recording: Recording, place: int, walk: Walk, every: Mappi
     whole = mine.pop("", None)
     requests = sum(cell.number for cell in mine.values())
     if whole is None:
+        for broken in broken_journeys(recording):
+            if (broken.channel, broken.journey) == (walk.channel, walk.title):
+                return _check(scope, "invalid", None, broken.sentence)
         return _check(scope, "invalid", None, f"{scope}: was not made, or its end is not known")
     if whole.failed:
         reasons = [

@@ -71,7 +71,7 @@ def record(har: Path, out: Path, name: str | None = None) -> Recorded:
     text = _render({"log": {**recording["log"], "entries": kept}}, har)
     requests = text.count("visit.step(")
     secrets = tuple(sorted(set(re.findall(r'os\.environ\["(\w+)"\]', text.replace("'", '"')))))
-    write_atomic(out, _header(har, origin, secrets) + text.strip() + "\n")
+    write_atomic(out, _header(har, origin, secrets) + text.strip() + "\n" + _needs(secrets))
     return Recorded(journey, origin, requests, len(recording["log"]["entries"]) - requests, secrets)
 
 
@@ -220,6 +220,12 @@ def _render(har: dict[str, Any], file: Path) -> str:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
         raise ConfigError(f"har2locust cannot read it: {last}"[:300], file=file)
     return done.stdout
+
+
+def _needs(secrets: tuple[str, ...]) -> str:
+    """What the plan looks for before anything is sent."""
+    names = "".join(f"{name!r}, " for name in secrets).rstrip()
+    return f"NEEDS = ({names})\n" if secrets else ""
 
 
 def _header(har: Path, origin: str, secrets: tuple[str, ...]) -> str:

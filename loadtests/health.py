@@ -17,7 +17,7 @@ from loadtests.clocks import Clock
 from loadtests.guard import PROTECTED
 from loadtests.plan import Plan
 from loadtests.recorder import Pulse
-from loadtests.recording import Recording
+from loadtests.recording import Recording, broken_journeys
 
 # A single pulse is noise of the scheduler; the generator is judged over five seconds.
 CPU_WINDOW_SECONDS = 5.0
@@ -53,7 +53,8 @@ def check_health(
     plan: Plan, recording: Recording, ends: Sequence[WorkerEnd], stopped: str = ""
 ) -> list[Check]:
     """All rules. `stopped`: why the parent ended the run early, "" where it did not."""
-    checks = [_lag(plan, recording)]
+    checks = [_invalid("journey", None, None, each.sentence) for each in broken_journeys(recording)]
+    checks.append(_lag(plan, recording))
     protected = stopped.startswith(PROTECTED)
     if protected:
         checks.append(_noted("stopped", f"the arrivals were stopped {stopped}"))

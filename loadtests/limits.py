@@ -12,7 +12,7 @@ from loadtests.checks import Check, State
 from loadtests.histogram import Cell
 from loadtests.plan import FEWEST_BATCHES, Plan
 from loadtests.profile import FailureLimit, Limits
-from loadtests.recording import Recording
+from loadtests.recording import Recording, broken_journeys
 
 ALL = "all"
 
@@ -34,7 +34,10 @@ class Scope:
 
 def check_limits(plan: Plan, recording: Recording) -> list[Check]:
     """Every limit. Those of the profile hold for all channels together, and latency for each by itself;
-    a channel's own limits replace the profile's for that channel, a journey's come on top."""
+    a channel's own limits replace the profile's for that channel, a journey's come on top. None where a
+    journey is broken: what was not sent says nothing of the target."""
+    if broken_journeys(recording):
+        return []
     checks = _check_scope(plan, recording, Scope(ALL), plan.limits)
     for channel in plan.channels:
         own = channel.limits is not None

@@ -67,7 +67,7 @@ def make_plan(
             "there is nothing to offer load to",
             remedy="give --host http://name:port, or run `huidu stack up` first",
         )
-    every = catalogue(journeys)
+    every = catalogue(journeys, environment)
     recorded = functools.partial(recorded_minutes, stack=stack.prometheus if stack else None)
     channels = tuple(
         channel_plan(name, each, profile, file, every, recorded) for name, each in profile.channels.items()

@@ -111,10 +111,9 @@ class Recorder:
             cell = self._degraded[(place, channel)] = Cell()
         cell.add(self._buckets.index(seconds), seconds)
 
-    def journey_failed(self, place: int, channel: str, journey: str, reason: str) -> None:
-        """A visit failed outside of any step (a mistake in the journey itself)."""
-        if place >= 0:
-            self._reason(channel, journey, "", reason)
+    def journey_broken(self, channel: str, journey: str, reason: str) -> None:
+        """A visit sent nothing, by a mistake in the journey itself; of the warm-up as well."""
+        self._reason(channel, journey, "", reason)
 
     def flush(self, pulse: Pulse) -> None:
         """Write what was added since the last time."""

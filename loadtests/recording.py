@@ -11,6 +11,7 @@ from typing import Any
 
 from loadtests.histogram import Cell
 from loadtests.recorder import Pulse, Tally
+from loadtests.visit import BROKEN
 
 Key = tuple[int, str, str, str]
 
@@ -105,6 +106,33 @@ class Recording:
     def lags(self) -> Cell:
         """How late visits of the window were sent."""
         return _sum(cell for place, cell in self.lag.items() if place >= 0)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokenJourney:
+    """A journey whose own code raised before its first request, in `number` visits."""
+
+    channel: str
+    journey: str
+    reason: str
+    number: int
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and what to do."""
+        return (
+            f"{self.channel}/{self.journey}: {self.reason} (in {self.number} visits, before their first"
+            " request; nothing of them reached the target): mend the journey's file"
+        )
+
+
+def broken_journeys(recording: Recording) -> list[BrokenJourney]:
+    """Of each journey the most frequent reason first; empty where none is broken."""
+    return [
+        BrokenJourney(channel, journey, reason, number)
+        for (channel, journey, step, reason), number in recording.failures.most_common()
+        if not step and reason.startswith(BROKEN)
+    ]
 
 
 def _sum(cells: Iterable[Cell]) -> Cell:

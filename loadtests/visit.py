@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 DEGRADED = "degraded: the channel's breaker is open"
+# Begins the reason of a visit that raised before its first request: the target was not asked anything.
+BROKEN = "the journey itself is broken"
 
 
 class StepFailed(Exception):
@@ -111,7 +113,6 @@ class Visit:
         self._close(None)
         if self.started:
             self.pause()
-        self.started = True
         sent_headers = dict(headers or {})
         if json_body is not None:
             body = json.dumps(json_body, separators=(",", ":"), ensure_ascii=False).encode()
@@ -120,6 +121,7 @@ class Visit:
             sent_headers.setdefault("Authorization", f"Bearer {self.customer.token}")
         if self.cookies:
             sent_headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        self.started = True
         sent = self.monotonic()
         self._open = (name, sent, sent)
         reply = self.exchange(method, path, sent_headers, body)

@@ -18,7 +18,7 @@ from loadtests.journeys.http import http
 from loadtests.plan import Plan, Walk
 from loadtests.recorder import Pulse, Recorder
 from loadtests.session import SessionPool
-from loadtests.visit import StepFailed, Visit
+from loadtests.visit import BROKEN, StepFailed, Visit
 
 
 class Walker:
@@ -29,7 +29,7 @@ class Walker:
         self._recorder = Recorder(file, 0, os.getpid(), plan.buckets(), plan.bin)
         self._pool = SessionPool(plan.host, plan.timeout, 1, plan.connections)
         self._customers = Customers(plan.tokens, plan.population) if plan.tokens else None
-        self._catalogue = catalogue(plan.journeys_file)
+        self._catalogue = catalogue(plan.journeys_file, os.environ)
         self._rows = own_rows(read_rows(plan.data.csv) if plan.data else [], 0, 1)
         # Reproducible, not secret.
         self._rng = random.Random(f"{plan.seed}/walks")
@@ -71,16 +71,22 @@ class Walker:
             customer=self._customers.draw(self._rng) if walk.known and self._customers else None,
         )
         failure: str | None = None
+        broken = ""
         try:
             self._make(walk, visit)
         except StepFailed as error:
             failure = str(error)
+            broken = f"StepFailed: {error}"
         except Exception as error:  # a journey's mistake must not pass as an answer, nor end the run
-            failure = f"the journey could not read the answer: {type(error).__name__}: {error}"[:160]
-        visit.finish(failure)
-        if failure is not None and not visit.started:
-            self._recorder.journey_failed(place, walk.channel, walk.title, failure)
+            broken = f"{type(error).__name__}: {error}"
+            failure = f"the journey could not read the answer: {broken}"[:160]
         tally = self._recorder.tally(place, walk.channel)
+        if broken and not visit.started:
+            tally.dropped += 1
+            self._recorder.journey_broken(walk.channel, walk.title, f"{BROKEN}: {broken}"[:160])
+            self._pool.give_back(session)
+            return
+        visit.finish(failure)
         tally.ok += failure is None
         tally.failed += failure is not None
         self._recorder.request(place, walk.channel, walk.title, "", time.monotonic() - began, failure)

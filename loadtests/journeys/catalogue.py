@@ -39,10 +39,11 @@ CATALOGUE: Mapping[str, Journey] = {
 }
 
 
-def catalogue(file: Path | None) -> Mapping[str, Journey]:
+def catalogue(file: Path | None, environment: Mapping[str, str] | None = None) -> Mapping[str, Journey]:
     """The journeys that ship, and those of a user's Python file: its `JOURNEYS`, names to `Journey`.
 
-    Raises ConfigError where the file cannot be run, or holds no such thing.
+    `environment`: where what the file states as `NEEDS` (names of variables) must be, None: not looked at.
+    Raises ConfigError where the file cannot be run, holds no such thing, or lacks what it needs.
     """
     if file is None:
         return CATALOGUE
@@ -62,4 +63,19 @@ def catalogue(file: Path | None) -> Mapping[str, Journey]:
             file=file,
             expected='JOURNEYS = {"name": Journey(function of a Visit, steps=1, known=False)}',
         )
+    if environment is not None:
+        _check_needs(getattr(module, "NEEDS", ()), environment, file)
     return {**CATALOGUE, **found}
+
+
+def _check_needs(needs: object, environment: Mapping[str, str], file: Path) -> None:
+    if not isinstance(needs, tuple | list) or not all(isinstance(each, str) for each in needs):
+        raise ConfigError(
+            f"NEEDS is {needs!r}"[:200], file=file, expected='names of variables: NEEDS = ("API_TOKEN",)'
+        )
+    if missing := [each for each in needs if each not in environment]:
+        raise ConfigError(
+            f"needs {', '.join(missing)} in the environment",
+            file=file,
+            remedy="set it (what it holds is written nowhere); nothing was sent",
+        )
