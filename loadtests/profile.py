@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from huidu.foundation.document import Duration, Rate, Share, load_document
+from huidu.foundation.document import Duration, Misplaced, Rate, Share, load_document
 from huidu.foundation.errors import ConfigError
 from loadtests.http_steps import HttpJourney
 from loadtests.shape import Rate as RateOverTime
@@ -226,14 +226,19 @@ class Profile(_Part):
 
     @model_validator(mode="after")
     def _sense(self) -> Profile:
-        every = [self.limits, *(each.limits for each in self.channels.values() if each.limits is not None)]
-        every += [limits for each in self.channels.values() for limits in each.journey_limits.values()]
-        for limits in every:
+        every: list[tuple[tuple[str, ...], Limits]] = [(("limits",), self.limits)]
+        for name, each in self.channels.items():
+            here = ("channels", name)
+            every += [((*here, "limits"), each.limits)] if each.limits is not None else []
+            every += [((*here, "journey_limits", of), limits) for of, limits in each.journey_limits.items()]
+        for place, limits in every:
             for seconds in limits.seconds():
                 if seconds >= self.timeout:
-                    raise ValueError(
+                    key = next(key for key in Limits.model_fields if getattr(limits, key) == seconds)
+                    raise Misplaced(
                         f"timeout {self.timeout:g} s must be longer than the limit {seconds:g} s: "
-                        "a request cut off earlier can neither keep nor break it"
+                        "a request cut off earlier can neither keep nor break it",
+                        (*place, key),
                     )
         if not (self.limits.seconds() or self.limits.failures):
             raise ValueError("expected at least one limit: p95, p99, average or failures")

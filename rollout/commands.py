@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -23,12 +24,13 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
 from rollout.freeze import Calendar
+from rollout.ladder import ALL
 from rollout.observe.command import observe
 from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
 from rollout.paper_commands import alerts, page, request
 from rollout.people_commands import COMMANDS
-from rollout.plan import Plan, ladder_of
-from rollout.plan_file import load_plan
+from rollout.plan import Plan, judge_config, ladder_of
+from rollout.plan_file import check_cohorts, load_plan
 from rollout.post import send_test
 from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
@@ -59,32 +61,41 @@ rollout.add_command(alerts)
 @click.argument("plan", type=click.Path(path_type=Path), required=False)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of plans instead.")
 @click.option("--notify", is_flag=True, help="Send a test to every address of the plan.")
-def check(plan: Path | None, schema: bool, notify: bool) -> None:
+@click.option("--offline", is_flag=True, help="The plan alone: no proxy and no stack is looked at.")
+def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
     """Validate PLAN and print it as a table; its route is compared with the real proxy."""
     if schema:
         click.echo(json.dumps(Plan.model_json_schema(), indent=2))
         return
     if plan is None:
         raise click.UsageError("give a plan, or --schema")
-    terminal = Terminal()
+    told = Terminal(sys.stdout)
     loaded = load_plan(plan)
     Calendar(loaded.freeze).check()
     if notify:
-        _send_test(loaded, terminal)
+        _send_test(loaded, told)
         return
     workspace = Workspace.from_env()
-    where = "the route is not checked: no stack stands here"
-    cohorts: tuple[str, ...] = tuple(sorted({c for stage in loaded.stages for c in stage.weights} - {"all"}))
-    if loaded.route.router != "stack" or workspace.stack_file.exists():
-        target = Target.of(loaded, workspace.stack_file)
-        cohorts = tuple(target.cohorts)
+    named = tuple(sorted({c for stage in loaded.stages for c in stage.weights} - {ALL}))
+    here = loaded.route.router != "stack" or workspace.stack_file.exists()
+    target = Target.of(loaded, workspace.stack_file) if here and not offline else None
+    cohorts = tuple(target.cohorts if target is not None else loaded.route.cohorts)
+    if cohorts:
+        check_cohorts(loaded, plan, cohorts)
+    judge_config(loaded, cohorts or named)
+    ladder_of(loaded, cohorts or named or (ALL,))
+    for headers, rows in plan_rows(loaded):
+        told.table(headers, rows)
+        told.say("")
+    if target is None:
+        why = "--offline" if offline else "no stack stands here"
+        where = f"the route is not checked: {why}"
+        if named and not cohorts:
+            where += f"; names of cohorts ({', '.join(named)}) were not checked"
+    else:
         target.router(SystemClock()).check()
         where = f"every route and cluster is served by {', '.join(proxy.url for proxy in target.proxies)}"
-    ladder_of(loaded, cohorts or ("all",))
-    for headers, rows in plan_rows(loaded):
-        terminal.table(headers, rows)
-        terminal.say("")
-    terminal.say(f"{plan}: good; {where}", "green")
+    told.say(f"{plan}: good; {where}", "green")
 
 
 @rollout.command()

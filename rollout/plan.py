@@ -15,6 +15,7 @@ from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
+from rollout.plan_address import AdminAddress, PrometheusAddress
 from rollout.plan_deploy import Command, DataStep, Deploy, Prepared, SchemaChange
 from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
 from rollout.plan_people import Approval, Freeze, People, Told
@@ -78,7 +79,7 @@ class Proxy(PlanPart):
     """One Envoy: the route file it watches, its admin address."""
 
     file: Path
-    admin: str
+    admin: AdminAddress
 
 
 def _route(value: Any) -> Any:
@@ -168,9 +169,9 @@ class Promotion(PlanPart):
     """
 
     rule: Literal["ramp", "fixed"] = "ramp"
-    beta: Share = BETA
-    harm_budget: Share = ERROR_LIMIT
-    widest_judged: Share = MAX_SHARE
+    beta: Share = Field(default=BETA, gt=0, lt=1)
+    harm_budget: Share = Field(default=ERROR_LIMIT, gt=0)
+    widest_judged: Share = Field(default=MAX_SHARE, gt=0)
     step_factor: float = Field(default=3.0, gt=1)
     dwell: Duration = Field(default=10.0, ge=0)
     final_bake: Duration = Field(default=600.0, ge=0)
@@ -188,7 +189,7 @@ class Limits(PlanPart):
     longest_bake: Duration = Field(default=1800.0, gt=0)
     blind: Duration = Field(default=300.0, gt=0)
     restart_within: Duration = Field(default=3600.0, ge=0)
-    max_excluded: Share = 0.5
+    max_excluded: Share = Field(default=0.5, gt=0)
     unattended: Duration = Field(default=900.0, ge=5)
     safe: Literal["stable", "stay"] = "stable"
 
@@ -198,7 +199,7 @@ class Observation(PlanPart):
     `settle` after a change of weights. `history`: how much of the time before the release is read for the
     dispersion of gates that state none (0: none, it is assumed)."""
 
-    prometheus: str = "stack"
+    prometheus: PrometheusAddress = "stack"
     history: Duration = Field(default=1800.0, ge=0)
     poll: Duration = Field(default=5.0, ge=0.2)
     settle: Duration = Field(default=2.0, ge=0)
@@ -216,7 +217,7 @@ class Rollback(PlanPart):
     afterwards `close` is run, which must end them (it stops the candidate). 0: they are only counted.
     """
 
-    alpha: Share = ALPHA
+    alpha: Share = Field(default=ALPHA, gt=0, lt=1)
     steps: tuple[DataStep, ...] = ()
     insist: Duration = Field(default=3600.0, gt=0)
     drain: Duration = Field(default=30.0, ge=0)

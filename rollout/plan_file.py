@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from huidu.foundation.document import parse_document
+from huidu.foundation.document import line_in, parse_document
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ERROR_LIMIT
 from rollout.ladder import ALL
@@ -64,6 +65,7 @@ class _CheckedPlan(Plan):
         if (shared := _shared_fate(self)) is not None:
             self.gates["service"] = shared
         problems = [
+            *(_cohort_problems(self, self.route.cohorts) if self.route.cohorts else ()),
             *_stage_problems(self),
             *_gate_problems(self),
             *_route_problems(self),
@@ -123,6 +125,24 @@ def _stage_problems(plan: Plan) -> list[_Problem]:
         text = "the last stage must give the candidate 100 % of every cohort"
         problems.append((("stages", len(plan.stages) - 1, "weights"), text))
     return problems
+
+
+def check_cohorts(plan: Plan, path: Path, cohorts: Collection[str]) -> None:
+    """That the stages of the plan at `path` name only `cohorts`. Raises ConfigError with file and line."""
+    for loc, text in _cohort_problems(plan, cohorts):
+        path = _find(path)
+        line = line_in(path.read_text(encoding="utf-8"), loc)
+        raise ConfigError(f"{'.'.join(map(str, loc))}: {text}", file=path, line=line)
+
+
+def _cohort_problems(plan: Plan, cohorts: Collection[str]) -> Iterator[_Problem]:
+    for number, stage in enumerate(plan.stages):
+        for cohort in stage.weights:
+            if cohort not in (*cohorts, ALL):
+                near = difflib.get_close_matches(cohort, cohorts, 1)
+                meant = f"did you mean {near[0]!r}? " if near else ""
+                text = f"{meant}expected one of {', '.join(cohorts)}, or {ALL}"
+                yield ("stages", number, "weights", cohort), f"the route has no cohort {cohort!r}: {text}"
 
 
 def _gate_problems(plan: Plan) -> list[_Problem]:

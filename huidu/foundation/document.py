@@ -13,6 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ValidationError, WithJsonSchema
+from pydantic_core import ErrorDetails
 
 from huidu.foundation.errors import ConfigError
 
@@ -56,6 +57,14 @@ def parse_rate(value: Any) -> Any:
 
 def _schema(example: str) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "string", "examples": [example]}]})
+
+
+class Misplaced(ValueError):
+    """A model's complaint about parts that do not fit each other, at the one of them named by `loc`."""
+
+    def __init__(self, text: str, loc: tuple[int | str, ...]) -> None:
+        super().__init__(text)
+        self.loc = loc
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration), _schema("30s")]
@@ -135,10 +144,10 @@ def _first_error(
 ) -> ConfigError:
     problems = error.errors(include_url=False)
     # The problem that is nearest to the top of the file is the one the reader meets first.
-    problem = min(problems, key=lambda each: line_of(node, each["loc"]))
-    loc = problem["loc"]
+    problem = min(problems, key=lambda each: line_of(node, _place(each)))
+    loc = _place(problem)
     where = ".".join(str(part) for part in loc) or "document"
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _in_yaml(problem)
     expected = ""
     if problem["type"] == "extra_forbidden":
         known = known_keys(model, loc[:-1])
@@ -158,6 +167,29 @@ def _first_error(
     return ConfigError(text, file=path, line=line_of(node, loc), expected=expected)
 
 
+def _place(problem: ErrorDetails) -> tuple[int | str, ...]:
+    """Where it stands: where the model that refused it says, else where pydantic does."""
+    refused = problem.get("ctx", {}).get("error")
+    return (*problem["loc"], *refused.loc) if isinstance(refused, Misplaced) else problem["loc"]
+
+
+_LISTS = ("tuple_type", "list_type", "set_type", "frozen_set_type")
+_MAPPINGS = ("dict_type", "model_type", "model_attributes_type", "mapping_type", "dataclass_type")
+
+
+def _in_yaml(problem: ErrorDetails) -> str:
+    """Pydantic's words, without the names of Python's types: a person wrote YAML."""
+    if problem["type"] in _LISTS:
+        return "expected a list: [a, b], or a line `- a` for each"
+    if problem["type"] in _MAPPINGS:
+        return "expected a mapping: {key: value}, or a line `key: value` for each"
+    message = problem["msg"].removeprefix("Value error, ")
+    return re.sub(r"^(Tuple|Dictionary) should", lambda kind: _WORDS[kind[1]] + " should", message)
+
+
+_WORDS = {"Tuple": "List", "Dictionary": "Mapping"}
+
+
 def line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
     """The line (from 1) of the deepest part of `loc` that stands in the document."""
     line = 1 if node is None else node.start_mark.line + 1
@@ -171,6 +203,11 @@ def line_of(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
             node = node.value[part]
             line = node.start_mark.line + 1
     return line
+
+
+def line_in(text: str, loc: tuple[int | str, ...]) -> int:
+    """The line of `loc` in the text of a document that was read without an error."""
+    return line_of(yaml.compose(text, Loader=_Loader), loc)
 
 
 def known_keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

@@ -221,15 +221,17 @@ class JudgeConfig:
         """Raises ConfigError."""
         if not self.gates:
             raise ConfigError(
-                "a plan needs at least one gate", remedy="add e.g. gates: {errors: {kind: error-ratio}}"
+                "a plan needs at least one gate",
+                remedy="add e.g. gates: {errors: {kind: error-ratio, floor: 0.1 %}}",
             )
         if not self.strata or len(set(self.strata)) != len(self.strata):
             raise ConfigError("strata must be named once each")
         for name in ("alpha", "beta", "max_share", "max_excluded"):
-            if not 0.0 < getattr(self, name) <= 1.0:
-                raise ConfigError(
-                    f"{name} {getattr(self, name):g} is not possible", expected="above 0, at most 1"
-                )
+            chance = name in ("alpha", "beta")  # one that is certain promises nothing: its bound would be 0
+            value = getattr(self, name)
+            if not 0.0 < value <= 1.0 or (chance and value == 1.0):
+                expected = "above 0, below 1" if chance else "above 0, at most 1"
+                raise ConfigError(f"{name} {value:g} is not possible", expected=expected)
         for spec in self.gates:
             if spec.name in self._index:
                 raise ConfigError(f"gate {spec.name} is named twice")

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
 
-from huidu.foundation.document import Duration, Rate, Share, load_document, parse_document
+from huidu.foundation.document import Duration, Misplaced, Rate, Share, load_document, parse_document
 from huidu.foundation.errors import ConfigError
 
 
@@ -24,6 +24,15 @@ class Plan(BaseModel):
     name: str
     stages: list[Stage] = []
     gates: dict[str, Stage] = {}
+    words: tuple[str, ...] = ()
+    limit: Duration = 0.0
+
+    @model_validator(mode="after")
+    def _fits(self) -> Plan:
+        for number, stage in enumerate(self.stages):
+            if stage.bake > self.limit > 0:
+                raise Misplaced("longer than the limit", ("stages", number, "bake"))
+        return self
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,11 @@ def test_nonsense_quantities_are_refused(kind: object, text: object) -> None:
         ("name: [a\n", 2, "not YAML"),
         ("- a\n- b\n", 1, "not a mapping"),
         ("", 1, "not a mapping"),
+        ("name: a\nwords: b\n", 2, "words: expected a list: [a, b]"),
+        ("name: a\nstages: 3\n", 2, "stages: expected a list: [a, b]"),
+        ("name: a\ngates: [b]\n", 2, "gates: expected a mapping: {key: value}"),
+        ("name: a\nstages: [3]\n", 2, "stages.0: expected a mapping"),
+        ("name: a\nlimit: 1s\nstages:\n- share: 5 %\n  bake: 3s\n", 5, "stages.0.bake: longer than"),
     ],
 )
 def test_every_mistake_names_file_line_and_what_was_expected(text: str, line: int, says: str) -> None:

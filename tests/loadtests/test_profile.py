@@ -111,7 +111,7 @@ def test_profiles_that_ship_fit_the_reference_stack(name: str) -> None:
         (("p95: 2s", "p96: 2s"), 7, "unknown key 'p96'"),
         (("p95: 2s", "p95: -2s"), 7, "greater than 0"),
         (("failures: 0.1%", "failures: 120%"), 7, "0 % to 100 %"),
-        (("p95: 2s", "p95: 20s"), 1, "timeout 10 s must be longer"),
+        (("p95: 2s", "p95: 20s"), 7, "limits.p95: timeout 10 s must be longer"),
         (("limits: {p95: 2s, failures: 0.1%}", "limits: {}"), 1, "at least one limit"),
         (("channels:", "channels: ["), 4, "not YAML"),
     ],

@@ -6,16 +6,25 @@ import itertools
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from huidu.foundation.errors import ConfigError
+from rollout.commands import rollout
 from rollout.ladder import ALL
 from rollout.plan import Plan, gate_spec, ladder_of
-from rollout.plan_file import PLANS, load_plan, parse_plan
+from rollout.plan_file import PLANS, check_cohorts, load_plan, parse_plan
 from rollout.sources import metrics_of
 
 GATES = "gates:\n  errors: {kind: error-ratio, floor: 0.1 %}\n"
+OWN = """route:
+  router: envoy
+  proxies: [{file: /nowhere/r.json, admin: 127.0.0.1:1}]
+  route_config: arms
+  cohorts: {high: {route: r, stable: s, candidate: c}}
+observation: {prometheus: "http://127.0.0.1:1"}
+"""
 
 
 @pytest.mark.parametrize("name", ["production", "fixed", "demo"])
@@ -94,7 +103,22 @@ def test_the_shortest_plan_for_a_replay_is_a_plan():
         (GATES + "route: gateway\n", 3, "stack"),
         (GATES + "limits: {blind: 0s}\n", 3, "greater than 0"),
         (GATES + "observation: {poll: 10ms}\n", 3, "0.2"),
-        (GATES + "deploy: {promote: {run: []}}\n", 3, "run"),
+        (GATES + "deploy: {promote: {run: []}}\n", 3, "List should have at least 1 item"),
+        (GATES + "deploy: {promote: {run: make}}\n", 3, "expected a list"),
+        (GATES + "stages: all\n", 3, "expected a list"),
+        (GATES + "gates2: {}\nrollback:\n  alpha: 0\n", 3, "did you mean 'gates'"),
+        (GATES + "rollback:\n  alpha: 0\n", 4, "greater than 0"),
+        (GATES + "rollback:\n  alpha: 1\n", 4, "less than 1"),
+        (GATES + "promotion:\n  rule: ramp\n  beta: 0 %\n", 5, "greater than 0"),
+        (GATES + "promotion:\n  beta: 100 %\n", 4, "less than 1"),
+        (GATES + "promotion:\n  widest_judged: 0\n", 4, "greater than 0"),
+        (GATES + "promotion:\n  harm_budget: 0\n", 4, "greater than 0"),
+        (GATES + "limits:\n  max_excluded: 0\n", 4, "greater than 0"),
+        (GATES + "observation:\n  prometheus: 'prometheus:9090'\n", 4, "http://prometheus:9090"),
+        (GATES + "observation:\n  prometheus: http://prometheus:99090\n", 4, "http://prometheus:9090"),
+        (GATES + OWN.replace("127.0.0.1:1}", "127.0.0.1:99010}"), 5, "127.0.0.1:9901"),
+        (GATES + OWN.replace("127.0.0.1:1}", "ftp://127.0.0.1:1}"), 5, "127.0.0.1:9901"),
+        (GATES + OWN + "stages:\n  - {name: a, weights: {all: 5%, hihg: 9%}}\n", 10, "did you mean 'high'?"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_line(text, line, told):
@@ -124,6 +148,44 @@ def test_a_cohort_the_route_does_not_have_is_refused():
     )
     with pytest.raises(ConfigError, match="no cohort 'vip'"):
         ladder_of(plan, ("high", "standard"))
+
+
+def _check(folder, monkeypatch, text, *more):
+    monkeypatch.setenv("HUIDU_HOME", str(folder / "home"))
+    file = folder / "plan.yaml"
+    file.write_text(text)
+    return CliRunner().invoke(rollout, ["check", str(file), *more])
+
+
+STAGES = "stages:\n  - {name: a, weights: {high: 5%}}\n  - {name: b, weights: {all: 100%}}\n"
+
+
+def test_a_plan_for_a_proxy_that_is_not_here_is_checked_and_printed_before_its_route(tmp_path, monkeypatch):
+    offline = _check(tmp_path, monkeypatch, GATES + OWN + STAGES, "--offline")
+    assert offline.exit_code == 0, offline.output
+    assert "good; the route is not checked" in offline.stdout and "were not checked" not in offline.stdout
+    real = _check(tmp_path, monkeypatch, GATES + OWN + STAGES)
+    assert isinstance(real.exception, ConfigError) and "/nowhere/r.json" in str(real.exception)
+    assert "high 5" in real.stdout, "what the plan says is printed first"
+
+
+def test_without_a_stack_the_names_of_cohorts_are_said_to_be_unchecked(tmp_path, monkeypatch):
+    done = _check(tmp_path, monkeypatch, GATES + STAGES.replace("high", "hihg"))
+    assert done.exit_code == 0 and "names of cohorts (hihg) were not checked" in done.stdout
+    assert not done.stderr, "results go to standard output"
+
+
+def test_a_plan_of_everybody_has_no_names_to_check(tmp_path, monkeypatch):
+    done = _check(tmp_path, monkeypatch, GATES + "stages:\n  - {name: b, weights: {all: 100%}}\n")
+    assert done.exit_code == 0 and "names of cohorts" not in done.stdout
+
+
+def test_a_cohort_that_the_stack_does_not_have_is_told_with_its_line(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(GATES + STAGES.replace("high", "hihg"))
+    with pytest.raises(ConfigError, match="did you mean 'high'") as error:
+        check_cohorts(load_plan(file), file, ("high", "standard"))
+    assert error.value.line == 4
 
 
 def test_a_missing_plan_names_those_that_ship(tmp_path):
