@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
+import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -176,6 +179,49 @@ def test_while_a_way_back_is_refused_people_are_told_and_a_guard_hears_of_life(s
     assert stage.controller(post=Post(), alive=alive).drive() is Outcome.BAD
     assert all(later[0] > sooner[0] for sooner, later in itertools.pairwise(refused))
     assert all(later[1] > sooner[1] for sooner, later in itertools.pairwise(refused))
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Nobody here may write into `folder`: root could, so it is somebody else who tries."""
+    mode, root = folder.stat().st_mode, os.geteuid() == 0
+    folder.chmod(0o555)
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+        folder.chmod(mode)
+
+
+@pytest.fixture
+def folders():
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        made = [Path(name) / each for each in ("one", "two")]
+        for folder in made:
+            folder.mkdir()
+            folder.chmod(0o777)
+        yield made
+
+
+def test_a_folder_that_must_not_be_written_is_named_and_the_other_proxies_are_written(folders, document):
+    for folder in folders:
+        (folder / "arms.json").write_text(json.dumps(document))
+    files = [folder / "arms.json" for folder in folders]
+    router = EnvoyRouter([EnvoyProxy(file, "x") for file in files], "arms", ARMS, SystemClock())
+    split = Split({"high": 500, "standard": 0}, "s", "v-1")
+    with read_only(folders[0]):
+        with pytest.raises(RouterError, match="cannot be locked: Permission denied") as locked:
+            router.acquire("rollout v2")
+        with pytest.raises(RouterError, match="way back cannot be prepared"):
+            router.reserve(split)
+        with pytest.raises(RouterError, match=r"not written by 1 of 2 proxies.*Permission denied") as refused:
+            router.write(split)
+    assert str(files[0]) in str(locked.value) and str(files[0]) in str(refused.value)
+    assert [json.loads(file.read_text())["version_info"] for file in files] == ["0", "v-1"]
 
 
 # somebody else
