@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from huidu.foundation.journal import Event
 from rollout.controller.fold import Purpose, RolloutState
+from rollout.controller.jobs import NOT_FINISHED
 from rollout.plan_people import LEVELS, Address, EventKind, Level
 
 SEVERITY: Mapping[EventKind, Level] = {
@@ -100,7 +101,7 @@ _PLAIN: Mapping[str, EventKind] = {
 
 def _end(outcome: str, sentence: str, before: RolloutState) -> tuple[EventKind, str] | None:
     purpose = before.closing.purpose if before.closing is not None else None
-    if purpose in _BACK:
+    if purpose in _BACK and NOT_FINISHED not in sentence:
         return None  # that was told when it happened
     if purpose is Purpose.ABORT:
         return "aborted", sentence

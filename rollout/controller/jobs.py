@@ -14,6 +14,7 @@ from rollout.controller.job import Job
 from rollout.plan import Plan
 from rollout.plan_deploy import Command, DataStep
 
+NOT_FINISHED = "steps not finished"
 EXPAND, START, STOP, CONTRACT = "expand", "start", "stop", "contract"
 
 
@@ -74,7 +75,7 @@ def concluding(plan: Plan, state: RolloutState, end: End) -> Action:
         if isinstance(found, Wait):
             return found
         if found:
-            told.append("steps not finished: " + ", ".join(found))
+            told.append(f"{NOT_FINISHED}: " + ", ".join(found))
     if plan.deploy.stop is not None:
         job = state.jobs.get(STOP)
         if job is None or job.status == "again":

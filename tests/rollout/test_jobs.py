@@ -12,6 +12,7 @@ from huidu.foundation.errors import ConfigError
 from huidu.foundation.outcome import Outcome
 from rollout.controller.capacity import lacking
 from rollout.controller.fold import fold
+from rollout.letters import news
 from rollout.overview import plan_rows
 from rollout.plan_deploy import Capacity
 from rollout.plan_file import parse_plan
@@ -330,3 +331,15 @@ def test_check_explains_what_happens_beyond_traffic():
     assert told["a step waits for"].startswith("share x 260/s ready")
     assert told["back on stable, step 1"] == "rows: rows; verify: rows-verify; undo: rows-undo"
     assert told["schema, 7 days after promotion"] == "contract (at most 600 s)"
+
+
+def test_people_hear_of_a_step_that_was_not_finished_after_a_retreat_too(tmp_path):
+    text = QUICK.replace("blind: 60s", "blind: 8s")
+    stage, shop, controller = made(tmp_path, STEPS, text)
+    shop.fails["rows"] = 9
+    begin = stage.clock.now()
+    stage.world.silent = lambda now: now > begin + 6
+    assert controller().drive() is Outcome.NOT_EVIDENCE
+    events = list(stage.journal.events())
+    told = [news(event, fold(events[:number])) for number, event in enumerate(events)]
+    assert told[-1] is not None and "steps not finished: rows" in told[-1][1]
