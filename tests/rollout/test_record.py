@@ -27,6 +27,7 @@ KEYS = {
     "seconds_from_start",
     "seconds_from_first_bad_request",
     "exposed_customers",
+    "partial",
     "requests_canary",
     "requests_synthetic",
     "dispersion",
