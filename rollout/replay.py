@@ -7,10 +7,12 @@ recorded behind it is still judged, so that every interval has its number, but d
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from huidu.foundation.errors import ConfigError
 from huidu.foundation.outcome import Outcome
@@ -179,6 +181,29 @@ def _decided(config: JudgeConfig, looks: Sequence[Look]) -> tuple[str, Look]:
     ):
         return PROMOTE, last
     return last.verdict.decision.value, last
+
+
+ASSUMED_STEP = 5.0
+"""Seconds of a single interval that does not say when it began: the polls of a rollout are that long."""
+
+
+def from_the_start(intervals: Sequence[Interval]) -> tuple[list[Interval], str]:
+    """A first interval that does not say when it began is taken as long as the others (in the middle).
+
+    With a sentence that says so, "" where every interval says it itself.
+    """
+    if all(each.start < each.end for each in intervals):
+        return list(intervals), ""
+    ends = sorted({interval.end for interval in intervals})
+    usual = median(b - a for a, b in itertools.pairwise(ends)) if len(ends) > 1 else ASSUMED_STEP
+    why = "as the others are" if len(ends) > 1 else "its length is not stated"
+    which = "the first interval does not say when it began" if len(ends) > 1 else "one interval"
+    mended = [
+        dataclasses.replace(each, start=each.end - usual) if each.start >= each.end else each
+        for each in intervals
+    ]
+    silent = any(each.start == each.end for each in intervals)
+    return mended, f"{which}: {usual:g} s are assumed, {why}" if silent else ""
 
 
 def sentence_of(replayed: Replayed) -> str:

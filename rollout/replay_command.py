@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,10 @@ import click
 from huidu.foundation.document import parse_duration
 from huidu.foundation.errors import UsageError
 from huidu.foundation.terminal import Terminal
+from huidu.model.evidence import Counts
 from rollout.evidence_file import Recording, format_time, read_evidence
+from rollout.explain.account import counted_until
+from rollout.judge.explain import count
 from rollout.plan_file import load_plan, plan_hash, plan_text
 from rollout.replay import Replayed, config_of, log_e_by_interval, sentence_of
 from rollout.replay import replay as judge_again
@@ -31,11 +35,11 @@ INTERVALS = {"flagger": 60.0, "argo": 300.0, "kayenta": 3600.0}
 @click.option("--json", "as_json", is_flag=True, help="Print every log E to standard output.")
 def replay(evidence: Path, plan: Path, peer: PeerName | None, interval: str | None, as_json: bool) -> None:
     """Judge recorded EVIDENCE again by PLAN; exit 0 advance, 1 rollback, 3 hold, 4 not evidence."""
-    terminal = Terminal()
+    terminal = Terminal(sys.stdout)
     loaded = load_plan(plan)
     recording = read_evidence(evidence, loaded.gates)
     if recording.header and recording.header.plan not in ("", plan_hash(plan_text(plan))):
-        terminal.say("note: it was recorded under another plan (or another wording of it)", "yellow")
+        Terminal().say("note: it was recorded under another plan (or another wording of it)", "yellow")
     config = config_of(loaded, recording)
     replayed = judge_again(config, recording, evidence)
     if peer is not None:
@@ -67,10 +71,12 @@ def _seconds(text: str | None) -> float | None:
 
 
 def as_plain(replayed: Replayed) -> dict[str, Any]:
-    """For pipelines. `log_e`: one value for each interval of the gate, `t` when it ended."""
+    """For pipelines. `log_e`: one value for each interval of the gate, `t` when it ended. `canary` and
+    `baseline` were judged; `counted`: all that the evidence holds until then, one arm alone as well."""
     last = replayed.looks[-1].verdict.gates
     at_decision = replayed.decided.verdict.gates
     gates = {}
+    seen = counted_until(replayed)
     for name, values in log_e_by_interval(replayed).items():
         now = at_decision[name]
         gates[name] = {
@@ -81,6 +87,7 @@ def as_plain(replayed: Replayed) -> dict[str, Any]:
             "harm_upper": now.harm_upper,
             "canary": {"total": now.canary.total, "bad": now.canary.bad},
             "baseline": {"total": now.baseline.total, "bad": now.baseline.bad},
+            "counted": {arm: {"total": of.total, "bad": of.bad} for arm, of in seen[name].items()},
             "stratum": now.stratum,
             "dispersion": now.dispersion,
             "dispersion_from": now.dispersion_from,
@@ -108,20 +115,22 @@ def peer_as_json(asked: PeerReplay, replayed: Replayed) -> dict[str, Any]:
         "seconds": decision.at,
         "why": decision.why,
         "moments": [{"t": m.at, "weight": m.weight, "sentence": m.sentence} for m in decision.moments],
+        "assumed": asked.assumed,
         "huidu": {"verdict": replayed.verdict, "seconds": replayed.decided.t - asked.started},
     }
 
 
 def _tell(terminal: Terminal, replayed: Replayed, recording: Recording) -> None:
     rows = []
+    seen = counted_until(replayed)
     for name, values in log_e_by_interval(replayed).items():
         gate = replayed.decided.verdict.gates[name]
         rows.append(
             (
                 name,
                 str(len(values)),
-                f"{gate.canary.bad:g} of {gate.canary.total:g}",
-                f"{gate.baseline.bad:g} of {gate.baseline.total:g}",
+                _counts(gate.canary, seen[name]["canary"]),
+                _counts(gate.baseline, seen[name]["baseline"]),
                 f"{gate.log_e:.3f}",
                 f"{gate.bound:.3f}",
                 f"{gate.dispersion:g} ({gate.dispersion_from})",
@@ -132,10 +141,19 @@ def _tell(terminal: Terminal, replayed: Replayed, recording: Recording) -> None:
     )
     out = sum(1 for interval in recording.intervals if interval.excluded)
     if out:
-        terminal.say(f"{out} of {len(recording.intervals)} intervals were left out")
+        intervals = len(recording.intervals)
+        was = "interval was" if intervals == 1 else "intervals were"
+        terminal.say(f"{out} of {intervals} {was} left out")
     at = format_time(replayed.decided.t)
     terminal.say(f"{replayed.verdict} at {at}: {sentence_of(replayed)}", "bold")
     terminal.say(f"share {replayed.decided.share:.2%}, taken from {replayed.share_from}")
+
+
+def _counts(judged: Counts, seen: Counts) -> str:
+    """What was judged; where nothing was, what the evidence holds."""
+    if judged.total > 0:
+        return f"{count(judged.bad)} of {count(judged.total)}"
+    return f"{count(seen.bad)} of {count(seen.total)}, not used" if seen.total > 0 else "nothing"
 
 
 def _tell_peer(terminal: Terminal, name: PeerName, asked: PeerReplay, replayed: Replayed) -> None:
@@ -152,4 +170,6 @@ def _tell_peer(terminal: Terminal, name: PeerName, asked: PeerReplay, replayed: 
             f"documented interval: {INTERVALS[name]:g} s; --interval 30s shows what a shorter one does"
         )
     seconds = replayed.decided.t - asked.started
+    if asked.assumed:
+        terminal.say(f"note: {asked.assumed}")
     terminal.say(f"huidu: {replayed.verdict} after {seconds:.0f} s: {sentence_of(replayed)}")

@@ -7,11 +7,9 @@ is given. The shares are those of the recording: the tools' own are told, and ch
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Literal
 
 from huidu.foundation.errors import UsageError
@@ -31,6 +29,7 @@ from rollout.bench.peers.queries import (
     ratio_ticks,
 )
 from rollout.judge import GateSpec, JudgeConfig
+from rollout.replay import from_the_start
 
 PeerName = Literal["flagger", "argo", "kayenta"]
 OUTCOMES = {
@@ -46,11 +45,13 @@ _COUNTED = ("error-ratio", "absolute-margin", "slo")
 
 @dataclass(frozen=True, slots=True)
 class PeerReplay:
-    """`settings`: with what it was asked, in words; `started`: Unix seconds of the tool's time 0."""
+    """`settings`: with what it was asked, in words; `started`: Unix seconds of the tool's time 0; `assumed`:
+    that the first interval's length was not stated, "" where it was."""
 
     decision: PeerDecision
     settings: str
     started: float
+    assumed: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -63,7 +64,7 @@ def replay_as(name: PeerName, config: JudgeConfig, intervals: Sequence[Interval]
 
     Raises UsageError without a gate that it could watch.
     """
-    intervals = _from_the_start(intervals)
+    intervals, assumed = from_the_start(intervals)
     errors = _first(config, intervals, _COUNTED, Counts)
     slow = _first(config, intervals, ("latency",), Histogram)
     if errors is None and slow is None:
@@ -115,7 +116,7 @@ def replay_as(name: PeerName, config: JudgeConfig, intervals: Sequence[Interval]
         settings = f"an interval of {every:g} s, {runs} in all, marginal mark 75, pass mark 95"
     asked = {spec.name for spec in (errors, slow) if spec is not None}
     started = min(interval.start for interval in intervals if interval.gate in asked)
-    return PeerReplay(peer.decide(watched), settings, started)
+    return PeerReplay(peer.decide(watched), settings, started, assumed)
 
 
 def _said(errors: GateSpec | None, least: float, slow: GateSpec | None) -> str:
@@ -136,14 +137,3 @@ def _first(
         ):
             return spec
     return None
-
-
-def _from_the_start(intervals: Sequence[Interval]) -> list[Interval]:
-    """A first interval that does not say when it began is taken as long as the others: a counter that rises
-    needs a time in which it did."""
-    ends = sorted({interval.end for interval in intervals})
-    usual = median(b - a for a, b in itertools.pairwise(ends)) if len(ends) > 1 else 5.0
-    return [
-        dataclasses.replace(each, start=each.end - usual) if each.start >= each.end else each
-        for each in intervals
-    ]

@@ -12,6 +12,7 @@ from huidu.foundation.errors import ConfigError
 from huidu.model.evidence import Counts, Histogram, Interval
 from rollout.evidence_file.records import VERSION, Header, Mark, Recording
 from rollout.evidence_file.times import format_time, parse_time
+from rollout.judge.explain import count
 
 _KEYS = {
     "v", "t", "gate", "canary", "baseline", "from", "stratum", "share", "in_flight", "excluded", "queries",
@@ -143,9 +144,7 @@ class _Reader:
                 + ("" if before is None else f" after {format_time(before)}"),
                 "disjoint intervals in rising order",
             )
-        if "canary" not in raw:
-            self._wrong("no canary", '"canary":{"total":500,"bad":5}')
-        baseline = raw.get("baseline")
+        canary, baseline = self._arms(raw)
         self._ends[gate, stratum] = end
         self.records.append(
             Interval(
@@ -153,14 +152,27 @@ class _Reader:
                 stratum=stratum,
                 start=start,
                 end=end,
-                canary=self._arm(raw["canary"], "canary"),
-                baseline=None if baseline is None else self._arm(baseline, "baseline"),
+                canary=canary,
+                baseline=baseline,
                 share=self._share(raw),
                 in_flight=self._number(raw.get("in_flight", 0), "in_flight"),
                 excluded=excluded,
                 queries=self._texts(raw, "queries"),
             )
         )
+
+    def _arms(self, raw: Mapping[str, Any]) -> tuple[Counts | Histogram, Counts | Histogram | None]:
+        """An arm that is not there counted nothing; in an interval one of them did."""
+        canary, baseline = (
+            None if raw.get(name) is None else self._arm(raw[name], name) for name in ("canary", "baseline")
+        )
+        if canary is not None:
+            return canary, baseline
+        if baseline is None:
+            self._wrong("neither canary nor baseline", '"canary":{"total":500,"bad":5}')
+        if isinstance(baseline, Counts):
+            return Counts(0.0, 0.0), baseline
+        return Histogram(dict.fromkeys(baseline.le, 0.0), 0.0), baseline
 
     def _arm(self, raw: object, name: str) -> Counts | Histogram:
         arm = self._keys(raw, {"total", "bad", "le", "value", "values"}, name)
@@ -170,7 +182,7 @@ class _Reader:
         if "le" not in arm:
             bad = self._number(arm.get("bad"), f"{name}.bad")
             if bad > total:
-                self._wrong(f"{name}: {bad:g} bad of {total:g}", "bad <= total")
+                self._wrong(f"{name}: {count(bad)} bad of {count(total)}", "bad <= total")
             return Counts(total, bad)
         le: dict[float, float] = {}
         for text, value in self._keys(arm["le"], None, f"{name}.le").items():

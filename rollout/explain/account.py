@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, Estimate, GateVerdict
@@ -13,7 +14,7 @@ from rollout.failing import Failing
 from rollout.judge import GateSpec, JudgeConfig, estimate, gauges
 from rollout.judge.explain import hypothesis, percent, rate, subject
 from rollout.judge.latency import edge_at_or_above
-from rollout.replay import Look, Replayed, log_e_by_interval, sentence_of
+from rollout.replay import Look, Replayed, from_the_start, log_e_by_interval, sentence_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,11 @@ def account(
     failing: Failing | None = None,
 ) -> Account:
     """The account of what `replay` found; the gate that spoke comes first."""
-    began = min(interval.start for look in replayed.looks for interval in look.intervals)
-    until = [look for look in replayed.looks if look.t <= replayed.decided.t]
+    intervals, assumed = from_the_start([each for look in replayed.looks for each in look.intervals])
+    began = min(interval.start for interval in intervals)
+    mended = iter(intervals)
+    looks = [replace(look, intervals=tuple(islice(mended, len(look.intervals)))) for look in replayed.looks]
+    until = [look for look in looks if look.t <= replayed.decided.t]
     blamed = replayed.decided.verdict.blamed
     series = log_e_by_interval(replayed)
     gates = [
@@ -134,8 +138,8 @@ def account(
         began,
         replayed.decided.t,
         tuple(gates),
-        tuple(_shares(replayed.looks, began)),
-        tuple(remarks),
+        tuple(_shares(looks, began)),
+        (*remarks, assumed) if assumed else tuple(remarks),
         1.0 - replayed.config.alpha,
         replayed.config.max_excluded,
         {spec.name: spec for spec in replayed.config.gates},
@@ -199,11 +203,12 @@ def _compares(spec: GateSpec, interval: Interval) -> bool:
     return interval.canary.total > 0 and interval.baseline is not None and interval.baseline.total > 0
 
 
-def _sum(spec: GateSpec, intervals: Iterable[Interval], stratum: str, arm: str) -> Counts:
+def _sum(spec: GateSpec, intervals: Iterable[Interval], stratum: str | None, arm: str) -> Counts:
+    """Of one arm in one stratum, or (None) in all of them."""
     total = bad = 0.0
     for each in intervals:
         counts = getattr(each, arm)
-        if each.stratum == stratum and counts is not None:
+        if stratum in (None, each.stratum) and counts is not None:
             one = counted(spec, counts)
             total, bad = total + one.total, bad + one.bad
     return Counts(total, bad)
@@ -217,6 +222,18 @@ def counted(spec: GateSpec, arm: Counts | Histogram) -> Counts:
         return gauges.above(arm, spec.seconds)
     edge = edge_at_or_above(arm.le, spec.seconds)
     return Counts(arm.total, 0.0) if edge is None else arm.above(edge)
+
+
+def counted_until(replayed: Replayed) -> dict[str, dict[str, Counts]]:
+    """Per gate and arm what the evidence holds until the decision, of intervals that may be used; a gate that
+    compares uses it only where both arms have requests."""
+    looks = [look for look in replayed.looks if look.t <= replayed.decided.t]
+    usable = [each for look in looks for each in look.intervals if not each.excluded]
+    found = {}
+    for spec in replayed.config.gates:
+        ours = [each for each in usable if each.gate == spec.name]
+        found[spec.name] = {arm: _sum(spec, ours, None, arm) for arm in ("canary", "baseline")}
+    return found
 
 
 def _gaps(intervals: Iterable[Interval], began: float) -> Iterable[Gap]:

@@ -28,6 +28,11 @@ def rate(counts: Counts) -> str:
     return f"{percent(counts.bad / counts.total)} ({counts.bad:,.0f} of {counts.total:,.0f})"
 
 
+def count(value: float) -> str:
+    """How many, as people write it: "1,538", "0.5"."""
+    return f"{value:,.0f}" if value == math.floor(value) else f"{value:,.6g}"
+
+
 def odds(log_e: float) -> str:
     """What evidence of this size is worth: "in fewer than 1 rollout in 100"."""
     if log_e <= math.log(2.0):

@@ -137,7 +137,13 @@ def with_(old: str, new: str) -> str:
             "the counts fall",
         ),
         (with_('"canary":{"total":500,"bad":5}', '"canary":{"le":{"0.1":50},"total":9}'), "exceed the total"),
-        (with_('"canary":{"total":500,"bad":5},', ""), "no canary"),
+        (SHORT[: SHORT.index(',"canary"')] + "}", "neither canary nor baseline"),
+        (
+            with_('"canary":{"total":500,"bad":5}', '"canary":null').replace(
+                '{"total":9500,"bad":10}', "null"
+            ),
+            "neither canary nor baseline",
+        ),
         ("[1]", "not an object"),
         ("{'v':1}", "not JSON"),
         ('{"v":1,"header":{"plan":"x"}}', "a header after the first line"),
@@ -150,6 +156,18 @@ def test_nothing_is_guessed(tmp_path: Path, line: str, message: str) -> None:
     assert message in str(caught.value)
     assert ":2: " in str(caught.value)
     assert caught.value.outcome is Outcome.USAGE
+
+
+def test_an_arm_that_is_not_there_counted_nothing_whichever_it_is(tmp_path: Path) -> None:
+    start, end = SHORT.index('"canary"'), SHORT.index('"baseline"')
+    alone = SHORT[:start] + SHORT[end:]
+    (seen,) = read_evidence(file(tmp_path, alone)).intervals
+    assert seen.canary == Counts(0.0, 0.0) and seen.baseline == Counts(9500.0, 10.0)
+    slow = alone.replace('"bad":10', '"le":{"0.5":9000}')
+    (seen,) = read_evidence(file(tmp_path, slow)).intervals
+    assert seen.canary == Histogram({0.5: 0.0}, 0.0) and seen.baseline == Histogram({0.5: 9000.0}, 9500.0)
+    (seen,) = read_evidence(file(tmp_path, SHORT[: end - 1] + "}")).intervals
+    assert seen.canary == Counts(500.0, 5.0) and seen.baseline is None
 
 
 def test_a_gauge_is_the_values_of_its_instances(tmp_path: Path) -> None:

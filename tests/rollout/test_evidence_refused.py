@@ -79,7 +79,7 @@ REFUSED = {
     ),
     "control characters": (later('"errors"', '"errors","stratum":"\\u001b[2J"'), "stratum is"),
     "half a surrogate pair": (later('"errors"', '"errors","excluded":"\\ud800"'), "excluded is"),
-    "no candidate": (later('"canary":{"total":500,"bad":5},', ""), "no canary"),
+    "no arm": (LATER[: LATER.index(',"canary"')].encode() + b"}", "neither canary nor baseline"),
     "an arm that is no object": (later('{"total":500,"bad":5}', "5"), "canary is 5"),
     "buckets that fall": (later('"bad":5}', '"le":{"0.1":5,"0.5":4}}'), "the counts fall"),
     "an edge that is none": (later('"bad":5}', '"le":{"nan":5}}'), "edge 'nan'"),

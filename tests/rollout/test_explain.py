@@ -88,12 +88,35 @@ def test_the_account_has_every_number_that_decided(recorded):
     assert gate["canary"]["counts"] == {"total": 1000, "bad": 10}
     assert gate["baseline"]["counts"] == {"total": 19000, "bad": 20}
     assert gate["excluded"] == {"the counters went back": 1}
-    assert gate["crossed"] == 10.0 and gate["log_e"] >= gate["bound"] == pytest.approx(math.log(100))
+    assert gate["crossed"] == 15.0 and gate["log_e"] >= gate["bound"] == pytest.approx(math.log(100))
     assert gate["canary"]["estimate"]["low"] < 0.01 < gate["canary"]["estimate"]["high"]
     assert (gate["dispersion"], gate["dispersion_from"]) == (1.0, "plan")
     assert gate["queries"] == ['requests_total{cluster="candidate"}']
     assert len(gate["series"]) == 6
     assert told["sentence"].startswith("rolled back: errors")
+
+
+def test_a_first_interval_that_does_not_say_when_it_began_is_as_long_as_the_others(recorded):
+    told = json.loads(explained(*recorded, "--json"))
+    assert told["began"] == "2026-11-21T10:00:00Z" and told["gates"][0]["series"][0][0] == 5.0
+    assert told["remarks"] == [
+        "the first interval does not say when it began: 5 s are assumed, as the others are"
+    ]
+
+
+def test_one_interval_without_its_length_is_taken_for_a_poll_and_it_is_said(recorded, tmp_path):
+    path = tmp_path / "one.jsonl"
+    row = json.loads((tmp_path / "e.jsonl").read_text().splitlines()[0])
+    row["canary"]["bad"] = 100
+    path.write_text(json.dumps(row))
+    text = explained(str(path), *recorded[1:], "--html", str(tmp_path / "page.html"))
+    assert "reached its bound after 5 s" in text
+    assert "one interval: 5 s are assumed, its length is not stated" in text
+    page = (tmp_path / "page.html").read_text()
+    assert "1 interval up to the decision" in page and "1 intervals" not in page and ">5 s<" in page
+    path.write_text(json.dumps(row | {"from": "2026-11-21T09:59:45Z"}))
+    text = explained(str(path), *recorded[1:])
+    assert "reached its bound after 20 s" in text and "assumed, its" not in text
 
 
 def test_groups_add_up_to_what_was_judged(recorded):
@@ -110,7 +133,7 @@ def test_a_person_reads_counts_interval_reason_and_question(recorded):
         "1 the counters went back",
         "dispersion 1 (plan)",
         'requests_total{cluster="candidate"}',
-        "reached its bound after 10 s",
+        "reached its bound after 15 s",
         "fewer than 1 rollout in",
     ):
         assert part in text
@@ -294,7 +317,7 @@ def test_reasons_and_dispersion_are_told_in_chinese_and_kept_where_unknown():
 
 def test_what_was_left_out_is_drawn_where_it_was(recorded):
     gate = json.loads(explained(*recorded, "--json"))["gates"][0]
-    assert gate["gaps"] == [{"start": 0.0, "end": 5.0, "why": "the counters went back"}]
+    assert gate["gaps"] == [{"start": 5.0, "end": 10.0, "why": "the counters went back"}]
 
 
 def test_the_part_that_was_excluded_stands_beside_its_limit(recorded):

@@ -220,6 +220,25 @@ def test_a_rollout_judged_again_gives_what_its_journal_says(stage, tmp_path, err
     assert replayed.verdict == ("rollback" if errors else "promote")
 
 
+@pytest.mark.parametrize("arm", ["canary", "baseline"])
+def test_what_one_arm_counted_alone_is_shown_and_said_to_be_unused(tmp_path, arm):
+    rows = [json.loads(line(5 * k, (500_000, 1_000), (500_000, 1_000))) for k in (1, 2)]
+    text = "\n".join(json.dumps({k: v for k, v in row.items() if k != arm}) for row in rows)
+    result = run(tmp_path, text)
+    other = {"canary": "baseline", "baseline": "canary"}[arm]
+    assert result.exit_code == 4 and "2,000 of 1,000,000, not used" in result.stdout and not result.stderr
+    gate = json.loads(run(tmp_path, text, "--json").stdout)["gates"]["errors"]
+    assert gate[other] == {"total": 0, "bad": 0}
+    assert gate["counted"] == {other: {"total": 1e6, "bad": 2000}, arm: {"total": 0, "bad": 0}}
+
+
+def test_results_go_to_standard_output_with_counts_as_people_write_them(tmp_path):
+    result = run(tmp_path, line(5, (10**9, 0), (10**9, 0), excluded="the counters went back"))
+    assert "1 of 1 interval was left out" in result.stdout and not result.stderr
+    result = run(tmp_path, line(5, (10**9, 10**9), (10**9, 0)))
+    assert "1,000,000,000 of 1,000,000,000" in result.stdout and "e+09" not in result.stdout
+
+
 def test_todays_gates_are_asked_about_the_same_evidence(tmp_path):
     rows = [line(5 * k, (100, 2), (1900, 2)) for k in range(1, 361)]
     verdicts = {}
@@ -236,4 +255,5 @@ def test_todays_gates_are_asked_about_the_same_evidence(tmp_path):
 
 def test_a_gate_today_that_has_not_decided_when_the_evidence_ends_says_so(tmp_path):
     result = run(tmp_path, LINE, "--as", "kayenta")
-    assert result.exit_code == 4 and "running" in result.output
+    assert result.exit_code == 4 and "running" in result.stdout and not result.stderr
+    assert "one interval: 5 s are assumed, its length is not stated" in result.stdout
