@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +60,7 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one argument an option
     as_text: bool,
 ) -> None:
     """What PLAN would do with this traffic, simulated; exit 3 where a gate cannot decide."""
-    terminal = Terminal()
+    terminal, results = Terminal(), Terminal(sys.stdout)
     loaded = load_plan(plan)
     if not loaded.stages:
         raise UsageError("the plan has no stages to rehearse", where=str(plan), remedy="add `stages`")
@@ -72,13 +73,14 @@ def rehearse(  # noqa: PLR0913, PLR0917 - one argument an option
         workers=workers,
         progress=lambda name, done, of: terminal.progress(f"{done} of {of}: {name}"),
     )
+    terminal.close()
     target = html or Workspace.from_env().reports / f"rehearse-{loaded.name}.html"
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(target, page(rehearsal))
     if as_text:
         click.echo(json.dumps(as_json(rehearsal)))
     else:
-        tell(terminal, rehearsal)
+        tell(results, rehearsal)
     terminal.say(f"written: {target}")
     raise SystemExit(Outcome.HELD.code if rehearsal.undecided else Outcome.GOOD.code)
 

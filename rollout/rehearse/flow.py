@@ -49,7 +49,8 @@ class GateFlow:
 @dataclass(frozen=True, slots=True)
 class Flow:
     """`rate`: requests per second of all customers; `cohorts`: part of it each brings (sum 1);
-    `customers`: how many there are in all, spread likewise."""
+    `customers`: how many there are in all, spread likewise; `gates`: without gauges, of which nothing is
+    known before."""
 
     rate: float
     cohorts: Mapping[str, float]
@@ -79,12 +80,17 @@ def flow_of(plan: Plan, given: Given) -> Flow:
     for name in (*given.events, *given.bases):
         if name not in plan.gates:
             raise UsageError(f"the plan has no gate {name!r}", remedy="one of " + ", ".join(plan.gates))
+        if plan.gates[name].kind == "gauge":
+            raise UsageError(
+                f"gate {name!r} is a gauge: it counts no requests, and is not rehearsed",
+                remedy=f"leave --rate and --base of {name} out",
+            )
     if given.rate <= 0:
         raise UsageError("there is no traffic to rehearse with", remedy="--rate 200/s")
     cohorts, cohorts_from = _cohorts(plan, given)
     specs = {spec.name: spec for spec in judge_config(plan, tuple(cohorts)).gates}
     given = dataclasses.replace(given, bases={**_shared_bases(plan, given), **given.bases})
-    gates = {name: _gate(spec, given) for name, spec in specs.items()}
+    gates = {name: _gate(spec, given) for name, spec in specs.items() if spec.kind != "gauge"}
     return Flow(
         given.rate,
         cohorts,

@@ -20,7 +20,9 @@ def page(rehearsal: Rehearsal) -> str:
     """The page."""
     low, high = _span(rehearsal)
     bake = rehearsal.gates[0].longest_bake if rehearsal.gates else 1800.0
-    gate_low, gate_high = min(10.0, bake / 10.0), bake * 64.0
+    shown = [time for gate in rehearsal.gates for time in (gate.finds, gate.proves) if time]
+    # Half of the shortest, so that its bar is seen as well.
+    gate_low, gate_high = min(10.0, bake / 10.0, *(max(0.5, time / 2.0) for time in shown)), bake * 64.0
     undecided = rehearsal.undecided
     headline = (
         f"Not ready: {', '.join(gate.gate for gate in undecided)} cannot decide with this traffic."
@@ -110,7 +112,7 @@ def _gate(gate: Outlook, low: float, high: float) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "name": what,
-                    "width": 100.0 if math.isinf(seconds) else log_scale(low, high, seconds),
+                    "width": 100.0 if math.isinf(seconds) else max(1.0, log_scale(low, high, seconds)),
                     "colour": "good" if within else "bad" if gate.stops else "wait",
                     "label": words(seconds) + ("" if within else ", longer than the longest bake"),
                 }

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 from scipy.special import betaincinv
 
+from rollout.judge import JudgeConfig
+from rollout.judge.explain import percent
+from rollout.judge.latency import edge_at_or_above
 from rollout.plan import Plan
 from rollout.rehearse.decide import Outlook, outlooks
-from rollout.rehearse.draw import NOTHING, Defect
+from rollout.rehearse.draw import NOTHING, Defect, sources
 from rollout.rehearse.flow import ERRORS, Flow, course, plain
 from rollout.rehearse.simulate import HELD, PROMOTED, RETREATED, ROLLED_BACK, SERVICE, Runs, simulate
 from rollout.workers import spread
@@ -64,6 +67,8 @@ class Rehearsed:
     blamed: str | None
     ends: tuple[float, ...]
     """Deciles of the moment that `median` speaks of; infinite ones left out."""
+    keeps: str = ""
+    """Why a release is let through that is worse: the limit that it keeps all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,10 @@ def rehearse(
         config.beta,
         flow,
         config.shares,
-        tuple(_summary(each, done[each.name], names) for each in releases),
+        tuple(
+            replace(_summary(each, done[each.name], names), keeps=_keeps(plan, config, flow, each))
+            for each in releases
+        ),
         tuple(gates),
         gauges,
         seed,
@@ -191,15 +199,35 @@ def _summary(release: Release, runs: Runs, gates: list[str]) -> Rehearsed:
         float((runs.outcome == RETREATED).mean()),
         quantile(0.5),
         quantile(0.9),
-        float(np.median(runs.exposed)),
-        float(np.quantile(runs.exposed, 0.9)),
-        float(np.median(runs.requests)),
-        float(np.median(runs.failed)),
-        float(np.quantile(runs.failed, 0.9)),
-        float(runs.added.mean()),
+        _rounded(np.median(runs.exposed)),
+        _rounded(np.quantile(runs.exposed, 0.9)),
+        _rounded(np.median(runs.requests)),
+        _rounded(np.median(runs.failed)),
+        _rounded(np.quantile(runs.failed, 0.9)),
+        _rounded(runs.added.mean()),
         gates[int(np.bincount(blamed).argmax())] if blamed.size else None,
         tuple(each for each in deciles if each is not None),
     )
+
+
+def _keeps(plan: Plan, config: JudgeConfig, flow: Flow, release: Release) -> str:
+    """The limit that a slower release keeps: without breaking it nothing is rolled back for latency."""
+    if release.defect.slower == 1.0:
+        return ""
+    source = next(each for each in sources(plan, config.gates, flow) if each.spec.name == release.shown)
+    spec, at = source.spec, edge_at_or_above(source.edges, source.spec.seconds)
+    if at is None:
+        return ""
+    slow = float(source.rates(release.defect)[0][source.edges.index(at)])
+    if slow > spec.tolerated_share:
+        return ""
+    allowed = percent(spec.tolerated_share)
+    return f"{percent(slow)} of its requests take more than {spec.seconds:g} s, and {allowed} may"
+
+
+def _rounded(value: float) -> float:
+    """What is counted in whole customers and requests, without the dust of adding up parts of them."""
+    return round(float(value), 3)
 
 
 def _upper_limit(events: int, of: int) -> float:

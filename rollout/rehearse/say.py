@@ -27,6 +27,12 @@ def conclusions(rehearsal: Rehearsal) -> list[str]:
         late = "not in 90 % of them" if good.ninetieth is None else f"90 % by {words(good.ninetieth)}"
         lines.append(f"a good release serves everybody after {words(good.median)} (median; {late})")
     lines += _comparison(rehearsal)
+    lines += [
+        f"{each.name}: rolled back in {each.rolled_back:.0%} of the rollouts, because a rollback also needs "
+        f"the limit to be broken ({each.keeps})"
+        for each in rehearsal.releases
+        if each.keeps and each.rolled_back < 1
+    ]
     lines += [gate.sentence for gate in rehearsal.gates if gate.cannot]
     lines += [f"{name}: a gauge, of which nothing is known before" for name in rehearsal.not_rehearsed]
     flow = rehearsal.flow

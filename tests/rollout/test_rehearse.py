@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -39,6 +40,7 @@ promotion: {harm_budget: 0.1 %, dwell: 10s, final_bake: 60s}
 limits: {longest_bake: 30m}
 observation: {poll: 5s, settle: 5s, warm_up: 5s}
 """
+GAUGE = "  cpu: {kind: gauge, limit: 0.8, metrics: {value: [cpu]}}\n"
 SEED = np.random.SeedSequence(7)
 
 
@@ -194,6 +196,36 @@ def test_the_command_prints_a_table_json_and_a_page(tmp_path):
     assert "<svg" in text and "http://" not in text.replace("http://www.w3.org", "") and "<script" not in text
 
 
+def test_numbers_are_given_of_what_is_rehearsed_and_of_nothing_else(tmp_path):
+    """Gauges stand in no table, customers are whole, a bar of seconds is seen, a kept limit is named."""
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("promotion:", GAUGE + "promotion:"))
+    arguments = ["rehearse", str(tmp_path / "plan.yaml"), "--rate", "2000/s", "--base", "latency=1%"]
+    arguments += ["--runs", "20", "--workers", "1", "--html", str(tmp_path / "page.html")]
+    done = CliRunner().invoke(rollout, [*arguments, "--json"])
+    told = json.loads(done.stdout)
+    assert set(told["traffic"]["gates"]) == {"errors", "latency", "service"}
+    assert told["not_rehearsed"] == ["cpu"]
+    assert all(each["exposed"] == round(each["exposed"], 3) for each in told["releases"])
+    text = (tmp_path / "page.html").read_text()
+    assert "<td>cpu</td>" not in text and "cpu: a gauge, of which nothing is known before" in text
+    finds = {each["gate"]: each["finds"] for each in told["gates"]}
+    assert finds["latency"] < 15, "else it shows nothing here"
+    rows = re.findall(r'aria-label="(\d+) s"><rect x="0" y="2.5" width="([0-9.]+)"', text)
+    assert rows and all(float(width) >= 1 for _, width in rows)
+    slower = next(each for each in told["releases"] if each["name"] == "latency +50 %")
+    assert slower["rolled_back"] == 0
+    kept = "latency +50 %: rolled back in 0% of the rollouts, because a rollback also needs the limit to be"
+    done = CliRunner().invoke(rollout, arguments)
+    assert kept in done.stdout and "% of its requests take more than 0.5 s, and 5 % may" in done.stdout
+    assert "written:" in done.stderr and "written:" not in done.stdout
+
+
+def test_a_slower_release_that_breaks_the_limit_keeps_none():
+    told = rehearse(plan_with(), traffic(plan_with(), errors=0.0005, latency=0.03), runs=20, workers=1)
+    assert told.release("latency +50 %").keeps == ""
+    assert "limit to be broken" not in " ".join(conclusions(told))
+
+
 def test_a_plan_whose_gate_cannot_decide_exits_3_and_says_which(tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN.replace("longest_bake: 30m", "longest_bake: 2m"))
     arguments = ["rehearse", str(tmp_path / "plan.yaml"), "--rate", "1/s", "--runs", "20", "--workers", "1"]
@@ -213,10 +245,11 @@ def test_a_plan_whose_gate_cannot_decide_exits_3_and_says_which(tmp_path):
         (["--rate", "200/s", "--cohort", "high=120%"], "share"),
         (["--rate", "200/s", "--cohort", "low=20%"], "high"),
         (["--rate", "0/s"], "no traffic"),
+        (["--rate", "200/s", "--rate", "cpu=5/s"], "is a gauge"),
     ],
 )
 def test_what_is_not_understood_is_refused(tmp_path, more, what):
-    (tmp_path / "plan.yaml").write_text(PLAN)
+    (tmp_path / "plan.yaml").write_text(PLAN.replace("promotion:", GAUGE + "promotion:"))
     result = CliRunner().invoke(rollout, ["rehearse", str(tmp_path / "plan.yaml"), *more])
     assert isinstance(result.exception, UsageError) and what in str(result.exception)
 
