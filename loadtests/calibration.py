@@ -21,6 +21,7 @@ from loadtests.recording import Recording
 from loadtests.runners.run import Run
 from loadtests.sizing import PROBE_RATE, PROBE_SECONDS, cost_of
 from loadtests.verdict import check_offered
+from loadtests.wording import short
 
 # load must be borne with room to spare: what fails at 1.2 times the target is too near to it.
 MARGIN = 1.2
@@ -124,7 +125,7 @@ def calibrate(
 def judged(plan: Plan, checks: list[Check], recording: Recording) -> Check:
     """All rules of the calibration as one."""
     rate = sum(each.visits for each in plan.channels)
-    title = f"calibration: {rate:.4g} requests/s ({MARGIN:g} times the target) against a null server"
+    title = f"calibration: {short(rate, 4)} requests/s ({MARGIN:g} times the target) against a null server"
     bad = [check.sentence for check in checks if check.state == "invalid"]
     tally = recording.tally()
     if tally.ok < tally.planned:

@@ -23,6 +23,7 @@ from loadtests.runs import Asked, describe, prepare, verify_plan
 from loadtests.search import Ended, Found, Step, Word, knee, next_step
 from loadtests.summary import Summary
 from loadtests.surge import surge_plan
+from loadtests.wording import short
 
 
 class SearchResult(BaseModel):
@@ -48,7 +49,7 @@ def search(asked_for: Asked, start: float, most: float, terminal: Terminal) -> t
     """The largest load that passes, with the run of every step in the folder. Raises as `runs.verify`."""
     workspace, plan = prepare(asked_for)
     _has_rates(plan)
-    folder = new_folder(workspace, asked_for.out, "search")
+    folder = new_folder(workspace, asked_for.out, "search", terminal.say)
     steps: list[Step] = []
     while not isinstance(asked := next_step(steps, start, most), Found | Ended):
         number = len(steps) + 1
@@ -92,7 +93,9 @@ def _result(plan: Plan, steps: list[Step], end: Found | Ended | None) -> SearchR
         offered = round(sum(each.peak for each in plan.channels) * factor, 3)
         word = "FOUND"
         bound = "" if any(each.word != "PASS" for each in steps) else " (as much as was allowed to be tried)"
-        sentence = f"{offered:.4g} requests/s, {factor:.3g} times the peak, pass and were confirmed{bound}"
+        sentence = (
+            f"{short(offered, 4)} requests/s, {factor:.3g} times the peak, pass and were confirmed{bound}"
+        )
     elif end is None:
         word, sentence = "UNFINISHED", "the search was not finished"
     else:
@@ -125,7 +128,7 @@ def surge(asked: Asked, channel: str, factor: float | None, terminal: Terminal) 
         own = plan.surge_asked.model_copy(update={"factor": factor})
         plan = plan.model_copy(update={"surge_asked": own})
     plan = surge_plan(plan, channel)
-    folder = new_folder(workspace, asked.out, "surge")
+    folder = new_folder(workspace, asked.out, "surge", terminal.say)
     describe(terminal, plan)
     summary = verify_plan(plan, folder, terminal, asked)
     remember(workspace, folder, asked.out)
@@ -142,7 +145,7 @@ def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summ
     workspace, plan = prepare(asked, duration=duration)
     _has_rates(plan)
     plan = plan.model_copy(update={"kind": "soak"})
-    folder = new_folder(workspace, asked.out, "soak")
+    folder = new_folder(workspace, asked.out, "soak", terminal.say)
     describe(terminal, plan)
     began = time.time()
     summary = verify_plan(plan, folder, terminal, asked)

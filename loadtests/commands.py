@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import click
@@ -43,9 +44,8 @@ def verify(asked: Asked, as_json: bool) -> None:
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID, 2 the profile or the address is wrong.
     """
-    terminal = Terminal()
-    summary, folder = runs.verify(asked, terminal)
-    _show(terminal, summary, folder, as_json)
+    summary, folder = runs.verify(asked, Terminal())
+    _show(summary, folder, as_json)
 
 
 @load.command()
@@ -53,9 +53,8 @@ def verify(asked: Asked, as_json: bool) -> None:
 @_JSON
 def report(run: str | None, as_json: bool) -> None:
     """Make the reports of RUN (a folder, or a name under `load/`; default: the last) from its recording."""
-    terminal = Terminal()
     folder = find_run(run)
-    _show(terminal, reports.rewrite(folder), folder, as_json)
+    _show(reports.rewrite(folder), folder, as_json)
 
 
 @load.command()
@@ -79,8 +78,8 @@ def search(asked: Asked, start: float, most: float, as_json: bool) -> None:
     """
     if not 0 < start <= most:
         raise UsageError("--start must be above 0 and not above --most")
-    terminal = Terminal()
-    result, folder = campaigns.search(asked, start, most, terminal)
+    result, folder = campaigns.search(asked, start, most, Terminal())
+    terminal = _results(as_json)
     terminal.say(f"{result.word}: {result.sentence}", "bold")
     terminal.table(sheets.SEARCH_HEADERS[:-1], [row[:-1] for row in sheets.search_rows(result.steps)])
     terminal.say(f"Report: {folder / 'search.html'}")
@@ -101,9 +100,8 @@ def surge(asked: Asked, channel: str, factor: float | None, as_json: bool) -> No
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID.
     """
-    terminal = Terminal()
-    summary, folder = campaigns.surge(asked, channel, factor, terminal)
-    _show(terminal, summary, folder, as_json)
+    summary, folder = campaigns.surge(asked, channel, factor, Terminal())
+    _show(summary, folder, as_json)
 
 
 @load.command()
@@ -115,9 +113,8 @@ def soak(asked: Asked, duration: str | None, as_json: bool) -> None:
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID.
     """
-    terminal = Terminal()
-    summary, folder = campaigns.soak(asked, _seconds(duration), terminal)
-    _show(terminal, summary, folder, as_json)
+    summary, folder = campaigns.soak(asked, _seconds(duration), Terminal())
+    _show(summary, folder, as_json)
 
 
 @load.command()
@@ -137,9 +134,9 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
         margins = [float(parse_share(each)) for each in (margin, failures_margin)]
     except ValueError as error:
         raise UsageError(f"--margin: {error}") from None
-    terminal = Terminal()
     folders = [find_run(each) for each in (a, b)]
     result = campaigns.compare(folders[0], folders[1], margin=margins[0], failures_margin=margins[1])
+    terminal = _results(as_json)
     terminal.say(f"{result.word}: {result.sentence}", "bold")
     terminal.table(sheets.COMPARE_HEADERS, comparing.rows(result.differences))
     terminal.say(f"Report: {folders[1] / 'compare.html'}")
@@ -176,15 +173,14 @@ def worker(master: str, token_file: Path | None, once: bool, wait: str | None) -
 @_JSON
 def bench(seconds: float, rounds: int, memory: float | None, as_json: bool) -> None:
     """Measure what a request costs this generator and stock Locust, turn about, against a null server."""
-    terminal = Terminal()
     if memory is not None:
-        grown = flatness.measure(memory, terminal)
-        terminal.say(grown.sentence, "bold")
+        grown = flatness.measure(memory, Terminal())
+        _results(as_json).say(grown.sentence, "bold")
         if as_json:
             click.echo(grown.model_dump_json(indent=2))
         raise SystemExit(Outcome.GOOD.code)
-    result = benching.bench(seconds, rounds, terminal)
-    terminal.say(
+    result = benching.bench(seconds, rounds, Terminal())
+    _results(as_json).say(
         f"huidu {result.ours_per_cpu_second:,.0f}, stock FastHttpUser {result.stock_per_cpu_second:,.0f}"
         f" requests per CPU-second: ratio {result.ratio:.2f};"
         f" the parent used {result.parent_cpu:.1%} of a core",
@@ -205,7 +201,13 @@ def _seconds(duration: str | None) -> float | None:
     return seconds
 
 
-def _show(terminal: Terminal, summary: Summary, folder: Path, as_json: bool) -> None:
+def _results(as_json: bool) -> Terminal:
+    """Where a result is said: standard output; beside JSON there, standard error."""
+    return Terminal() if as_json else Terminal(sys.stdout)
+
+
+def _show(summary: Summary, folder: Path, as_json: bool) -> None:
+    terminal = _results(as_json)
     style = {"PASS": "bold green", "FAIL": "bold red", "INVALID": "bold yellow"}[summary.verdict]
     terminal.say(summary.verdict, style)
     for reason in summary.reasons[:_MOST_REASONS]:
@@ -213,6 +215,8 @@ def _show(terminal: Terminal, summary: Summary, folder: Path, as_json: bool) -> 
     if len(summary.reasons) > _MOST_REASONS:
         terminal.say(f"  and {len(summary.reasons) - _MOST_REASONS} more, in the report")
     terminal.table(reports.HEADERS, reports.rows(summary))
+    if summary.failed:
+        terminal.say("  (a failed request counts with the time limit in the columns of latency)")
     for failure in summary.failures[:5]:
         step = failure.step or failure.journey
         terminal.say(f"  {failure.number} x {failure.channel}, {step}: {failure.reason}")

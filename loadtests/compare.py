@@ -21,6 +21,7 @@ from loadtests.histogram import Cell
 from loadtests.plan import Plan
 from loadtests.recorder import Tally
 from loadtests.recording import Recording
+from loadtests.wording import duration_text, short
 
 RESAMPLES = 2000
 _SEED = 20
@@ -103,8 +104,9 @@ def compare(a: Side, b: Side, margin: float, failures_margin: float) -> Comparis
     if abs(loads[0] - loads[1]) > _SAME_LOAD * max(loads) or sorted(channels[0]) != sorted(channels[1]):
         return _invalid(
             margin,
-            f"they were offered different loads: {loads[0]:.4g} requests/s over {', '.join(channels[0])};"
-            f" {loads[1]:.4g} over {', '.join(channels[1])}",
+            f"they were offered different loads:"
+            f" {short(loads[0], 4)} requests/s over {', '.join(channels[0])};"
+            f" {short(loads[1], 4)} over {', '.join(channels[1])}",
         )
     found: list[Difference] = []
     for scope in ["all", *channels[0]] if len(channels[0]) > 1 else ["all"]:
@@ -234,7 +236,7 @@ def rows(differences: Sequence[Difference]) -> list[list[str]]:
         failures = each.measure == "failures"
         digits = 3 if failures else 1
         change, low, high = (f"{value:+.{digits}%}" for value in (each.change, each.low, each.high))
-        a, b = (f"{value:.3%}" if failures else f"{value:.4g} ms" for value in (each.a, each.b))
+        a, b = (f"{value:.3%}" if failures else duration_text(value, 4) for value in (each.a, each.b))
         found.append(
             [
                 each.scope,

@@ -16,6 +16,7 @@ from loadtests.plan import Plan, Walk
 from loadtests.profile import Stop
 from loadtests.recording import Recording, broken_journeys
 from loadtests.verdict import Word, in_order
+from loadtests.wording import counted
 
 
 def functional_plan(plan: Plan, every: Mapping[str, Journey]) -> Plan:
@@ -63,7 +64,9 @@ def judge_functional(
     elif not walks or any(check.state == "invalid" for check in checks):
         word = "INVALID"
     if word == "PASS":
-        text = f"{len(walks)} journeys of {sum(int(each.measured or 0) for each in walks)} requests were made"
+        requests = sum(int(each.measured or 0) for each in walks)
+        were = "was" if len(walks) == 1 else "were"
+        text = f"{counted(len(walks), 'journey')} of {counted(requests, 'request')} {were} made"
         walks.insert(0, _check("all", "kept", len(walks), f"{text}, every answer as it must be", len(walks)))
     return word, in_order(word, [*walks, *sound] if word != "INVALID" else checks)
 
@@ -79,7 +82,7 @@ def _walk(plan: Plan, recording: Recording, place: int, walk: Walk, every: Mappi
         for broken in broken_journeys(recording):
             if (broken.channel, broken.journey) == (walk.channel, walk.title):
                 return _check(scope, "invalid", None, broken.sentence)
-        return _check(scope, "invalid", None, f"{scope}: was not made, or its end is not known")
+        return _check(scope, "invalid", None, f"{scope}: was not made, or its end is not known: run it again")
     if whole.failed:
         reasons = [
             f"{step or 'the journey'}: {reason}"
@@ -90,7 +93,9 @@ def _walk(plan: Plan, recording: Recording, place: int, walk: Walk, every: Mappi
         return _check(scope, "broken", requests, f"{scope}: failed at request {requests}, {why}")
     steps = _steps(plan, walk, every)
     if steps is not None and requests != steps:
-        text = f"{scope}: made {requests} requests where {steps} are stated: its rate would be wrong"
+        stated = f"{steps} {'is' if steps == 1 else 'are'} stated"
+        made = counted(requests, "request")
+        text = f"{scope}: made {made} where {stated}: its rate would be wrong"
         return _check(scope, "broken", requests, text, steps)
     return _check(scope, "kept", requests, f"{scope}: made to its end, requests: {requests}", steps)
 
@@ -116,7 +121,14 @@ def _sound(recording: Recording, ends: Sequence[WorkerEnd], stopped: str) -> lis
     if recording.damaged:
         said.append(f"{recording.damaged} lines of the recording are damaged")
     return [
-        Check(rule="final report", scope=SCOPE, state="invalid", measured=None, allowed=None, sentence=text)
+        Check(
+            rule="final report",
+            scope=SCOPE,
+            state="invalid",
+            measured=None,
+            allowed=None,
+            sentence=f"{text}: run it again, to its end",
+        )
         for text in said
     ]
 

@@ -24,6 +24,12 @@ CPU_WINDOW_SECONDS = 5.0
 # Pulses come every second; a worker that says nothing for longer stood still (stopped, swapped, starved).
 GAP_SECONDS = 2.5
 SCOPE = "generator"
+# A worker elsewhere that did not join in time.
+NEVER_CAME = "it never came"
+# What to do, at the end of each sentence that makes a run no evidence.
+_AGAIN = "run it again, to its end"
+_FREE = "free the machine, or generate from another one"
+_CLOCK_REMEDY = "let NTP set both machines' clocks, over a network that is not crowded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,7 @@ def check_health(
     if protected:
         checks.append(_noted("stopped", f"the arrivals were stopped {stopped}"))
     elif stopped:
-        checks.append(_invalid("interrupted", None, None, f"the run was ended early: {stopped}"))
+        checks.append(_invalid("interrupted", None, None, f"the run was ended early: {stopped}: {_AGAIN}"))
     for worker in range(plan.workers):
         checks += _reports(worker, recording, ends, protected)
         pulses = recording.pulses.get(worker, [])
@@ -92,14 +98,28 @@ def _lag(plan: Plan, recording: Recording) -> Check:
     lags, allowed = recording.lags(), plan.health.lag_p99
     p99 = lags.quantile(0.99, plan.buckets())
     if p99 is None:
-        return _invalid("schedule lag", None, allowed, "no visit was sent at all")
+        return _invalid(
+            "schedule lag", None, allowed, f"no visit was sent at all: see worker-0.log, then {_AGAIN}"
+        )
     late = lags.above(allowed, plan.buckets())
     text = f"schedule lag p99 {p99 * 1000:.1f} ms, allowed {allowed * 1000:g} ms"
     if late > 0.01 * lags.number:
         return _invalid(
-            "schedule lag", p99, allowed, f"{text}: the generator sent {late} of {lags.number} visits late"
+            "schedule lag",
+            p99,
+            allowed,
+            f"{text}: the generator sent {late} of {lags.number} visits late: {_lag_remedy(p99)}",
         )
     return Check(rule="schedule lag", scope=SCOPE, state="kept", measured=p99, allowed=allowed, sentence=text)
+
+
+def _lag_remedy(p99: float) -> str:
+    """What a laptop's user meets first."""
+    enough = next(each for each in (50, 100, 200, 500, 1000, 10_000, 100_000) if each > p99 * 1200)
+    return (
+        f"free the machine, use more workers (`--workers auto`), or set `health: {{lag_p99: {enough}ms}}`"
+        " where your limits are far above it"
+    )
 
 
 def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd], protected: bool) -> list[Check]:
@@ -112,10 +132,21 @@ def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd], prote
             else f"exit code {end.exit_code}"
         )
         begun = "its final report is missing" if worker in recording.started else "it never began"
-        checks.append(_invalid("final report", None, None, f"worker {worker}: {begun} ({how})"))
+        said = f"worker {worker} never came" if how == NEVER_CAME else f"worker {worker}: {begun} ({how})"
+        remedy = (
+            "start as many `huidu load worker` as the run expects"
+            if how == NEVER_CAME
+            else f"see worker-{worker}.log, then {_AGAIN}"
+        )
+        checks.append(_invalid("final report", None, None, f"{said}: {remedy}"))
     elif recording.finals[worker] and not protected:
         checks.append(
-            _invalid("final report", None, None, f"worker {worker} was interrupted before its schedule's end")
+            _invalid(
+                "final report",
+                None,
+                None,
+                f"worker {worker} was interrupted before its schedule's end: {_AGAIN}",
+            )
         )
     elif end.exit_code != 0:
         checks.append(
@@ -123,7 +154,8 @@ def _reports(worker: int, recording: Recording, ends: Sequence[WorkerEnd], prote
                 "exit code",
                 end.exit_code,
                 0,
-                f"worker {worker} ended with exit code {end.exit_code} {end.note}".rstrip(),
+                f"worker {worker} ended with exit code {end.exit_code} {end.note}".rstrip()
+                + f": see worker-{worker}.log, then {_AGAIN}",
             )
         )
     return checks
@@ -135,7 +167,7 @@ def _cpu(plan: Plan, worker: int, pulses: Sequence[Pulse]) -> list[Check]:
         return []
     text = f"worker {worker} used {used:.0%} of a core over 5 s, allowed {allowed:.0%}"
     if used > allowed:
-        return [_invalid("generator CPU", used, allowed, f"{text}: give it more --workers")]
+        return [_invalid("generator CPU", used, allowed, f"{text}: use more --workers, or {_FREE}")]
     return [
         Check(rule="generator CPU", scope=SCOPE, state="kept", measured=used, allowed=allowed, sentence=text)
     ]
@@ -145,7 +177,8 @@ def _gaps(worker: int, pulses: Sequence[Pulse]) -> list[Check]:
     longest = max((each.seconds for each in pulses if each.t > 0), default=0.0)
     if longest <= GAP_SECONDS:
         return []
-    return [_invalid("standstill", longest, GAP_SECONDS, f"worker {worker} stood still for {longest:.1f} s")]
+    text = f"worker {worker} stood still for {longest:.1f} s (stopped, swapped, or starved): {_FREE}"
+    return [_invalid("standstill", longest, GAP_SECONDS, text)]
 
 
 def _clocks(ends: Sequence[WorkerEnd]) -> list[Check]:
@@ -159,7 +192,9 @@ def _clocks(ends: Sequence[WorkerEnd]) -> list[Check]:
         if wrong is not None:
             text, measured, allowed = wrong
             bound = f", allowed {allowed * 1000:g} ms" if allowed else ""
-            checks.append(_invalid("clock", measured, allowed or None, f"{name}: {text}{bound}"))
+            checks.append(
+                _invalid("clock", measured, allowed or None, f"{name}: {text}{bound}: {_CLOCK_REMEDY}")
+            )
         else:
             checks.append(_noted("clock", f"{name}: {clocks.summary(end.clock)}"))
     return checks
@@ -177,7 +212,8 @@ def _steal(plan: Plan, recording: Recording) -> list[Check]:
     allowed = plan.health.steal
     text = f"others took {worst:.1%} of this machine's CPU over 5 s (steal), allowed {allowed:.0%}"
     if worst > allowed:
-        return [_invalid("steal", worst, allowed, text)]
+        remedy = "use a machine whose CPU is its own, or raise `health.steal` where it does not matter"
+        return [_invalid("steal", worst, allowed, f"{text}: {remedy}")]
     return [Check(rule="steal", scope=SCOPE, state="kept", measured=worst, allowed=allowed, sentence=text)]
 
 
@@ -196,7 +232,10 @@ def _accounting(plan: Plan, recording: Recording) -> list[Check]:
             text = ", ".join(f"{name} {got} of {number}" for name, (number, got) in missing.items())
             checks.append(
                 _invalid(
-                    "accounting", None, None, f"worker {worker} walked only part of its schedule: {text}"
+                    "accounting",
+                    None,
+                    None,
+                    f"worker {worker} walked only part of its schedule: {text}: {_AGAIN}",
                 )
             )
     total = recording.tally()
@@ -208,17 +247,26 @@ def _accounting(plan: Plan, recording: Recording) -> list[Check]:
                 accounted,
                 total.planned,
                 f"planned {total.planned} = ok {total.ok} + failed {total.failed} + dropped {total.dropped}"
-                f" + censored {total.censored} does not hold: {total.planned - accounted} are missing",
+                f" + censored {total.censored} does not hold:"
+                f" {total.planned - accounted} are missing: {_AGAIN}",
             )
         )
     if total.censored:
         checks.append(
-            _invalid("censored", total.censored, 0, f"what became of {total.censored} visits is not known")
+            _invalid(
+                "censored",
+                total.censored,
+                0,
+                f"what became of {total.censored} visits is not known: {_AGAIN}",
+            )
         )
     if recording.damaged:
         checks.append(
             _invalid(
-                "recording", recording.damaged, 0, f"{recording.damaged} lines of the recording are damaged"
+                "recording",
+                recording.damaged,
+                0,
+                f"{recording.damaged} lines of the recording are damaged: {_AGAIN}",
             )
         )
     return checks

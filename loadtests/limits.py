@@ -52,15 +52,21 @@ def check_limits(plan: Plan, recording: Recording) -> list[Check]:
 
 def _check_scope(plan: Plan, recording: Recording, scope: Scope, limits: Limits) -> list[Check]:
     bins = _request_bins(plan, recording, scope)
+    early = _ended_early(recording)
     checks = [
-        _percentile(plan, scope, name, 1 - part, seconds, bins)
+        _percentile(plan, scope, name, 1 - part, seconds, bins, early)
         for name, (part, seconds) in limits.percentiles().items()
     ]
     if limits.average is not None:
-        checks.append(_average(plan, scope, limits.average, bins))
+        checks.append(_average(plan, scope, limits.average, bins, early))
     if limits.failures is not None:
-        checks.append(_failures(plan, recording, scope, limits.failures))
+        checks.append(_failures(plan, recording, scope, limits.failures, early))
     return checks
+
+
+def _ended_early(recording: Recording) -> bool:
+    """Whether the arrivals were stopped: then nobody can say how much more would be enough."""
+    return any(recording.finals.values()) or any(each.withheld for each in recording.visits.values())
 
 
 def _number_of_bins(plan: Plan) -> int:
@@ -77,7 +83,7 @@ def _request_bins(plan: Plan, recording: Recording, scope: Scope) -> list[Cell]:
 
 
 def _percentile(
-    plan: Plan, scope: Scope, name: str, allowed: float, limit: float, bins: Sequence[Cell]
+    plan: Plan, scope: Scope, name: str, allowed: float, limit: float, bins: Sequence[Cell], early: bool
 ) -> Check:
     buckets = plan.buckets()
     batches = bounds.gather([Batch(cell.above(limit, buckets), cell.number) for cell in bins], FEWEST_BATCHES)
@@ -85,33 +91,40 @@ def _percentile(
     title = f"{scope.name}: {name} < {limit:g} s"
     if found is None:
         return _check(name, scope, "unproved", None, allowed, f"{title}: no request was measured")
+    failed = sum(cell.failed for cell in bins)
+    slow = f"took longer or failed ({failed} failed)" if failed else "took longer"
     said = (
-        f"{found.value:.2%} of {number} requests took longer (allowed {allowed:.2%};"
+        f"{found.value:.2%} of {number} requests {slow} (allowed {allowed:.2%};"
         f" with 95 % confidence between {found.low:.2%} and {found.high:.2%})"
     )
     if found.low > allowed:
         return _check(name, scope, "broken", found.value, allowed, f"{title} does not hold: {said}")
     if found.high <= allowed and len(batches) >= FEWEST_BATCHES:
         return _check(name, scope, "kept", found.value, allowed, f"{title} holds: {said}")
-    return _unproved(plan, name, scope, found, allowed, batches, f"{title}: not enough evidence: {said}")
+    text = f"{title}: not enough evidence: {said}"
+    return _unproved(plan, name, scope, found, allowed, batches, text, early)
 
 
-def _average(plan: Plan, scope: Scope, limit: float, bins: Sequence[Cell]) -> Check:
+def _average(plan: Plan, scope: Scope, limit: float, bins: Sequence[Cell], early: bool) -> Check:
     batches = bounds.gather([Batch(cell.total, cell.number) for cell in bins], FEWEST_BATCHES)
     found = bounds.mean(batches, sum(cell.squares for cell in bins), plan.alpha)
     title = f"{scope.name}: average < {limit:g} s"
     if found is None:
         text = f"{title}: fewer than two requests were measured"
         return _check("average", scope, "unproved", None, limit, text)
-    said = f"{_ms(found.value)} (with 95 % confidence below {_ms(found.high)})"
+    failed = sum(cell.failed for cell in bins)
+    counts = f"; {failed} failed, each counts with the time limit of {plan.timeout:g} s" if failed else ""
+    said = f"{_ms(found.value)} (with 95 % confidence below {_ms(found.high)}{counts})"
     if found.low > limit:
+        said = f"{_ms(found.value)} (with 95 % confidence above {_ms(found.low)}{counts})"
         return _check("average", scope, "broken", found.value, limit, f"{title} does not hold: {said}")
     if found.high <= limit and len(batches) >= FEWEST_BATCHES:
         return _check("average", scope, "kept", found.value, limit, f"{title} holds: {said}")
-    return _unproved(plan, "average", scope, found, limit, batches, f"{title}: not enough evidence: {said}")
+    text = f"{title}: not enough evidence: {said}"
+    return _unproved(plan, "average", scope, found, limit, batches, text, early)
 
 
-def _failures(plan: Plan, recording: Recording, scope: Scope, limit: FailureLimit) -> Check:
+def _failures(plan: Plan, recording: Recording, scope: Scope, limit: FailureLimit, early: bool) -> Check:
     """Visits that failed or were never sent, of those planned. A channel held to the profile's limit need
     only not be proved worse: 0.1 % of each channel by itself would take as many visits as all together."""
     batches = bounds.gather(_visit_bins(plan, recording, scope), FEWEST_BATCHES)
@@ -122,8 +135,12 @@ def _failures(plan: Plan, recording: Recording, scope: Scope, limit: FailureLimi
     bad, observed = round(sum(each.total for each in batches)), scope.strict and limit.proof == "observed"
     said = f"{bad} of {visits} visits ({found.value:.3%}; with 95 % confidence at most {found.high:.3%})"
     # Counted, not estimated: these visits did fail, in a burst or not.
-    refuted = bounds.exact(bad, visits, plan.alpha).low > allowed
+    least = bounds.exact(bad, visits, plan.alpha).low
+    refuted = least > allowed
     if refuted or (observed and found.value > allowed):
+        if refuted:
+            said = f"{bad} of {visits} visits ({found.value:.3%}; with 95 % confidence at least {least:.3%})"
+        said += _cause(recording, scope)
         return _check("failures", scope, "broken", found.value, allowed, f"{title} does not hold: {said}")
     if found.high <= allowed or observed:
         how = "holds" if found.high <= allowed else "holds as observed"
@@ -131,7 +148,15 @@ def _failures(plan: Plan, recording: Recording, scope: Scope, limit: FailureLimi
     if not scope.strict:
         return _check("failures", scope, "noted", found.value, allowed, f"{title} not refuted: {said}")
     text = f"{title}: not enough evidence: {said}"
-    return _unproved(plan, "failures", scope, found, allowed, batches, text)
+    return _unproved(plan, "failures", scope, found, allowed, batches, text, early)
+
+
+def _cause(recording: Recording, scope: Scope) -> str:
+    """The most frequent reason, as "; 1317 x GET /nope: status 404"."""
+    for (channel, journey, step, reason), number in recording.failures.most_common():
+        if scope.holds(channel, journey):
+            return f"; {number} x {step or journey}: {reason}"
+    return ""
 
 
 def _visit_bins(plan: Plan, recording: Recording, scope: Scope) -> list[Batch]:
@@ -163,6 +188,7 @@ def _unproved(
     allowed: float,
     batches: Sequence[Batch],
     said: str,
+    early: bool,
 ) -> Check:
     """Not decided, and what would be enough: requests (visits, of failures), and seconds at this rate."""
     number, duration = sum(each.number for each in batches), plan.duration or 0.0
@@ -171,6 +197,9 @@ def _unproved(
     if followed > 1:
         correlation = bounds.lag_correlation([each for each in batches if each.number])
         said += f"; neighbouring batches follow each other (correlation {correlation:.2f})"
+    if early:
+        text = f"{said}; the run was ended early: let it run to its end"
+        return _check(rule, scope, "unproved", found.value, allowed, text)
     least = bounds.needed(allowed, plan.alpha) if rule != "average" else 0
     if len(batches) < FEWEST_BATCHES:
         wanted = number * FEWEST_BATCHES / max(1, len(batches))
@@ -181,7 +210,11 @@ def _unproved(
     else:
         wanted = bounds.enough(found, number, allowed, plan.alpha)
         known = math.isfinite(wanted)
-        said += f"; about {wanted:,.0f} {of} would be enough" if known else "; no length of run would tell"
+        said += (
+            f"; about {wanted:,.0f} {of} would be enough"
+            if known
+            else "; no length of run would tell: it stands at its limit"
+        )
     seconds = wanted / number * duration if number and math.isfinite(wanted) else math.inf
     if math.isfinite(seconds):
         said += f": {seconds:,.0f} s at this rate"

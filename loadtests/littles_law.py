@@ -50,6 +50,8 @@ def check_littles_law(plan: Plan, recording: Recording) -> list[Check]:
     short = (plan.duration or 0.0) < _FEWEST_LENGTHS * visits.average or visits.number < _FEWEST_VISITS
     if state == "invalid" and short:
         state, text = "noted", f"{text} (the window is too short, or holds too few visits, to tell)"
+    if state == "invalid":
+        text += ": the measurement contradicts itself; free the machine and run it again"
     return [
         Check.model_validate(
             {

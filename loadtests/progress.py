@@ -7,6 +7,7 @@ from loadtests.histogram import Cell
 from loadtests.plan import Plan
 from loadtests.recorder import Tally
 from loadtests.recording import Recording
+from loadtests.wording import counted, duration_text, short
 
 _RECENT_SECONDS = 10.0
 
@@ -27,7 +28,9 @@ class Progress:
             return
         if end is not None and seconds > end + 1:
             flying = sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)
-            self._terminal.progress(f"draining, {flying} visits are still open")
+            self._terminal.progress(
+                f"draining, {counted(flying, 'visit')} {'is' if flying == 1 else 'are'} still open"
+            )
             return
         first = max(0, int((seconds - _RECENT_SECONDS) // plan.bin))
         tally, cell, lag = self._recent(recording, first)
@@ -35,7 +38,7 @@ class Progress:
         span = max(1.0, seconds - first * plan.bin)
         self._terminal.progress(
             f"{seconds:.0f} s{'' if end is None else f' of {end:.0f} s'}"
-            f" | planned {rate:.3g} visits/s, achieved {(tally.ok + tally.failed) / span:.3g}"
+            f" | planned {short(rate)} visits/s, achieved {short((tally.ok + tally.failed) / span)}"
             f" | p95 {_ms(cell.quantile(0.95, self._buckets))} | failed {recording.tally().failed}"
             f" | in flight {sum(pulses[-1].in_flight for pulses in recording.pulses.values() if pulses)}"
             f" | lag p99 {_ms(lag.quantile(0.99, self._buckets))}"
@@ -52,4 +55,4 @@ class Progress:
 
 
 def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.3g} ms"
+    return "-" if seconds is None else duration_text(seconds * 1000)

@@ -13,13 +13,14 @@ from urllib.parse import urlsplit
 
 from huidu.foundation.errors import HuiduError, StateError, Unreachable, UsageError
 from huidu.foundation.terminal import Terminal
-from huidu.foundation.workspace import Workspace
+from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
 from loadtests.annotations import Annotations
 from loadtests.calibration import calibrate, measure_cost
 from loadtests.checks import Check
 from loadtests.driving import STOPPED_BY, drive, stopping
 from loadtests.folders import new_folder, remember
+from loadtests.health import SCOPE
 from loadtests.metrics import served
 from loadtests.plan import Plan
 from loadtests.planning import make_plan, with_workers
@@ -33,6 +34,7 @@ from loadtests.runners.remote import Elsewhere, RemoteRun
 from loadtests.runners.run import Run
 from loadtests.sizing import rate_of, sizing
 from loadtests.summary import Summary
+from loadtests.wording import counted, short
 
 _CONNECT_SECONDS = 5.0
 
@@ -58,11 +60,11 @@ class Asked:
 def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
     """Offer the load, judge it, write `verdict.json` and `report.html`. Returns the summary and its folder.
 
-    Whatever ends the run early (a signal, a dead worker), there is a verdict: INVALID.
-    Raises ConfigError and UsageError before anything is sent, Unreachable where nobody answers at all.
+    Whatever ends the run early (a signal, a dead worker), and where nobody answers at all, there is a
+    verdict: INVALID. Raises ConfigError and UsageError before anything is sent.
     """
     workspace, plan = prepare(asked)
-    folder = new_folder(workspace, asked.out, "verify")
+    folder = new_folder(workspace, asked.out, "verify", terminal.say)
     describe(terminal, plan)
     summary = verify_plan(plan, folder, terminal, asked)
     remember(workspace, folder, asked.out)
@@ -71,6 +73,8 @@ def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
 
 def verify_plan(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> Summary:
     """Calibrate, offer what `plan` says, judge, and write every report into `folder`."""
+    if why := _unanswered(plan.host):
+        return _down(plan, folder, why)
     started, before, began = _now(), list[Check](), time.time()
     notes = Annotations(folder)
     plan = _sized(plan, folder, terminal, asked)
@@ -132,10 +136,12 @@ def _calibrate(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> li
 def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
     """Offer the load until stopped or `duration` seconds are over; leaves no process and no verdict.
 
-    Raises as `verify`, and HuiduError where a worker dies by itself.
+    Raises as `verify`, Unreachable where nobody answers, and HuiduError where a worker dies by itself.
     """
     workspace, plan = prepare(asked, duration=duration, endless=duration is None)
-    folder = new_folder(workspace, None, "offer")
+    if why := _unanswered(plan.host):
+        raise Unreachable(why, where=plan.host, remedy="check the address; no load was offered")
+    folder = new_folder(workspace, None, "offer", terminal.say)
     describe(terminal, plan)
     with (
         served(plan, asked.metrics) as watched,
@@ -157,7 +163,7 @@ def offer(asked: Asked, duration: float | None, terminal: Terminal) -> None:
 
 
 def prepare(asked: Asked, *, duration: float | None = None, endless: bool = False) -> tuple[Workspace, Plan]:
-    """Where to write, and what to offer. Raises ConfigError, UsageError, StateError, Unreachable."""
+    """Where to write, and what to offer. Raises ConfigError, UsageError, StateError."""
     file, loaded = load_profile(asked.profile)
     workspace = Workspace.from_env()
     stack = Stack.read(workspace.stack_file) if workspace.stack_file.is_file() else None
@@ -180,44 +186,53 @@ def prepare(asked: Asked, *, duration: float | None = None, endless: bool = Fals
             "the tokens' key is missing", where=str(plan.tokens.key_file), remedy="run `huidu stack up`"
         )
     workspace.ensure_writable()
-    _knock(plan.host)
     return workspace, plan
 
 
-def _knock(host: str) -> None:
-    """Whether anybody listens at all: said at once, not after a run full of refused connections."""
+def _unanswered(host: str) -> str:
+    """Why nobody listens at all, "" where somebody does: said at once, not after a run full of refused
+    connections."""
     parts = urlsplit(host)
     address = (parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
     try:
         socket.create_connection(address, timeout=_CONNECT_SECONDS).close()
     except OSError as error:
-        raise Unreachable(
-            f"nobody answers: {error.strerror or error}",
-            where=host,
-            remedy="check the address; no load was offered",
-        ) from None
+        return f"nobody answers: {error.strerror or error}"
+    return ""
+
+
+def _down(plan: Plan, folder: Path, why: str) -> Summary:
+    """The run of a target that is down: no evidence, with all its files, as a pipeline collects them."""
+    write_atomic(folder / "run.json", plan.model_dump_json(indent=2, by_alias=True) + "\n")
+    text = f"{plan.host}: {why}: check the address, start the target; no load was offered"
+    check = Check(rule="target", scope=SCOPE, state="invalid", measured=None, allowed=None, sentence=text)
+    return reports.write(folder, plan, Recording(), [], "", _now(), [check])
 
 
 def describe(terminal: Terminal, plan: Plan) -> None:
     """What is about to be offered, with every conversion."""
     if plan.kind == "functional":
-        terminal.say(f"  {len(plan.walks)} journeys at {plan.host}, each once")
+        terminal.say(f"  {counted(len(plan.walks), 'journey')} at {plan.host}, each once")
         return
     for channel in plan.channels:
         if channel.users is not None:
             terminal.say(
                 f"  {channel.name}: {channel.users.peak:g} users at once, {channel.users.visit:g} s a visit:"
-                f" {channel.users.peak / channel.users.visit:.3g} visits/s (Little's law)"
+                f" {short(channel.users.peak / channel.users.visit)} visits/s (Little's law)"
             )
         if channel.busiest is not None:
             terminal.say(
-                f"  {channel.name}: recorded: its busiest minute brought {channel.busiest:.4g} requests/s,"
-                f" offered as {channel.offered:g}/s"
+                f"  {channel.name}: recorded: its busiest minute brought"
+                f" {short(channel.busiest, 4)} requests/s, offered as {channel.offered:g}/s"
             )
         terminal.say(
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
-            f" = {channel.visits:.3g} visits/s of {channel.steps:.3g} requests"
+            f" = {short(channel.visits)} visits/s of {_requests(channel.steps)}"
         )
+
+
+def _requests(steps: float) -> str:
+    return "1 request" if steps == 1 else f"{short(steps)} requests"
 
 
 def _now() -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from loadtests.plan import Plan
 from loadtests.recording import Recording
+from loadtests.wording import short
 
 # A worker above 85 % of a core is no evidence; bursts need room below that.
 _SHARE_OF_CORE = 0.5
@@ -33,8 +34,9 @@ class Sizing:
         """For a person."""
         need = self.rate * self.cost * _JOURNEY_COST
         text = (
-            f"workers: {self.workers} (auto): {self.rate:.4g} requests/s, {self.cost * 1e6:.0f} µs each,"
-            f" twice that for journeys, are {need:.2g} cores, at most {_SHARE_OF_CORE:.0%} of one each;"
+            f"workers: {self.workers} (auto): {short(self.rate, 4)} requests/s,"
+            f" {self.cost * 1e6:.0f} µs each, twice that for journeys,"
+            f" are {need:.2g} cores, at most {_SHARE_OF_CORE:.0%} of one each;"
             f" this machine has {self.cores}"
         )
         return text if self.enough else f"{text}: too few, use workers elsewhere (--expect-workers)"

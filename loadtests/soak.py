@@ -68,7 +68,7 @@ def memory_trends(plan: Plan, memory: Sequence[Memory]) -> list[Check]:
 
 def _check(rule: str, scope: str, what: str, found: Trend | None, allowed: float) -> Check:
     if found is None:
-        text = f"{scope}: too few samples of {what} for a trend"
+        text = f"{scope}: too few samples of {what} for a trend: soak longer"
         return Check(rule=rule, scope=scope, state="unproved", measured=None, allowed=allowed, sentence=text)
     state: State = "kept"
     explained = "beyond chance" if found.real else f"chance explains it (p = {found.chance:.2g})"
@@ -80,7 +80,7 @@ def _check(rule: str, scope: str, what: str, found: Trend | None, allowed: float
         # Too much to call it chance, too little to call it a leak: only a longer run would tell.
         state, explained = (
             "unproved",
-            f"not enough evidence: chance alone is unlikely (p = {found.chance:.2g})",
+            f"not enough evidence: chance alone is unlikely (p = {found.chance:.2g}): soak longer",
         )
     text = f"{scope}: {what} grew by {found.growth:+.1%} over the run, allowed {allowed:.0%}; {explained}"
     return Check(rule=rule, scope=scope, state=state, measured=found.growth, allowed=allowed, sentence=text)

@@ -6,7 +6,9 @@ were sent; a failed request counts with the time limit. Counts (planned, ok, ...
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from loadtests.checks import Check
 from loadtests.events import Event, Timeline
@@ -111,3 +113,9 @@ class Summary(Latency):
     failures: list[Failure]
     events: list[Event] = []
     surge: Timeline | None = None
+
+    @model_serializer(mode="wrap")
+    def _word_first(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What a person who opens the file looks for stands at its top."""
+        found: dict[str, Any] = plain(self)
+        return {"verdict": found["verdict"], "reasons": found["reasons"], **found}

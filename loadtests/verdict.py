@@ -51,8 +51,15 @@ def judge(
 
 
 def in_order(word: Word, checks: Sequence[Check]) -> list[Check]:
-    """Those that decided `word` first, otherwise as they stand."""
-    return sorted(checks, key=lambda check: _RANK[word].index(check.state))
+    """Those that decided `word` first, otherwise as they stand; but what failed before what was slow, since
+    a failed request counts as a slow one."""
+    return sorted(
+        checks,
+        key=lambda check: (
+            _RANK[word].index(check.state),
+            check.state == "broken" and check.rule != "failures",
+        ),
+    )
 
 
 _RANK: dict[Word, tuple[str, ...]] = {
@@ -88,6 +95,19 @@ def offered_ratio(plan: Plan, recording: Recording, channel: str) -> float | Non
     return (tally.planned - tally.dropped) / expected if expected else None
 
 
+def _why_less(plan: Plan, recording: Recording, channel: str) -> str:
+    tally = recording.tally(lambda _, name: name == channel)
+    if tally.withheld:
+        return "the arrivals were stopped early, let the run go to its end"
+    if tally.dropped:
+        room = plan.in_flight * plan.workers
+        return (
+            f"{tally.dropped} visits were dropped with {room} open, as many as can be:"
+            " offer less, or see why the target held them"
+        )
+    return "let the run go to its end, with all of its workers"
+
+
 def _offered(plan: Plan, recording: Recording, planned: ChannelPlan) -> Check:
     channel, intensity = planned.name, plan.intensity(planned)
     duration, ratio = plan.duration or 0.0, offered_ratio(plan, recording, channel)
@@ -103,10 +123,11 @@ def _offered(plan: Plan, recording: Recording, planned: ChannelPlan) -> Check:
         asked = intensity.between(start, min(duration, start + BLOCK_SECONDS))
         # Whole visits only: each worker's count of a block is rounded.
         reached += number + plan.workers + 1e-9 >= asked
-    text = (
-        f"{channel}: offered {0 if ratio is None else ratio:.1%} of the peak, asked {plan.offer:.0%};"
-        f" reached in {reached} of {blocks} bins of {BLOCK_SECONDS:g} s"
-    )
+    bins = f"reached in {reached} of {blocks} bins of {BLOCK_SECONDS:g} s"
+    if blocks == 1:
+        bins = f"{'' if reached else 'not '}reached in its {duration:g} s"
+    offered = f"{channel}: offered {0 if ratio is None else ratio:.1%} of the peak, asked {plan.offer:.0%}"
+    text = f"{offered}; {bins}"
     good = reached >= _BINS_REACHED * blocks and blocks > 0
     return Check(
         rule="offered",
@@ -114,5 +135,5 @@ def _offered(plan: Plan, recording: Recording, planned: ChannelPlan) -> Check:
         state="kept" if good else "invalid",
         measured=ratio,
         allowed=plan.offer,
-        sentence=text if good else f"{text}: the load was not there",
+        sentence=text if good else f"{text}: the load was not there: {_why_less(plan, recording, channel)}",
     )

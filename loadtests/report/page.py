@@ -13,6 +13,7 @@ from loadtests.report.charts import heat_map, percentile_chart, time_chart
 from loadtests.report.drawing import Line, Mark, Pin
 from loadtests.report.words import Text
 from loadtests.summary import Bin, Latency, Summary
+from loadtests.wording import duration_text, short
 
 _TEMPLATE = Path(__file__).with_name("page.html.j2")
 _STYLE = Path(__file__).with_name("style.css")
@@ -61,15 +62,15 @@ def milliseconds(value: float | None) -> str:
     """As a person says it: 0.84 ms, 84 ms, 1.25 s."""
     if value is None:
         return "–"
-    return f"{value:.3g} ms" if value < 999.5 else f"{value / 1000:.3g} s"
+    return duration_text(value)
 
 
 def span(interval: tuple[float | None, float | None]) -> str:
-    """An interval as short as it can be read: 4.93–6.08 ms, 0.84–1.2 s, 30–? ms."""
+    """An interval as short as it can be read: 4.93–6.08 ms, 0.84–1.2 s, 30–? ms, ?–6 ms."""
     low, high = interval
     seconds = max(low or 0.0, high or 0.0) >= 999.5
-    texts = ["?" if each is None else f"{each / 1000 if seconds else each:.3g}" for each in (low, high)]
-    return f"{'0' if low is None else texts[0]}–{texts[1]} {'s' if seconds else 'ms'}"
+    texts = ["?" if each is None else short(each / 1000 if seconds else each) for each in (low, high)]
+    return f"{texts[0]}–{texts[1]} {'s' if seconds else 'ms'}"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -130,6 +130,8 @@ def _judge(
     stopped: str,
     before: Sequence[Check],
 ) -> tuple[Word, list[Check]]:
+    if any(check.state == "invalid" for check in before):
+        return "INVALID", list(before)
     if plan.kind == "functional":
         return judge_functional(plan, recording, ends, stopped, catalogue(plan.journeys_file))
     if plan.kind == "surge":

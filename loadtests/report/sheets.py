@@ -15,6 +15,7 @@ from loadtests.report.drawing import Mark
 from loadtests.report.page import fill
 from loadtests.report.words import Text, word_text
 from loadtests.search import CONFIRMATIONS, Step, knee
+from loadtests.wording import short
 
 _TEMPLATE = Path(__file__).with_name("sheet.html.j2")
 COMPARE_HEADERS = ("channel", "measure", "A", "B", "change", "95 % interval", "decides")
@@ -147,8 +148,8 @@ def search_rows(steps: Sequence[Step]) -> list[list[str]]:
             f"{number}{' (confirms)' if each.confirms else ''}",
             each.word,
             f"{each.factor:.3g}",
-            f"{each.offered_rps:.4g}",
-            f"{each.achieved_rps:.4g}",
+            short(each.offered_rps, 4),
+            short(each.achieved_rps, 4),
             "-" if each.p50_ms is None else f"{each.p50_ms:,.1f}",
             "-" if each.p95_ms is None else f"{each.p95_ms:,.1f}",
             str(each.failed),

@@ -80,6 +80,7 @@ RULES = {
     "latency trend": "响应时间的增长",
     "memory trend": "内存的增长",
     "journey": "业务旅程",
+    "target": "被测目标没有应答",
 }
 _PERCENTILES = {"p50", "p90", "p95", "p99", "p999"}
 _SHARES = _PERCENTILES | {

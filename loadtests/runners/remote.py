@@ -22,12 +22,13 @@ from pydantic import ValidationError
 
 from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.workspace import read_json, write_atomic
-from loadtests.health import WorkerEnd
+from loadtests.health import NEVER_CAME, WorkerEnd
 from loadtests.plan import Plan
 from loadtests.recording import Follower, Recording, recording_file
 from loadtests.runners.joining import member_process
 from loadtests.runners.roll import Status
 from loadtests.runners.run import last_line, locust_environment, since
+from loadtests.wording import counted
 
 # The start is said over the network, and each worker needs to hear it before its warm-up begins.
 _HEAD_START = 1.0
@@ -97,7 +98,7 @@ class RemoteRun:
             elif not self._runs():
                 self.stopped = f"the run's master ended: {last_line(self.folder / 'master.log')}"
             elif time.monotonic() > limit:
-                came = f"{len(status.came)} of {self.plan.workers} workers came"
+                came = f"{len(status.came)} of {counted(self.plan.workers, 'worker')} came"
                 self.stop(f"{came} within {self._where.wait:g} s")
             time.sleep(0.05)
         return False
@@ -142,7 +143,7 @@ class RemoteRun:
         except (OSError, StateError, KeyError, TypeError, ValidationError):
             ends = []
         known = {each.worker for each in ends}
-        note = "it never came" if self.began is None else "the run's master ended before it did"
+        note = NEVER_CAME if self.began is None else "the run's master ended before it did"
         ends += [WorkerEnd(worker, None, note) for worker in range(self.plan.workers) if worker not in known]
         return self._follower.read(), ends
 
@@ -175,7 +176,9 @@ class RemoteRun:
             return
         host, _, port = status.address.rpartition(":")
         name = os.uname().nodename if host in ("0.0.0.0", "::", "[::]", "*") else host  # noqa: S104 (compared)
-        self._say(f"  {self.plan.workers} workers may join: huidu load worker --master {name}:{port}")
+        self._say(
+            f"  {counted(self.plan.workers, 'worker')} may join: huidu load worker --master {name}:{port}"
+        )
         self._say(f"  with the token in {self._where.token_file}")
 
     def _tell(self, status: Status) -> None:

@@ -1,4 +1,4 @@
-"""A journey that cannot begin is a mistake of the journey: said before the run, never the target's failure."""
+"""A journey that cannot begin is a mistake of the journey: said first, never the target's failure."""
 
 from __future__ import annotations
 
@@ -89,6 +89,7 @@ def test_in_a_functional_suite_it_is_a_journey_that_was_not_made(stack: Any) -> 
     web = plan.channels[0].model_copy(update={"journeys": {"look": 1.0}})
     plan = functional_plan(plan.model_copy(update={"channels": (web,), "tokens": None}), every)
     recording = _broken(1)
+    recording.finals = {0: False}
     recording.failures[("web", plan.walks[0].title, "", f"{BROKEN}: ValueError: x")] = 1
     word, checks = judge_functional(plan, recording, [WorkerEnd(0, 0)], every=every)
     assert word == "INVALID"

@@ -136,12 +136,25 @@ def test_the_report_is_made_again_from_the_recording(huidu: Any, serve: Serve, b
     assert "http-equiv" not in page and "<script" not in page and "src=" not in page
 
 
-def test_nobody_at_the_address_is_said_at_once(huidu: Any, tmp_path: Path) -> None:
+def test_nobody_at_the_address_is_an_invalid_run_with_all_its_files(huidu: Any, tmp_path: Path) -> None:
     (tmp_path / "profile.yaml").write_text(_PROFILE)
-    process = huidu("load", "verify", str(tmp_path / "profile.yaml"), "--host", "127.0.0.1:9", home=tmp_path)
-    _, stderr = process.communicate(timeout=30)
+    out = tmp_path / "run"
+    arguments = ("load", "verify", str(tmp_path / "profile.yaml"), "--host", "127.0.0.1:9", "--out", str(out))
+    process = huidu(*arguments, "--json", home=tmp_path)
+    stdout, stderr = process.communicate(timeout=30)
     assert process.returncode == 4
     assert "nobody answers" in stderr and "Traceback" not in stderr
+    found = json.loads(stdout)
+    assert list(found)[:2] == ["verdict", "reasons"]
+    assert found["verdict"] == "INVALID" and "nobody answers" in found["reasons"][0]
+    assert (out / "verdict.json").read_text().split() == stdout.split()
+    assert "<error" in (out / "junit.xml").read_text()
+    assert "nobody answers" in (out / "summary.md").read_text()
+    assert "nobody answers" in (out / "report.html").read_text()
+    again = huidu("load", "report", str(out), home=tmp_path)
+    stdout, _ = again.communicate(timeout=30)
+    assert again.returncode == 4
+    assert "INVALID" in stdout and "nobody answers" in stdout, "the result is on standard output"
 
 
 def test_a_mistake_in_the_profile_is_exit_2_with_file_and_line_and_no_run(huidu: Any, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_all_right_is_a_pass_that_says_how_much_was_made(stack: Any) -> None:
     ("harm", "word", "says"),
     [
         ({"failed": 1}, "FAIL", "web/web-lead (anonymous): failed at request 1, step 0: wrong answer"),
-        ({"requests": {2: 3}}, "FAIL", "web/web-ticket: made 3 requests where 1 are stated"),
+        ({"requests": {2: 3}}, "FAIL", "web/web-ticket: made 3 requests where 1 is stated"),
     ],
 )
 def test_a_wrong_answer_fails_the_suite(stack: Any, harm: dict[str, Any], word: str, says: str) -> None:
@@ -135,7 +135,7 @@ channels:
 @pytest.mark.parametrize(
     ("more", "code", "says"),
     [
-        ("", 0, "1 journeys of 2 requests were made"),
+        ("", 0, "1 journey of 2 requests was made"),
         (
             "  bad: {journey: {http: [{get: /}, {get: /wrong, expect: {contains: ok}}, {get: /}]}}",
             1,

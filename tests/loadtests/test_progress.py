@@ -15,6 +15,7 @@ from loadtests.profile import Profile
 from loadtests.progress import Progress
 from loadtests.recorder import Pulse, Tally
 from loadtests.recording import Recording
+from loadtests.wording import counted, duration_text, short
 
 _PROFILE = "channels: {web: {peak: 100/s, journey: {http: [{get: /}]}}}\nduration: 60s\n"
 PLAN = make_plan(parse_document(_PROFILE, Profile, "p"), Path("p"), host="http://x", stack=None)
@@ -55,3 +56,16 @@ def test_the_line_says_what_is_planned_achieved_slow_failed_open_and_late(
     stream = io.StringIO()
     Progress(PLAN, Terminal(stream)).show(seconds, 60.0, _recording())
     assert all(part in stream.getvalue() for part in says), stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(9984.0, "9.98 s"), (10_000.0, "10 s"), (999.4, "999 ms"), (0.84, "0.84 ms"), (1_234_567.0, "1,235 s")],
+)
+def test_a_duration_is_never_told_with_an_exponent(value: float, text: str) -> None:
+    assert duration_text(value) == text
+
+
+def test_numbers_of_things_agree_with_their_names() -> None:
+    assert [counted(number, "worker") for number in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]
+    assert [short(each) for each in (1200.0, 999.6, 0.5)] == ["1,200", "1,000", "0.5"]
