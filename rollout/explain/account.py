@@ -12,21 +12,25 @@ from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, Estimate, GateVerdict
 from rollout.failing import Failing
 from rollout.judge import GateSpec, JudgeConfig, estimate, gauges
-from rollout.judge.explain import hypothesis, percent, rate, subject
+from rollout.judge.explain import count, hypothesis, percent, rate, subject
 from rollout.judge.latency import edge_at_or_above
 from rollout.replay import Look, Replayed, from_the_start, log_e_by_interval, sentence_of
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """One arm up to the decision: counts, and its rate with an interval that holds at every moment."""
+    """One arm up to the decision: counts, and its rate with an interval that holds at every moment; `unused`:
+    what the evidence holds of it where nothing was compared."""
 
     counts: Counts
     estimate: Estimate | None
+    unused: Counts
 
     @property
     def said(self) -> str:
         """ "0.52 % (8 of 1,538), surely between 0.2 % and 1.1 %"."""
+        if self.unused.total > 0:
+            return f"{count(self.unused.bad)} of {count(self.unused.total)}, not used: the other arm has none"
         if self.estimate is None:
             return rate(self.counts)
         low, high = percent(self.estimate.low), percent(self.estimate.high)
@@ -174,8 +178,12 @@ def _gate(
         crossed=crossed,
         harm_upper=verdict.harm_upper,
         stratum=verdict.stratum,
-        canary=Arm(verdict.canary, verdict.estimate),
-        baseline=Arm(verdict.baseline, _estimate(verdict.baseline, verdict.dispersion, config.alpha)),
+        canary=Arm(verdict.canary, verdict.estimate, _unused(spec, verdict, ours, "canary")),
+        baseline=Arm(
+            verdict.baseline,
+            _estimate(verdict.baseline, verdict.dispersion, config.alpha),
+            _unused(spec, verdict, ours, "baseline"),
+        ),
         groups=groups,
         intervals=len(ours),
         excluded=dict(Counter(each.excluded for each in ours if each.excluded)),
@@ -194,6 +202,13 @@ def _gate(
 
 def _estimate(counts: Counts, dispersion: float, alpha: float) -> Estimate | None:
     return estimate.rate(counts.total, counts.bad, dispersion, alpha)
+
+
+def _unused(spec: GateSpec, verdict: GateVerdict, intervals: Iterable[Interval], arm: str) -> Counts:
+    """What one arm counted where a gate that compares had the other arm in no interval."""
+    if spec.kind == "gauge" or verdict.canary.total > 0 or verdict.baseline.total > 0:
+        return Counts(0.0, 0.0)
+    return _sum(spec, (each for each in intervals if not each.excluded), None, arm)
 
 
 def _compares(spec: GateSpec, interval: Interval) -> bool:

@@ -12,11 +12,11 @@ from jinja2 import Environment, StrictUndefined
 from huidu.model.evidence import Counts
 from huidu.model.verdict import Estimate
 from rollout.explain import words
-from rollout.explain.account import Account, Gap, GateAccount
+from rollout.explain.account import Account, Arm, Gap, GateAccount
 from rollout.explain.text import size
 from rollout.failing import Failing
 from rollout.failing.told import said, warning
-from rollout.judge.explain import percent, rate
+from rollout.judge.explain import count, percent, rate
 from rollout.page_style import STYLE, Tick, nice_ticks, path, thinned
 from rollout.serve.words import Text, gate_name
 
@@ -95,8 +95,8 @@ def _gate(told: Account, gate: GateAccount, length: float) -> dict[str, Any]:
             for why, count in gate.excluded.items()
         ],
         "excluded_share": percent(gate.excluded_share) if gate.excluded_share > 0 else "",
-        "canary": _rate(gate.canary.counts),
-        "baseline": _rate(gate.baseline.counts),
+        "canary": _arm(gate.canary),
+        "baseline": _arm(gate.baseline),
         "canary_between": _between(gate.canary.estimate),
         "baseline_between": _between(gate.baseline.estimate),
         "groups": [
@@ -145,6 +145,12 @@ def _failing(found: Failing | None) -> dict[str, Any] | None:
             for each in found.requests
         ],
     }
+
+
+def _arm(arm: Arm) -> Text:
+    if arm.unused.total <= 0:
+        return _rate(arm.counts)
+    return Text(arm.said, f"{count(arm.unused.total)} 中有 {count(arm.unused.bad)}，未使用：另一组没有数据")
 
 
 def _rate(counts: Counts) -> Text:

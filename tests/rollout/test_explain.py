@@ -119,6 +119,18 @@ def test_one_interval_without_its_length_is_taken_for_a_poll_and_it_is_said(reco
     assert "reached its bound after 20 s" in text and "assumed, its" not in text
 
 
+def test_what_one_arm_counted_alone_is_told_and_said_to_be_unused(recorded, tmp_path):
+    rows = [json.loads(line) for line in (tmp_path / "e.jsonl").read_text().splitlines()[:2]]
+    path = tmp_path / "alone.jsonl"
+    path.write_text("\n".join(json.dumps({k: v for k, v in r.items() if k != "baseline"}) for r in rows))
+    text = explained(str(path), *recorded[1:], "--html", str(tmp_path / "page.html"))
+    # One of the two intervals was left out.
+    assert "candidate  5 of 500, not used: the other arm has none" in text
+    assert "stable     nothing seen" in text
+    page = (tmp_path / "page.html").read_text()
+    assert "5 of 500, not used" in page and "500 中有 5，未使用" in page
+
+
 def test_groups_add_up_to_what_was_judged(recorded):
     gate = json.loads(explained(*recorded, "--json"))["gates"][0]
     for arm in ("canary", "baseline"):
