@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from huidu.foundation.prometheus import Series
@@ -63,7 +64,12 @@ def _lines(quantity: Quantity, series: Series, unit: float) -> Iterator[tuple[st
 
 
 def _key(quantity: Quantity, labels: Mapping[str, str]) -> str:
-    return json.dumps([quantity, sorted(labels.items())])
+    return _named(quantity, tuple(sorted(labels.items())))
+
+
+@lru_cache(maxsize=20_000)  # the same series come back at every look
+def _named(quantity: Quantity, labels: tuple[tuple[str, str], ...]) -> str:
+    return json.dumps([quantity, labels])
 
 
 def cleaned(samples: Sequence[tuple[float, float]]) -> Samples:
