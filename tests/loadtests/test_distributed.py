@@ -31,6 +31,12 @@ timeout: 3s
 limits: {p95: 2s, failures: {at_most: 0.1%, proof: observed}}
 """
 _SECRET = 'headers: {Authorization: "Bearer ${ELSEWHERE_TOKEN}"}\ndata: {csv: people.csv, once: true}\n'
+_NEEDY = """
+from loadtests.journeys.catalogue import Journey
+
+NEEDS = ("ELSEWHERE_TOKEN",)
+JOURNEYS = {"look": Journey(lambda visit: visit.step("look", "GET", "/ok"), steps=1, known=False)}
+"""
 
 
 def _free() -> int:
@@ -51,13 +57,21 @@ class Scene:
     """A run that expects workers, and the machines they come from."""
 
     def __init__(
-        self, stack: ExitStack, begin: Begin, tmp: Path, profile: str, host: str, number: int, within: str
+        self,
+        stack: ExitStack,
+        begin: Begin,
+        tmp: Path,
+        profile: str,
+        host: str,
+        number: int,
+        within: str,
+        *more: str,
     ) -> None:
         self._stack, self._tmp = stack, tmp
         self.port, self.token = _free(), tmp / "run.token"
         options = ("--expect-workers", str(number), "--bind", f"127.0.0.1:{self.port}")
         self.running = begin(
-            profile, host, *options, "--token-file", str(self.token), "--join-within", within
+            profile, host, *options, "--token-file", str(self.token), "--join-within", within, *more
         )
         self.folder = self.running.folder
 
@@ -114,10 +128,10 @@ def scene(begin: Begin, tmp_path: Path) -> Iterator[Callable[..., Scene]]:
     with ExitStack() as stack:
         count = iter(range(100))
 
-        def start(profile: str, host: str, number: int, within: str = "60s") -> Scene:
+        def start(profile: str, host: str, number: int, *more: str, within: str = "60s") -> Scene:
             folder = tmp_path / f"scene-{next(count)}"
             folder.mkdir()
-            return Scene(stack, begin, folder, profile, host, number, within)
+            return Scene(stack, begin, folder, profile, host, number, within, *more)
 
         yield start
 
@@ -166,14 +180,20 @@ def test_a_run_of_workers_elsewhere_and_who_is_not_let_in(
     assert play.token.stat().st_mode & 0o077 == 0
 
 
-def test_workers_elsewhere_that_fail_are_no_evidence(scene: Callable[..., Scene], serve: Serve) -> None:
-    """One stopped for three seconds, one with a wrong clock, one killed; one without its variable; one that
-    never comes."""
+def test_workers_elsewhere_that_fail_are_no_evidence(
+    scene: Callable[..., Scene], serve: Serve, tmp_path: Path
+) -> None:
+    """One stopped for three seconds, one with a wrong clock, one killed; two without their variables, of the
+    profile and of the journeys; one that never comes."""
     host = serve()
     plain = _PROFILE.replace("PATH", "/ok")
     failing, absent = scene(plain, host, 3), scene(plain, host, 2, within="20s")
     unfit = scene(plain + 'headers: {X-Key: "${ELSEWHERE_TOKEN}"}', host, 1)
-    for alone in (absent, unfit):
+    journeys = tmp_path / "journeys.py"
+    journeys.write_text(_NEEDY)
+    shop = "\n".join(["channels: {web: {peak: 20/s, journeys: [look]}}", *plain.splitlines()[3:], ""])
+    needy = scene(shop, host, 1, "--journeys", str(journeys))
+    for alone in (absent, unfit, needy):
         alone.worker("one")
     for name in ("one", "two"):
         failing.worker(name)
@@ -194,6 +214,7 @@ def test_workers_elsewhere_that_fail_are_no_evidence(scene: Callable[..., Scene]
     walked = [check["sentence"] for check in run.verdict["checks"] if "walked only part" in check["sentence"]]
     assert len(walked) == 1, "the others walked theirs and no more"
     _says(unfit.running.finish(), "INVALID", 4, "${ELSEWHERE_TOKEN} stands for nothing in its environment")
+    _says(needy.running.finish(), "INVALID", 4, "needs ELSEWHERE_TOKEN in the environment")
     _says(absent.running.finish(), "INVALID", 4, "1 of 2 workers came within 20 s")
 
 
