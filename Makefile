@@ -28,9 +28,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## The main job on one machine: provision, prove under load, release, roll back
 	@$(BIN)/huidu runbook run go-live $(ARGS)
 
+# Tests with servers mostly wait: three at a time on two cores.
 test: setup check ## Checks and all tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" $(ARGS)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile -m server --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m server --durations=10 $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server (under a minute)
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not slow" $(ARGS)
