@@ -360,7 +360,7 @@ def test_without_scripts_the_same_is_told(page):
 def test_reading_a_curve_with_the_pointer(page):
     opened = page()
     opened.goto("/rollouts/errors-1?lang=en")
-    opened.locator("#link:not(:empty)").wait_for()  # the live part was replaced once
+    opened.locator("#live[data-followed]").wait_for()  # the live part was replaced once
     box = opened.locator(".plot").first.bounding_box()
     opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
     opened.locator(".tip:not([hidden])").wait_for()

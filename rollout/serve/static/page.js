@@ -45,6 +45,7 @@
       // While somebody marks text or reads a curve, the page holds still.
       if (String(getSelection()) || document.querySelector(".hair:not([hidden])")) return;
       replace(live, news.html);
+      live.dataset.followed = "";
       if (!first && said.textContent !== news.said) said.textContent = news.said;
       first = false;
     });
