@@ -51,6 +51,7 @@ def test_results_and_page_hold_every_cell(quick: list) -> None:
         assert cell.name.replace("/", "/") in text
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(quick: list) -> None:
     cells = [cell for cell in CELLS if cell.name in ("errors x10, 0.1%, 200 rps", "good, 2000 rps")]
     before = [result for result in quick if result.cell in {cell.name for cell in cells}]
