@@ -48,7 +48,7 @@ format: $(STAMP) ## Let ruff put the code in order
 
 lock: ## Pin the dependencies again (needs uv: pip install uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --extra local --extra har --extra dev pyproject.toml -o requirements.lock
+	  --no-header --extra local --extra har --extra kubernetes --extra dev pyproject.toml -o requirements.lock
 
 clean: ## Remove the environment and the local state (stops the local stack first)
 	@[ ! -x $(BIN)/huidu ] || $(BIN)/huidu stack down
