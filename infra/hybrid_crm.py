@@ -11,8 +11,10 @@ services released independently of each other.
 
 from __future__ import annotations
 
-from infra.topology import HIGH_CONCURRENCY, Arm, Component, Link, Topology, Zone
+from infra.topology import HIGH_CONCURRENCY, Arm, Backup, Component, Link, Topology, Zone
 
+REGION = "cn-hangzhou"
+"""Where the stack lies unless a topology says otherwise; the local target has no regions."""
 _RUNS = {"baseline": "the stable release, as new as the candidate"}
 
 
@@ -24,6 +26,7 @@ def _touchpoints(arm: Arm, *after: str) -> Component:
         after=after,
         about=f"web, WeChat, shop and call centre; {_RUNS.get(arm, f'{arm} release')}",
         size=HIGH_CONCURRENCY,
+        instances=2,
     )
 
 
@@ -40,9 +43,21 @@ def _worker(arm: Arm) -> Component:
 # The stable touchpoints lay the tables when they start; what reads those tables starts after them.
 _COMPONENTS = {
     "touchpoints-db": Component(
-        zone="public", kind="postgres", about="touchpoints' store and outbox", data="personal"
+        zone="public",
+        kind="postgres",
+        about="touchpoints' store and outbox",
+        data="personal",
+        instances=2,
+        backup=Backup(region=REGION),
     ),
-    "core-db": Component(zone="private", kind="postgres", about="the core's database", data="core"),
+    "core-db": Component(
+        zone="private",
+        kind="postgres",
+        about="the core's database",
+        data="core",
+        instances=2,
+        backup=Backup(region=REGION),
+    ),
     "touchpoints-stable": _touchpoints("stable", "touchpoints-db"),
     "touchpoints-candidate": _touchpoints("candidate", "touchpoints-stable"),
     # What it writes bears the stable release, so that stable's worker delivers it: it needs none of its own.
@@ -60,6 +75,8 @@ _COMPONENTS = {
         kind="edge",
         about="identity, a breaker per channel, cohorts and weights",
         size=HIGH_CONCURRENCY,
+        exposed=True,
+        instances=2,
     ),
     "link": Component(zone="link", kind="tcp-proxy", about="carries TCP between the clouds; can be cut"),
     "core-proxy": Component(zone="private", kind="core-proxy", about="lets the core's RPC through"),
@@ -119,10 +136,10 @@ TOPOLOGY = Topology(
     name="hybrid-crm",
     about="A hybrid CRM: Tryton in a private zone, touchpoints in a public one",
     zones={
-        "public": Zone(kind="public", about="high-concurrency touchpoints, elastic"),
-        "link": Zone(kind="link", about="the line between the clouds"),
-        "private": Zone(kind="private", about="core data"),
-        "monitoring": Zone(kind="monitoring", about="watches both"),
+        "public": Zone(kind="public", region=REGION, about="high-concurrency touchpoints, elastic"),
+        "link": Zone(kind="link", region=REGION, about="the line between the clouds"),
+        "private": Zone(kind="private", region=REGION, about="core data"),
+        "monitoring": Zone(kind="monitoring", region=REGION, about="watches both"),
     },
     components=_COMPONENTS,
     links=_links(),

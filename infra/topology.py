@@ -25,6 +25,8 @@ Arm = Literal["stable", "candidate", "baseline"]
 Data = Literal["core", "personal", "behaviour", "operational", "none"]
 """Classes of data a component keeps or a link carries. `core`: the customer master, orders, contracts.
 `personal`: identifies a customer. `behaviour`: what he did. `operational`: metrics, health."""
+Subject = Literal["cn", "eu", "other"]
+"""Whose data it is, by where the customer lives: what the law says of it depends on that."""
 
 Kind = Literal[
     "edge",
@@ -70,17 +72,33 @@ HIGH_CONCURRENCY = Size(cores=8, memory_gb=16)
 
 
 class Zone(_Part):
-    """A place with its own exposure. `region`: where its data lies, for residency (targets read it)."""
+    """A place with its own exposure.
+
+    `region`: where its data lies, as the cloud names it (`eu-central-1` is Frankfurt). `availability`: the
+    availability zones (data centres) inside it over which a target spreads what must survive one of them.
+    """
 
     kind: ZoneKind
     region: str = ""
+    availability: tuple[Name, ...] = ("a", "b")
     about: str = ""
+
+
+class Backup(_Part):
+    """A database's backups: when (cron, UTC), how long they are kept, in which region they lie."""
+
+    schedule: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
+    keep_days: int = Field(default=30, ge=1)
+    region: str = ""
+    encrypted: bool = True
 
 
 class Component(_Part):
     """One process or workload.
 
     `arm`: set for what exists once per release. `after`: what must be healthy before this one starts.
+    `subjects`: whose data it keeps, where not all customers' (`Customers.subjects`). `encrypted`: at rest.
+    `exposed`: reachable from outside the stack. `instances`: as many at least, over the zone's data centres.
     """
 
     zone: Name
@@ -90,23 +108,39 @@ class Component(_Part):
     after: tuple[Name, ...] = ()
     size: Size = Size()
     data: Data = "none"
+    subjects: tuple[Subject, ...] = ()
+    encrypted: bool = True
+    exposed: bool = False
+    instances: int = Field(default=1, ge=1, le=1000)
+    backup: Backup | None = None
 
 
 class Link(_Part):
-    """`source` calls `target`, which it knows as `role`."""
+    """`source` calls `target`, which it knows as `role`.
+
+    `tls`: the least version where it leaves a machine (the local target stays on loopback). `masked`: what
+    identifies a customer is masked on the way. A database that is the `source` of the role `primary` is a
+    streaming replica of the target.
+    """
 
     source: Name
     target: Name
     role: Name
     label: str = ""
     data: Data = "none"
+    tls: Literal["1.2", "1.3"] | None = "1.2"
+    masked: bool = False
 
 
 class Customers(_Part):
-    """Seeded customers c-000001 .. c-<count>; the first `high` of them are of high value."""
+    """Seeded customers c-000001 .. c-<count>; the first `high` of them are of high value.
+
+    `subjects`: where they live, one or more.
+    """
 
     count: int = Field(default=5000, ge=1, le=1_000_000)
     high: int = Field(default=1000, ge=0)
+    subjects: tuple[Subject, ...] = ("cn",)
 
 
 class Topology(_Part):
