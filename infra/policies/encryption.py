@@ -1,0 +1,64 @@
+"""Customers' data rests encrypted: disks, object stores, backups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.policies.policy import Policy, Says, keeps_data
+from infra.rendered import Rendered
+from infra.topology import Topology
+
+_CIPHERS = ("AES256", "aws:kms", "KMS", "SM4")  # mission: SM4 where required
+_BACKUP = ("spec", "backup", "barmanObjectStore")
+
+
+def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
+    """Stores and their backups; then storage classes, volumes, databases and buckets."""
+    for name, component in topology.components.items():
+        if keeps_data(component) and not component.encrypted:
+            yield name, f"keeps {component.data} data in clear", "encrypted: true"
+        if component.backup is not None and not component.backup.encrypted:
+            yield name, "its backups lie in clear", "backup: {encrypted: true}"
+    for resource in rendered:
+        yield from _kubernetes(resource)
+        yield from _cloud(resource)
+
+
+def _kubernetes(resource: Rendered) -> Says:
+    if resource.kind == "StorageClass" and str(resource.at("parameters", "encrypted")).lower() != "true":
+        yield resource.label, "its volumes lie in clear", 'parameters: {encrypted: "true"}'
+    if resource.type.endswith("postgresql.cnpg.io/v1:Cluster"):
+        for storage in ("storage", "walStorage"):
+            if resource.at("spec", storage) is not None and not resource.at("spec", storage, "storageClass"):
+                what = f"{storage} takes whatever class is the cluster's default"
+                yield resource.label, what, f"{storage}.storageClass: a class that encrypts"
+        for part in ("data", "wal"):
+            kept = resource.at(*_BACKUP, part, "encryption")
+            if resource.at(*_BACKUP) is not None and kept not in _CIPHERS:
+                yield (
+                    resource.label,
+                    f"its backups ({part}) lie in clear",
+                    f"{part}.encryption: {_CIPHERS[0]}",
+                )
+
+
+def _cloud(resource: Rendered) -> Says:
+    if resource.type.startswith("alicloud:oss/bucket:"):
+        rule = resource.at("serverSideEncryptionRule", "sseAlgorithm")
+        if rule not in _CIPHERS:
+            what = "what lies in it lies in clear"
+            yield resource.label, what, "serverSideEncryptionRule: {sseAlgorithm: AES256 or KMS}"
+    if resource.type.startswith("alicloud:cs/nodePool") and not resource.at("systemDiskEncrypted"):
+        yield resource.label, "its nodes' disks lie in clear", "systemDiskEncrypted: true"
+    for disk in resource.at("dataDisks") or ():
+        if str(disk.get("encrypted")).lower() != "true":
+            yield resource.label, "a data disk lies in clear", 'dataDisks: encrypted "true"'
+
+
+POLICY = Policy(
+    name="encryption",
+    what="Disks, object stores and backups with customers' data are encrypted at rest",
+    why="a disk outlives the machine it was in",
+    source="implementation guides, risk: data security 30 %; sizing: SM4 where required",
+    check=check,
+)

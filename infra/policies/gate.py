@@ -1,0 +1,98 @@
+"""All policies over one stack: what is against them, what is excused, and the refusal."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huidu.foundation.errors import ConfigError, UsageError
+from infra.policies import (
+    availability,
+    backups,
+    encryption,
+    exposure,
+    masking,
+    residency,
+    sizing,
+    tls,
+)
+from infra.policies.exemption import Exemption, load_exemptions
+from infra.policies.policy import Finding, Policy
+from infra.rendered import Rendered
+from infra.topology import Topology
+
+POLICIES: tuple[Policy, ...] = (
+    residency.POLICY,
+    tls.POLICY,
+    sizing.POLICY,
+    exposure.POLICY,
+    encryption.POLICY,
+    backups.POLICY,
+    availability.POLICY,
+    masking.POLICY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """`refused`: with what is to be said beside it (an expired exemption); `excused`: by which exemption;
+    `idle`: exemptions that nothing needs any more."""
+
+    refused: tuple[tuple[Finding, str], ...]
+    excused: tuple[tuple[Finding, Exemption], ...]
+    idle: tuple[Exemption, ...]
+
+
+class PolicyRefused(UsageError):
+    """The stack is against a policy; nothing was changed."""
+
+    def __init__(self, judged: Judged) -> None:
+        lines = [f"{finding}{f'; {beside}' if beside else ''}" for finding, beside in judged.refused]
+        count = f"{len(lines)} things are" if len(lines) > 1 else "one thing is"
+        super().__init__(
+            f"{count} against policy, nothing was changed\n" + "\n".join(f"  - {line}" for line in lines),
+            remedy="mend each, or write an exemption with a reason and an end date (docs/infra.md)",
+        )
+        self.judged = judged
+
+
+def judge(
+    topology: Topology,
+    rendered: Sequence[Rendered],
+    exemptions: Sequence[Exemption],
+    today: datetime.date,
+) -> Judged:
+    """Every policy over the topology and what a target would make of it. Pure."""
+    found = [each for policy in POLICIES for each in policy.findings(topology, rendered)]
+    refused, excused = [], []
+    for finding in found:
+        covering = [each for each in exemptions if each.covers(finding)]
+        holding = next((each for each in covering if today <= each.until), None)
+        if holding is not None:
+            excused.append((finding, holding))
+        else:
+            ended = max((each.until for each in covering), default=None)
+            refused.append((finding, f"its exemption ended on {ended}" if ended else ""))
+    idle = tuple(each for each in exemptions if not any(each.covers(finding) for finding in found))
+    return Judged(tuple(refused), tuple(excused), idle)
+
+
+def refuse(
+    topology: Topology, rendered: Sequence[Rendered], exemptions: Path | None, today: datetime.date
+) -> Judged:
+    """`judge` with a file of exemptions. Raises PolicyRefused, and ConfigError where the file is wrong."""
+    written = load_exemptions(exemptions)
+    known = {policy.name for policy in POLICIES}
+    for each in written:
+        if each.policy not in known:
+            raise ConfigError(
+                f"unknown policy {each.policy!r}",
+                file=exemptions,
+                expected=f"one of {', '.join(sorted(known))}",
+            )
+    judged = judge(topology, rendered, written, today)
+    if judged.refused:
+        raise PolicyRefused(judged)
+    return judged

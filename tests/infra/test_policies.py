@@ -1,0 +1,350 @@
+"""Policies: what they refuse, in the topology and in what a target would make of it; and what excuses."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from huidu.foundation.document import parse_document
+from huidu.foundation.errors import ConfigError
+from infra.hybrid_crm import TOPOLOGY
+from infra.policies import PolicyRefused, judge, refuse
+from infra.policies.gate import POLICIES
+from infra.policies.sizing import instance_size, quantity
+from infra.rendered import Rendered
+from infra.topology import Size, Topology
+
+TODAY = datetime.date(2026, 11, 22)
+FRANKFURT = {name: {"region": "eu-central-1"} for name in TOPOLOGY.zones}
+ALL_THERE = {"customers": {"subjects": ["eu"]}, "zones": FRANKFURT}
+
+
+def topology(**change: Any) -> Topology:
+    text = yaml.safe_dump({"extends": "hybrid-crm", "name": "mine", **change})
+    return parse_document(text, Topology, "mine.yaml")
+
+
+def european(**components: Any) -> dict[str, Any]:
+    """Every zone in Frankfurt, backups too; then what is given."""
+    stores = {name: {"backup": {"region": "eu-central-1"}} for name in ("touchpoints-db", "core-db")}
+    return {**ALL_THERE, "components": {**stores, **components}}
+
+
+def links(**changed: Any) -> list[dict[str, Any]]:
+    """The reference links; those between zones that carry customers' data changed so."""
+    found = [each.model_dump() for each in TOPOLOGY.links]
+    return [
+        each | changed if (each["source"], each["target"]) == ("sync-stable", "link") else each
+        for each in found
+    ]
+
+
+TEN_BAD: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "EU customers in Hangzhou": ("residency", "core-db", {"customers": {"subjects": ["eu"]}}),
+    "EU backups in Shanghai": (
+        "residency",
+        "core-db",
+        european(**{"core-db": {"backup": {"region": "cn-shanghai"}}}),
+    ),
+    "a replica abroad": (
+        "residency",
+        "spare",
+        european(
+            spare={"zone": "abroad", "kind": "postgres", "data": "core", "subjects": ["cn"]},
+        )
+        | {
+            "zones": FRANKFURT | {"abroad": {"kind": "private", "region": "cn-shanghai"}},
+            "links": [
+                *(each.model_dump() for each in TOPOLOGY.links),
+                {"source": "spare", "target": "core-db", "role": "primary", "data": "core"},
+            ],
+        },
+    ),
+    "a line between clouds in clear": ("tls", "link sync-stable -> link", {"links": links(tls=None)}),
+    "touchpoints of two cores": (
+        "sizing",
+        "touchpoints-stable",
+        {"components": {"touchpoints-stable": {"size": {"cores": 2, "memory_gb": 4}}}},
+    ),
+    "a core on the internet": ("exposure", "core", {"components": {"core": {"exposed": True}}}),
+    "a store in clear": ("encryption", "core-db", {"components": {"core-db": {"encrypted": False}}}),
+    "no backups": ("backups", "core-db", {"components": {"core-db": {"backup": None}}}),
+    "one data centre": (
+        "availability",
+        "core-db",
+        {"zones": {"private": {"availability": ["a"]}}},
+    ),
+    "names in a report": (
+        "masking",
+        "link core -> analysts",
+        {
+            "components": {"analysts": {"zone": "private", "kind": "postgres", "data": "none"}},
+            "links": [
+                *(each.model_dump() for each in TOPOLOGY.links),
+                {"source": "core", "target": "analysts", "role": "export", "data": "personal"},
+            ],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TEN_BAD)
+def test_a_bad_topology_is_refused_by_its_policy_with_resource_and_remedy(name: str) -> None:
+    policy, resource, change = TEN_BAD[name]
+    with pytest.raises(PolicyRefused) as refused:
+        refuse(topology(**change), (), None, TODAY)
+    found = [finding for finding, _ in refused.value.judged.refused]
+    assert {finding.policy for finding in found} == {policy}
+    assert resource in {finding.resource for finding in found}
+    assert all(finding.remedy for finding in found)
+    assert f"{policy}: {resource}: " in str(refused.value)
+    assert refused.value.outcome.code == 2
+
+
+def test_the_reference_stack_and_one_in_frankfurt_are_not_refused() -> None:
+    assert judge(TOPOLOGY, (), (), TODAY).refused == ()
+    assert judge(topology(**european()), (), (), TODAY).refused == ()
+
+
+def test_data_of_eu_customers_may_leave_frankfurt_masked_only() -> None:
+    zones = FRANKFURT | {"abroad": {"kind": "private", "region": "cn-hangzhou"}}
+    way = {"source": "core", "target": "reports", "role": "copies", "data": "personal"}
+    stores = {"reports": {"zone": "abroad", "kind": "postgres", "data": "none", "subjects": ["cn"]}}
+    for masked in (False, True):
+        given = european(**stores) | {
+            "zones": zones,
+            "links": [*(each.model_dump() for each in TOPOLOGY.links), way | {"masked": masked}],
+        }
+        found = judge(topology(**given), (), (), TODAY).refused
+        assert [finding.resource for finding, _ in found] == ([] if masked else ["link core -> reports"])
+
+
+def manifest(kind: str, spec: dict[str, Any], zone: str = "private", **more: Any) -> Rendered:
+    group = {
+        "Cluster": "postgresql.cnpg.io/v1",
+        "Gateway": "gateway.networking.k8s.io/v1",
+        "StorageClass": "storage.k8s.io/v1",
+        "Deployment": "apps/v1",
+        "StatefulSet": "apps/v1",
+    }.get(kind, "v1")
+    body = {"kind": kind, "metadata": {"name": "it", **more.pop("metadata", {})}, "spec": spec, **more}
+    return Rendered(f"kubernetes:{group}:{kind}", "it", zone, body)
+
+
+def cloud(token: str, zone: str = "private", **inputs: Any) -> Rendered:
+    return Rendered(f"alicloud:{token}", "it", zone, inputs)
+
+
+def workload(kind: str = "Deployment", pod: dict[str, Any] | None = None, **container: Any) -> Rendered:
+    sizes = {"requests": {"cpu": "4", "memory": "8G"}, "limits": {"memory": "8G"}}
+    whole = {"name": "main", "resources": sizes} | container
+    template = {"spec": {"containers": [whole], **(pod or {})}}
+    spread = {"topologySpreadConstraints": [{"topologyKey": "topology.kubernetes.io/zone"}]}
+    template["spec"] |= spread
+    labels = {"labels": {"huidu.dev/component": "core"}}
+    return manifest(kind, {"replicas": 2, "template": template}, metadata=labels)
+
+
+CLUSTER = {
+    "instances": 2,
+    "storage": {"storageClass": "encrypted"},
+    "affinity": {"topologyKey": "topology.kubernetes.io/zone"},
+    "backup": {"barmanObjectStore": {"data": {"encryption": "AES256"}, "wal": {"encryption": "AES256"}}},
+}
+SCHEDULE = manifest("ScheduledBackup", {"cluster": {"name": "it"}})
+STORE = "https://oss-cn-hangzhou-internal.aliyuncs.com"
+
+
+def store(endpoint: str) -> dict[str, Any]:
+    kept = {"encryption": "AES256"}
+    return CLUSTER | {"backup": {"barmanObjectStore": {"endpointURL": endpoint, "data": kept, "wal": kept}}}
+
+
+BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
+    "a gateway in clear": (
+        "tls",
+        [
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTP"}]}, "public"),
+            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}),
+        ],
+    ),
+    "a gateway of any TLS": (
+        "tls",
+        [
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
+            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.1"}}),
+        ],
+    ),
+    "an ingress in clear": ("tls", [manifest("Ingress", {}, "public")]),
+    "old TLS to the database": (
+        "tls",
+        [
+            manifest(
+                "Cluster",
+                CLUSTER | {"postgresql": {"parameters": {"ssl_min_protocol_version": "TLSv1.1"}}},
+            ),
+            SCHEDULE,
+        ],
+    ),
+    "a cloud listener in clear": ("tls", [cloud("slb/listener:Listener", "public", protocol="http")]),
+    "a cloud listener of old TLS": (
+        "tls",
+        [cloud("slb/listener:Listener", "public", protocol="https", tlsCipherPolicy="tls_cipher_policy_1_0")],
+    ),
+    "no request": ("sizing", [workload(resources={"limits": {"memory": "8G"}})]),
+    "less than the topology says": (
+        "sizing",
+        [workload(resources={"requests": {"cpu": "500m", "memory": "8G"}, "limits": {"memory": "8G"}})],
+    ),
+    "small nodes": (
+        "sizing",
+        [cloud("cs/nodePool:NodePool", instanceTypes=["ecs.g7.large"], systemDiskEncrypted=True)],
+    ),
+    "a load balancer for the core": ("exposure", [manifest("Service", {"type": "LoadBalancer"})]),
+    "a node port for the core": ("exposure", [manifest("Service", {"type": "NodePort"})]),
+    "a route into the core": ("exposure", [manifest("HTTPRoute", {})]),
+    "the node's network": ("exposure", [workload(pod={"hostNetwork": True})]),
+    "the node's port": ("exposure", [workload(ports=[{"hostPort": 80}])]),
+    "a public API server": (
+        "exposure",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", slbInternetEnabled=True)],
+    ),
+    "a public bucket": (
+        "exposure",
+        [cloud("oss/bucketAcl:BucketAcl", "public", acl="public-read")],
+    ),
+    "the internet let in": (
+        "exposure",
+        [cloud("ecs/securityGroupRule:SecurityGroupRule", type="ingress", cidrIp="0.0.0.0/0")],
+    ),
+    "volumes in clear": ("encryption", [manifest("StorageClass", {}, parameters={"type": "cloud_essd"})]),
+    "whatever storage there is": ("encryption", [manifest("Cluster", CLUSTER | {"storage": {}}), SCHEDULE]),
+    "backups in clear": (
+        "encryption",
+        [
+            manifest("Cluster", CLUSTER | {"backup": {"barmanObjectStore": {"data": {}, "wal": {}}}}),
+            SCHEDULE,
+        ],
+    ),
+    "a bucket in clear": ("encryption", [cloud("oss/bucket:Bucket", bucket="backups")]),
+    "never backed up": ("backups", [manifest("Cluster", CLUSTER)]),
+    "nowhere to back up to": (
+        "backups",
+        [manifest("Cluster", {key: CLUSTER[key] for key in CLUSTER if key != "backup"}), SCHEDULE],
+    ),
+    "one instance": ("availability", [manifest("Cluster", CLUSTER | {"instances": 1}), SCHEDULE]),
+    "together in one data centre": (
+        "availability",
+        [manifest("Cluster", CLUSTER | {"affinity": {}}), SCHEDULE],
+    ),
+    "nodes of one data centre": (
+        "availability",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", workerVswitchIds=["vsw-a"])],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_RESOURCES)
+def test_a_bad_resource_is_refused_by_its_policy(name: str) -> None:
+    policy, rendered = BAD_RESOURCES[name]
+    found = judge(TOPOLOGY, rendered, (), TODAY).refused
+    assert {finding.policy for finding, _ in found} == {policy}
+    assert any("it" in finding.resource for finding, _ in found)
+
+
+def test_good_resources_are_not_refused() -> None:
+    good = [
+        manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
+        manifest(
+            "ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}, "public"
+        ),
+        manifest("Cluster", CLUSTER),
+        SCHEDULE,
+        workload(),
+        manifest("Service", {"type": "ClusterIP"}),
+        cloud("cs/nodePool:NodePool", instanceTypes=["ecs.c7.xlarge"], systemDiskEncrypted=True),
+    ]
+    assert judge(TOPOLOGY, good, (), TODAY).refused == ()
+
+
+def test_backups_of_eu_customers_go_to_a_store_in_frankfurt() -> None:
+    mine = topology(**european())
+    for endpoint, refused in ((STORE, True), ("https://oss-eu-central-1.aliyuncs.com", False)):
+        found = judge(mine, [manifest("Cluster", store(endpoint)), SCHEDULE], (), TODAY).refused
+        assert [finding.policy for finding, _ in found] == (["residency"] if refused else [])
+    away = cloud("oss/bucketReplication:BucketReplication", destination={"location": "oss-cn-hangzhou"})
+    assert [finding.policy for finding, _ in judge(mine, [away], (), TODAY).refused] == ["residency"]
+
+
+EXEMPTIONS = """exemptions:
+  - policy: exposure
+    resource: core
+    reason: the partner's certification needs it for a week
+    until: {until}
+"""
+
+
+def test_an_exemption_excuses_until_its_last_day_and_is_named_when_it_ended(tmp_path: Path) -> None:
+    bad = topology(components={"core": {"exposed": True}})
+    file = tmp_path / "exemptions.yaml"
+    file.write_text(EXEMPTIONS.format(until=TODAY))
+    assert [finding.resource for finding, _ in refuse(bad, (), file, TODAY).excused] == ["core"]
+    with pytest.raises(PolicyRefused, match=f"its exemption ended on {TODAY}"):
+        refuse(bad, (), file, TODAY + datetime.timedelta(days=1))
+
+
+def test_an_exemption_that_nothing_needs_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.yaml"
+    file.write_text(EXEMPTIONS.format(until=TODAY))
+    assert [each.resource for each in refuse(TOPOLOGY, (), file, TODAY).idle] == ["core"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("exemptions:\n  - {policy: exposure, resource: core, until: 2026-12-01}\n", "reason"),
+        (
+            "exemptions:\n  - {policy: x, resource: core, reason: because it is so, until: 2026-12-01}\n",
+            "'x'",
+        ),
+        ("exemptions:\n  - {policy: tls, resource: core, reason: because it is so}\n", "until"),
+    ],
+)
+def test_an_exemption_without_reason_end_or_policy_is_refused(text: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "exemptions.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        refuse(TOPOLOGY, (), file, TODAY)
+
+
+def test_every_policy_says_what_why_and_where_it_comes_from() -> None:
+    assert len({policy.name for policy in POLICIES}) == len(POLICIES) == 8
+    for policy in POLICIES:
+        assert policy.what and policy.why and "guides" in policy.source
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("4", "4"), ("500m", "0.5"), ("8Gi", str(8 * 2**30)), ("8G", str(8 * 10**9)), ("none", "0"), (2, "2")],
+)
+def test_quantities_are_read_as_kubernetes_reads_them(text: object, number: str) -> None:
+    assert str(quantity(text).normalize()) == str(type(quantity(0))(number).normalize())
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("ecs.g7.large", Size(cores=2, memory_gb=8)),
+        ("ecs.c7.xlarge", Size(cores=4, memory_gb=8)),
+        ("ecs.g7.2xlarge", Size(cores=8, memory_gb=32)),
+        ("ecs.r7.16xlarge", Size(cores=64, memory_gb=512)),
+        ("ecs.t6.large", None),
+        ("nonsense", None),
+    ],
+)
+def test_instance_types_have_the_size_their_name_says(kind: str, size: Size | None) -> None:
+    assert instance_size(kind) == size
