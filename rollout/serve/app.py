@@ -18,10 +18,10 @@ from starlette.staticfiles import StaticFiles
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
-from rollout.serve import words
 from rollout.serve.acts import KINDS, Acts
 from rollout.serve.readings import Readings
 from rollout.serve.told import HERE, Told
+from rollout.serve.turns import kind_word, turn_text
 from rollout.serve.verdicts import Verdicts
 
 TICK = 1.0
@@ -201,13 +201,11 @@ class Pages:
 def _said(request: Request, context: dict[str, Any]) -> str:
     """One sentence for screen readers, spoken when it changes: the last thing that happened."""
     glances = [context["glance"]] if "glance" in context else context["going"]
-    zh = language_of(request) == "zh"
-    parts = []
+    language, parts = language_of(request), []
     for each in glances:
-        if each.last is None:
-            continue
-        sentence = words.turn_zh(each.last) if zh else each.last.sentence
-        parts.append(f"{each.name}: {words.kind_word(each.last.kind).in_(language_of(request))}. {sentence}")
+        if each.last is not None:
+            word, text = kind_word(each.last.kind), turn_text(each.last)
+            parts.append(f"{each.name}: {word.in_(language)}. {text.in_(language)}")
     return " ".join(parts)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rollout.serve.story import Point, Turn, thinned
-from rollout.serve.words import Text, count, gate_name, kind_word, percent
+from rollout.serve.turns import kind_word
+from rollout.serve.words import Text, count, gate_name, percent
 
 POINTS = 360
 """More than a screen can show side by side."""

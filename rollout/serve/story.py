@@ -13,6 +13,7 @@ from typing import Any
 
 from huidu.foundation.journal import Event
 from rollout.controller.fold import RolloutState
+from rollout.letters import Letters, fold_letters
 from rollout.observe.fold import observed
 from rollout.observe.would import BACK
 
@@ -46,7 +47,7 @@ class Turn:
     blamed: str | None = None
     gate: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of an act: by whom, why, and of which stage."""
+    """The event's own: of an act by whom, why, of which stage; of a command its name and problem."""
 
 
 @dataclass
@@ -63,6 +64,8 @@ class Story:
     between_looks: float | None = None
     answers: dict[int, tuple[bool, str]] = field(default_factory=dict)
     """What was made of people's acts, by the place behind each in the file of acts: granted, sentence."""
+    letters: Letters = field(default_factory=dict)
+    """What people have to be told, and what became of it."""
     would_end: Mapping[str, Any] | None = None
     """Of an observation: the act by which huidu's own rollout would have ended."""
     _before: float | None = None
@@ -73,6 +76,7 @@ class Story:
         for event in events:
             before = self.state
             self.state = observed((event,), before)
+            self.letters = fold_letters(self.letters, event, before)
             self.last_seq, self.last_t = event.seq, event.t
             self._turn(event, before)
             if event.kind in ("started", "judged", "confirmed", "shifted", "ended"):
@@ -100,19 +104,25 @@ class Story:
         if kind == "confirmed" and before.pending is not None:
             move = before.pending.move
             kind, sentence, blamed = move.purpose.value, move.sentence, move.blamed
-        elif kind == "failed":
-            sentence = str(data.get("problem", ""))
-            if self.turns and self.turns[-1].kind == "failed" and self.turns[-1].sentence == sentence:
-                return  # tried twice a second: told once
-        elif kind == "hook-failed":
+        elif kind in ("failed", "hook-failed"):
             sentence = str(data.get("problem", ""))
         elif kind == "resumed":
             self._before = None  # nobody was late while no process ran
-            if event.seq <= _FIRST_EVENTS:
-                return
-        elif kind in _UNTOLD:
-            return
-        self._add(event.t, kind, sentence, blamed, data if event.kind == "act" else {})
+        if not self._is_old(event, kind, sentence):
+            self._add(event.t, kind, sentence, blamed, data)
+
+    def _is_old(self, event: Event, kind: str, sentence: str) -> bool:
+        """Whether it is no news, or was told a moment ago."""
+        if kind == "resumed":
+            return event.seq <= _FIRST_EVENTS
+        if kind == "draining":
+            return not event.data["open"]
+        if kind == "drained":
+            return not event.data["before"] and not event.data["silent"]
+        if kind in _EVERY_TIME:
+            last = self.turns[-1] if self.turns else None
+            return last is not None and (last.kind, last.sentence) == (kind, sentence)
+        return kind in UNTOLD
 
     def _would(self, data: Mapping[str, Any]) -> str:
         if self.would_end is None and data["act"] in (*BACK, "promote"):
@@ -160,7 +170,10 @@ class Story:
         )
 
 
-_UNTOLD = ("intended", "judging", "told", "confirmed")
+UNTOLD = ("intended", "judging", "told", "confirmed")
+"""Kinds of events that are no turn by themselves."""
+_EVERY_TIME = ("failed", "compared")
+"""Journaled at every attempt, or look: told when it says something else than before."""
 _FIRST_EVENTS = 2
 """A controller journals `resumed` whenever it takes over, right after `started` too: no news then."""
 

@@ -15,7 +15,7 @@ from huidu.foundation.journal import Journal
 from rollout.plan import Plan
 from rollout.plan_file import parse_plan
 from rollout.record import report
-from rollout.serve import words
+from rollout.serve import turns, words
 from rollout.serve.drawn import span
 from rollout.serve.metrics import exposition
 from rollout.serve.offers import ABORT, ACKNOWLEDGE, PAUSE, PROMOTE, RESUME, Offer
@@ -177,7 +177,7 @@ def _templates() -> Environment:
         cohort=words.cohort_name,
         outcome=words.outcome_word,
         decision=words.decision_word,
-        kind=words.kind_word,
-        turn_zh=words.turn_zh,
+        kind=turns.kind_word,
+        turn=turns.turn_text,
     )
     return environment

@@ -21,7 +21,8 @@ from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot
 from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
 from rollout.serve.story import Turn, outcome, thinned
-from rollout.serve.words import Text, gate_name, minutes, said_zh
+from rollout.serve.turns import said_zh
+from rollout.serve.words import Text, gate_name, minutes
 
 SHOWN = 300
 """Turns on the page, the newest; the journal holds all."""

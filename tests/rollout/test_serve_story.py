@@ -15,8 +15,9 @@ from rollout.serve.ahead import ahead
 from rollout.serve.offers import offers
 from rollout.serve.readings import Evidence, Readings, held
 from rollout.serve.story import KEPT, Point, Story, outcome, thinned
+from rollout.serve.turns import turn_text
 from rollout.serve.view import factor, view, watch
-from rollout.serve.words import minutes, percent, turn_zh, with_code, without_addresses
+from rollout.serve.words import minutes, percent, with_code, without_addresses
 
 
 def told(stage):
@@ -44,7 +45,9 @@ def test_a_rollback_names_its_gate_with_the_counts_that_decided(stage):
     stage.controller().drive()
     turn = next(turn for turn in told(stage).turns if turn.kind == "rollback")
     assert turn.blamed == "errors" and turn.gate["canary"]["bad"] > 0
-    assert "错误率" in turn_zh(turn) and f"{turn.gate['canary']['bad']:,.0f} 次异常" in turn_zh(turn)
+    assert (
+        "错误率" in turn_text(turn).zh and f"{turn.gate['canary']['bad']:,.0f} 次异常" in turn_text(turn).zh
+    )
 
 
 def test_told_in_pieces_it_is_the_same_story(stage):
