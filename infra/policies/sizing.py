@@ -52,7 +52,7 @@ def _workload(topology: Topology, resource: Rendered) -> Says:
         )
 
 
-COMPONENT = "huidu.dev/component"
+COMPONENT = "app.kubernetes.io/name"
 """The label by which a workload says whose it is."""
 
 

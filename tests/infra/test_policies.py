@@ -145,7 +145,7 @@ def workload(kind: str = "Deployment", pod: dict[str, Any] | None = None, **cont
     template = {"spec": {"containers": [whole], **(pod or {})}}
     spread = {"topologySpreadConstraints": [{"topologyKey": "topology.kubernetes.io/zone"}]}
     template["spec"] |= spread
-    labels = {"labels": {"huidu.dev/component": "core"}}
+    labels = {"labels": {"app.kubernetes.io/name": "core"}}
     return manifest(kind, {"replicas": 2, "template": template}, metadata=labels)
 
 
