@@ -26,7 +26,8 @@ def main() -> None:
     parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
     parser.add_argument("--database", required=True, help="libpq connection string (password: passfile=)")
     parser.add_argument("--release", required=True, help="the version this process is")
-    parser.add_argument("--defect", action="append", default=[], help=f"for demonstrations: {KNOWN}")
+    known = KNOWN.replace("%", "%%")  # argparse fills its help texts in
+    parser.add_argument("--defect", action="append", default=[], help=f"for demonstrations: {known}")
     options = parser.parse_args()
     try:
         defects = Defects.parse(options.defect)
