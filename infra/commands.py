@@ -19,6 +19,7 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+from infra.render_command import render
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
     from infra.lifecycle import Change, Lifecycle
@@ -101,6 +102,9 @@ def stack() -> None:
 
     It stands on this machine, below HUIDU_HOME (default .huidu), on loopback addresses.
     """
+
+
+stack.add_command(render)
 
 
 @stack.command()

@@ -14,6 +14,7 @@ def program(desired: Desired, target: Target) -> Callable[[], None]:
     """The inline program for the Automation API (and for Pulumi's mocks)."""
 
     def run() -> None:
+        target.declare_whole()
         declared: dict[str, pulumi.Resource] = {}
         for name in desired.standing():
             after = [declared[each] for each in desired.topology.components[name].after if each in declared]

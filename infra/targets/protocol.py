@@ -48,6 +48,10 @@ class Target(Protocol):
 
     name: str
 
+    def declare_whole(self) -> None:
+        """Declare what belongs to the whole stack rather than to a component; called before any of them."""
+        ...
+
     def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
         """Declare one component as a Pulumi resource, inside the running program."""
         ...

@@ -30,6 +30,9 @@ class LocalTarget:
     def __init__(self, stack: Site) -> None:
         self.site = stack
 
+    def declare_whole(self) -> None:
+        """Nothing: processes of one machine share no more than the machine."""
+
     def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
         """A resource over supervisor."""
         return LocalComponent(

@@ -1,0 +1,47 @@
+"""`huidu stack render`: what a target would be asked for, as files, for review, GitOps and tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from huidu.foundation.terminal import Terminal
+
+TARGETS = ("kubernetes", "alicloud")
+SETTINGS = click.option(
+    "--settings", type=click.Path(path_type=Path), help="A YAML file with what the target leaves to you."
+)
+
+
+@click.command()
+@click.option("--target", type=click.Choice(TARGETS), required=True, help="Where the stack would stand.")
+@click.option(
+    "--out", "folder", type=click.Path(path_type=Path), required=True, help="A folder for the files."
+)
+@click.option(
+    "--topology",
+    type=click.Path(path_type=Path),
+    help="A YAML or Python file instead of the reference stack.",
+)
+@SETTINGS
+@click.option("--candidate", metavar="VERSION", help="With this release beside the stable one.")
+def render(
+    target: str, folder: Path, topology: Path | None, settings: Path | None, candidate: str | None
+) -> None:
+    """Write what the target would be asked for as files; no cluster, provider or credentials are needed.
+
+    They are the same for the same topology and settings. Apply them with
+    `kubectl apply --server-side -R -f DIR`, or let a GitOps tool do it.
+    """
+    from infra import render as room
+    from infra.program import program
+    from infra.targets import known
+    from infra.wanted import wanted
+
+    desired = wanted(topology, candidate)
+    made = known.make(target, desired, settings)
+    rendered = room.render(program(desired, made))
+    room.write(rendered, folder)
+    groups = sorted({each.group for each in rendered})
+    Terminal().say(f"{len(rendered)} resources in {folder}: {', '.join(groups)}")

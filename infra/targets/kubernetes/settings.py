@@ -1,0 +1,146 @@
+"""What the owner of the clusters decides: contexts, namespaces, images, names, classes.
+
+All of it has a default, so that the manifests can be looked at without any file.
+
+A concern's own settings are a class of their own here, and one line in `Settings`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from huidu.foundation.document import Misplaced, load_document
+from infra.topology import Name
+
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ZoneSettings(_Part):
+    """Where a zone stands.
+
+    `context`: of the kubeconfig; empty is its current one. `namespace`: empty is `<topology>-<zone>`.
+    `nodes`: labels of the nodes it may use (`topology.kubernetes.io/region: eu-central-1` keeps data where it
+    belongs in a cluster that spans regions). `networks`: from where it calls into zones of other clusters.
+    """
+
+    context: str = ""
+    namespace: DnsLabel | Literal[""] = ""
+    nodes: dict[str, str] = {}
+    networks: tuple[Cidr, ...] = ()
+
+
+class Images(_Part):
+    """Our own images, built by the user's pipeline from infra/containers.
+
+    The tag of what belongs to a release is the release's version. `digests`: by `<image>:<tag>`; an image
+    that stands there is taken by its digest.
+    """
+
+    registry: str = Field(default="registry.example.com/huidu", min_length=1)
+    pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
+    pull_secrets: tuple[DnsLabel, ...] = ()
+    digests: dict[str, Digest] = {}
+
+
+class Limit(_Part):
+    """A channel's guard at the edge: requests at once and waiting before its breaker trips, and the most
+    requests in a second that one edge proxy lets through."""
+
+    at_once: int = Field(default=1024, ge=1)
+    waiting: int = Field(default=512, ge=1)
+    per_second: int = Field(default=2000, ge=1)
+
+
+class Tokens(_Part):
+    """Who signs customers' tokens: claims `iss` and `aud`, and where the public keys (JWKS) are.
+
+    `keys_url`: the identity provider's; where it is empty, they stand in the ConfigMap `keys_config_map` of
+    the edge's zone, under its key `jwks`.
+    """
+
+    issuer: str = "huidu-crm"
+    audience: str = "touchpoints"
+    keys_url: str = Field(default="", pattern=r"^(https://\S+)?$")
+    keys_config_map: DnsLabel = "customers-keys"
+
+
+class EdgeSettings(_Part):
+    """The way in.
+
+    `gateway_class` and `controller_namespace` are those of the Envoy Gateway that stands on the cluster.
+    `strategy`: how the rollout splits the customers: `weights` (any implementation of the Gateway API, not
+    sticky) or `buckets` (sticky: the edge puts every customer into one of 100).
+    """
+
+    domain: HostName = "crm.example.com"
+    gateway_class: DnsLabel = "eg"
+    controller_namespace: DnsLabel = "envoy-gateway-system"
+    strategy: Literal["weights", "buckets"] = "weights"
+    limits: dict[Literal["web", "wechat", "shop", "call"], Limit] = {}
+    tokens: Tokens = Tokens()
+
+
+class Certificates(_Part):
+    """Who issues the certificates (cert-manager).
+
+    `issuer` of the kind `issuer_kind` for the public name; empty: the stack's own authority, which no browser
+    trusts. Between the zones the stack's own authority is used in any case.
+    """
+
+    issuer: DnsLabel | Literal[""] = ""
+    issuer_kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
+
+
+class Scaling(_Part):
+    """Head-room of what scales by itself.
+
+    Implementation guides: a channel's requests grow by 300 %, so four times the least number of pods; and the
+    pods that stand are kept so lightly loaded that they bear the growth until more have started.
+    """
+
+    growth: float = Field(default=3.0, ge=0, description="3.0 is +300 %")
+    busy: int = Field(default=50, ge=10, le=90, description="per cent of the requested CPU")
+
+
+class Settings(_Part):
+    """One stack's place on one or more clusters.
+
+    `kubeconfig`: empty is KUBECONFIG or ~/.kube/config. `entrances`: where a component is reached from
+    another cluster (`core-proxy: core.internal.example.com:8443`); needed only where zones are apart.
+    """
+
+    kubeconfig: str = ""
+    zones: dict[Name, ZoneSettings] = {}
+    images: Images = Images()
+    edge: EdgeSettings = EdgeSettings()
+    certificates: Certificates = Certificates()
+    scaling: Scaling = Scaling()
+    entrances: dict[Name, str] = {}
+
+    @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        seen: dict[tuple[str, str], str] = {}
+        for name, zone in self.zones.items():
+            place = (zone.context, zone.namespace)
+            if zone.namespace and place in seen:
+                raise Misplaced(
+                    f"{name} and {seen[place]} would share the namespace {zone.namespace}",
+                    ("zones", name, "namespace"),
+                )
+            seen[place] = name
+        return self
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings in a YAML file, or the defaults. Raises ConfigError (file, line)."""
+    return load_document(path, Settings) if path else Settings()
