@@ -15,6 +15,7 @@ from huidu.model.stack import Stack
 from rollout.begin import folder_of, journaled, journaled_plan, publish
 from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.run import Controller
+from rollout.controller.signs import CONTROLLER, last_sign
 from rollout.plan import Gate, Plan
 from rollout.post import Post, notifiers
 from rollout.routers.router import Split
@@ -83,13 +84,25 @@ def _ask(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) ->
     """A controller runs: it owns journal and route, so it is asked."""
     write_atomic(folder / "abort", why)
     deadline = clock.monotonic() + OBEYS_WITHIN
+    told = False
     while clock.monotonic() < deadline:
         state = journaled(folder)
         if state is not None and state.outcome:
             terminal.say(f"{name}: the controller took the release back: {state.sentence}", "bold green")
             return
+        if state is not None and state.closing is not None:
+            if not told:
+                terminal.say(f"{name}: stable serves everybody again, read back from the proxy", "bold green")
+                told = True
+            # It obeyed. What the candidate still serves, and the plan's commands after it, take their time.
+            sign = last_sign(folder / CONTROLLER, clock)
+            if sign is not None and sign < OBEYS_WITHIN:
+                deadline = clock.monotonic() + OBEYS_WITHIN
         terminal.progress("waiting for the controller")
         clock.sleep(0.2)
+    if told:
+        terminal.say(f"{name}: its controller is silent; `huidu rollout status {name}` says how far it came")
+        return
     raise RouterError(
         f"the controller of {name!r} did not act within {OBEYS_WITHIN:.0f} s",
         remedy="stop its process (the lock beside the route file names it) and abort again",

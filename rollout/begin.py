@@ -95,6 +95,7 @@ def opened(
     known = journaled(folder)
     if known is not None:
         plan = _resumable(order, known, text, terminal)
+        _check_stopped(order, plan, known, workspace)
         target = Target.from_data(dict(known.started))
     else:
         target = Target.of(plan, workspace.stack_file)
@@ -221,6 +222,17 @@ def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal)
     return journaled_plan(known)[0]
 
 
+def _check_stopped(order: Order, plan: Plan, known: RolloutState, workspace: Workspace) -> None:
+    """After a retreat the candidate may have been stopped, so that what it still served ended."""
+    if not known.stopped_at or plan.deploy.start is not None or plan.route.router != "stack":
+        return
+    if Target.of(plan, workspace.stack_file).candidate != order.release:
+        raise UsageError(
+            f"{order.release} was stopped after the retreat, so that what it still served ended",
+            remedy=f"start it again first: huidu stack release {order.release}; or abort the rollout",
+        )
+
+
 def _gauges(plan: Plan) -> list[str]:
     return [name for name, gate in plan.gates.items() if gate.kind == "gauge"]
 
@@ -301,6 +313,7 @@ def _note_start(journal: Journal, order: Order, plan: Plan, text: str, target: T
         rollback_version=f"{token}-stable",
         by=_person(),
         baseline=plan.baseline,
+        candidate=target.candidate,
         **target.to_data(),
     )
 

@@ -206,6 +206,7 @@ class Guard:
                 voice=self._voice,
                 folder=self._folder,
                 post=post,
+                alive=self._lease.renew,  # what the candidate still serves may go on for a while
                 publish=lambda: publish(self._folder, self.name, journal),
             )
             controller = Controller(self.name, plan, ladder, edge)

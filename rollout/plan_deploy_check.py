@@ -10,6 +10,7 @@ from rollout.plan import Plan
 _Problem = tuple[tuple[str | int, ...], str]
 KNOWN = ("release", "rollout")
 SCALING = (*KNOWN, "share", "percent")
+ALONE = ("release",)
 
 
 def deploy_problems(plan: Plan) -> list[_Problem]:
@@ -39,15 +40,19 @@ def deploy_problems(plan: Plan) -> list[_Problem]:
 
 def _commands(plan: Plan) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...], tuple[str, ...]]]:
     deploy, change = plan.deploy, plan.schema_change
-    for name, command in (("start", deploy.start), ("stop", deploy.stop)):
+    expand, contract = (change.expand, change.contract) if change is not None else (None, None)
+    commands = (
+        ("deploy", "start", deploy.start, KNOWN),
+        ("deploy", "scale", deploy.scale, SCALING),
+        ("deploy", "promote", deploy.promote, ALONE),
+        ("deploy", "stop", deploy.stop, KNOWN),
+        ("rollback", "close", plan.rollback.close, ALONE),
+        ("schema", "expand", expand, KNOWN),
+        ("schema", "contract", contract, KNOWN),
+    )
+    for part, name, command, known in commands:
         if command is not None:
-            yield ("deploy", name, "run"), command.run, KNOWN
-    if deploy.scale is not None:
-        yield ("deploy", "scale", "run"), deploy.scale.run, SCALING
+            yield (part, name, "run"), command.run, known
     for number, step in enumerate(plan.rollback.steps):
         for part in ("run", "verify", "undo"):
             yield ("rollback", "steps", number, part), getattr(step, part), KNOWN
-    if change is not None:
-        for name, command in (("expand", change.expand), ("contract", change.contract)):
-            if command is not None:
-                yield ("schema", name, "run"), command.run, KNOWN

@@ -22,7 +22,8 @@ def _before(plan: Plan) -> Iterator[tuple[str, str]]:
     if change is not None:
         yield "schema, before stage 0", _command(change.expand.run, change.expand.timeout)
     if deploy.start is not None:
-        yield "start the candidate with", _command(deploy.start.run, deploy.start.timeout)
+        text = _command(deploy.start.run, deploy.start.timeout)
+        yield "start the candidate with", f"{text}, unless the stack runs it already"
     if deploy.scale is not None:
         yield "scale it, before each step", _command(deploy.scale.run, deploy.scale.timeout)
     capacity = deploy.capacity
@@ -37,6 +38,9 @@ def _before(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _after(plan: Plan) -> Iterator[tuple[str, str]]:
     deploy, change = plan.deploy, plan.schema_change
+    if plan.rollback.close is not None:
+        text = _command(plan.rollback.close.run, plan.rollback.close.timeout)
+        yield f"open on it {plan.rollback.drain:g} s after a way back", f"ended by {text}"
     for number, step in enumerate(plan.rollback.steps, start=1):
         undo = f"; undo: {' '.join(step.undo)}" if step.undo else "; nothing takes it back"
         text = f"{step.name}: {' '.join(step.run)}; verify: {' '.join(step.verify)}{undo}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from rollout.controller.fold import RolloutState
+from rollout.controller.troubled import drains
 from rollout.plan import Plan
 
 
@@ -30,6 +31,8 @@ def duty(plan: Plan, state: RolloutState, silent: float) -> Duty:
         return Duty.OVER
     if silent <= plan.limits.unattended or not exposed(state):
         return Duty.WATCH
+    if drains(state):
+        return Duty.RETURN
     if state.hook or plan.limits.safe == "stay":
         # While stable is being replaced by the new release there is nothing to go back to.
         return Duty.WATCH if state.guard_told else Duty.TELL
@@ -37,8 +40,9 @@ def duty(plan: Plan, state: RolloutState, silent: float) -> Duty:
 
 
 def exposed(state: RolloutState) -> bool:
-    """Whether customers are with the candidate, or may be: a move that is not confirmed may have happened."""
-    return any(state.weights.values()) or state.pending is not None
+    """Whether customers are with the candidate, or may be: a move that is not confirmed may have happened,
+    and after a way back requests that began before it may be open."""
+    return any(state.weights.values()) or state.pending is not None or drains(state)
 
 
 def why(state: RolloutState, silent: float) -> str:

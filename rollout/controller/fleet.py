@@ -74,7 +74,9 @@ def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
         if not left["open"] or passed_now >= rollback.drain or edge.stop():
             break
         edge.alive()
+        edge.post.turn()  # people hear of the way back before the last chat is over
         edge.clock.sleep(min(LOOK_EVERY, rollback.drain - passed_now))
+    stopped = bool(left["open"]) and rollback.close is not None
     sentence, after = _closed(ledger, edge, rollback, known.open, left, passed_now)
     ledger.note(
         "drained",
@@ -83,6 +85,7 @@ def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
         after=after["open"],
         connections=after["connections"],
         silent=after["silent"],
+        stopped=stopped,
         seconds=round(passed_now, 1),
     )
     if known.open:
@@ -102,7 +105,7 @@ def _closed(
         return f"{were}; after {seconds:.0f} s {left['open']} go on, {lacks}{unknown}", left
     log = edge.folder / "close.log"
     try:
-        problem = run_command(rollback.close, ledger.state.release, log, edge.clock, edge.stop)
+        problem = run_command(rollback.close, ledger.state.release, log, edge.clock, lambda: _stop(edge))
     except Stopped:
         problem = "stopped by a person"
     deadline = edge.clock.monotonic() + GONE_WITHIN
@@ -113,6 +116,11 @@ def _closed(
     told = f"after {seconds:.0f} s {left['open'] - after['open']} were closed"
     failed = f", {after['open']} go on ({problem or 'the command did not end them'})" if after["open"] else ""
     return f"{were}; {told}{failed}{unknown}", after
+
+
+def _stop(edge: Edge) -> bool:
+    edge.alive()  # a long command is no silence
+    return edge.stop()
 
 
 def _requests(count: int) -> str:

@@ -246,12 +246,18 @@ def _guard_told(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, guard_told=True)
 
 
+def _drained(state: RolloutState, event: Event) -> RolloutState:
+    return dataclasses.replace(state, stopped_at=event.t) if event.data.get("stopped") else state
+
+
 def _job_begun(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, jobs=job.begun(state.jobs, event))
 
 
 def _job_ended(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, jobs=job.ended(state.jobs, event))
+    started = event.kind == "job-done" and event.data["name"] == job.START
+    stopped_at = 0.0 if started else state.stopped_at
+    return dataclasses.replace(state, jobs=job.ended(state.jobs, event), stopped_at=stopped_at)
 
 
 def _job_again(state: RolloutState, event: Event) -> RolloutState:
@@ -259,6 +265,7 @@ def _job_again(state: RolloutState, event: Event) -> RolloutState:
 
 
 _APPLY = {
+    "drained": _drained,
     "job-again": _job_again,
     "job-begun": _job_begun,
     "job-done": _job_ended,

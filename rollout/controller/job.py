@@ -18,7 +18,8 @@ from typing import Any, Literal
 from huidu.foundation.journal import Event
 
 Status = Literal["running", "done", "failed", "again"]
-FOR_GOOD = ("rollback.", "stop")
+START, STOP = "start", "stop"
+FOR_GOOD = ("rollback.", STOP)
 """Jobs that are not tried again once they failed: a failed step of a way back is taken back instead."""
 
 

@@ -10,18 +10,20 @@ from typing import Any
 
 from rollout.controller.actions import Action, End, Rest, RunJob, Wait
 from rollout.controller.fold import RolloutState
-from rollout.controller.job import Job
+from rollout.controller.job import START, STOP, Job
 from rollout.plan import Plan
 from rollout.plan_deploy import Command, DataStep
 
 NOT_FINISHED = "steps not finished"
-EXPAND, START, STOP, CONTRACT = "expand", "start", "stop", "contract"
+EXPAND, CONTRACT = "expand", "contract"
 
 
-def _openers(plan: Plan) -> Iterator[tuple[str, Command, str]]:
+def _openers(plan: Plan, state: RolloutState) -> Iterator[tuple[str, Command, str]]:
     if plan.schema_change is not None:
         yield EXPAND, plan.schema_change.expand, "expanding the schema"
-    if plan.deploy.start is not None:
+    # What somebody has started already, maybe otherwise than the plan would, is not started over.
+    runs = state.started.get("candidate") == state.release
+    if plan.deploy.start is not None and not runs:
         yield START, plan.deploy.start, "starting the candidate"
 
 
@@ -29,14 +31,14 @@ def opened(plan: Plan, state: RolloutState) -> bool:
     """Whether all that comes before stage 0 is done; only then is there anything to look at."""
     if state.position > 0 or state.judging is not None:
         return True
-    return all(_status(state, name) == "done" for name, _, _ in _openers(plan))
+    return all(_status(state, name) == "done" for name, _, _ in _openers(plan, state))
 
 
 def opening(plan: Plan, state: RolloutState) -> Action | None:
     """What comes before stage 0, or None when it is done."""
     if opened(plan, state) or state.pending is not None:
         return None
-    for name, command, sentence in _openers(plan):
+    for name, command, sentence in _openers(plan, state):
         job = state.jobs.get(name)
         if job is None or job.status == "again":
             return RunJob(name, command, sentence)
@@ -48,6 +50,26 @@ def opening(plan: Plan, state: RolloutState) -> Action | None:
                 "mend it and run again, or abort"
             )
     return None
+
+
+def starting_again(plan: Plan, state: RolloutState, told: str) -> Action | None:
+    """After a retreat the candidate was stopped, so that what it still served ended: before evidence can be
+    waited for it has to run again. None where it does. `told`: the sentence of the retreat."""
+    if not state.stopped_at:
+        return None
+    start = plan.deploy.start
+    if start is None:
+        if state.stopped_at < state.watched_from:
+            return None  # who runs it again has started the candidate
+        how = "the plan does not say how it is started (deploy.start)"
+        return End("retreated", f"{told}; {state.release} was stopped for that, and {how}")
+    job = state.jobs.get(START)
+    if job is None or job.status == "again" or job.at < state.stopped_at:
+        return RunJob(START, start, "stable serves everybody; starting the candidate again")
+    if job.status == "failed":
+        why = f"the start command failed ({job.problem})"
+        return Rest(f"{told}; {why}; mend it and run again, or abort", not_evidence=True)
+    return Wait("stable serves everybody; starting the candidate again: the command runs")
 
 
 def decided(state: RolloutState) -> End | None:

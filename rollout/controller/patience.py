@@ -5,7 +5,9 @@ from __future__ import annotations
 from huidu.model.verdict import Decision
 from rollout.controller.actions import Action, End, Rest, Restart, RunHook, RunJob, Sight, Wait
 from rollout.controller.fold import Move, Purpose, RolloutState
+from rollout.controller.jobs import starting_again
 from rollout.controller.petition import next_stage, unapproved
+from rollout.controller.proxies import ended_with
 from rollout.ladder import Ladder
 from rollout.plan import Plan
 
@@ -41,20 +43,25 @@ def retreated(  # noqa: PLR0911 - one return a rule
     """Stable serves everybody: wait for evidence, and begin again when it is steadily there."""
     closing = state.closing
     assert closing is not None
+    drained = state.proxies.drained
+    told = ended_with(closing.sentence, drained)
     if sight.abort:
-        return End("retreated", f"aborted by a person: {sight.abort}")
+        return End("retreated", ended_with(f"aborted by a person: {sight.abort}", drained))
     if sight.unattended:
-        return Rest(closing.sentence)
+        return Rest(told)
     verdict = sight.verdict
     if verdict is not None and verdict.decision is Decision.ROLLBACK:
-        return End("rolled-back", verdict.sentence, verdict.blamed)
+        return End("rolled-back", ended_with(verdict.sentence, drained), verdict.blamed)
     waits = plan.limits.restart_within
     if closing.purpose is Purpose.UNATTENDED:
         waits = max(waits, plan.limits.blind)  # somebody just ran it again, in order to go on
     steady = max(plan.observation.warm_up, 2 * plan.observation.poll)
     since = max(state.changed_at, state.watched_from)
     if not waits or (not state.clear_since and now - since > waits):
-        return End("retreated", closing.sentence)
+        return End("retreated", told)
+    again = starting_again(plan, state, told)
+    if again is not None:
+        return again
     if not state.clear_since:
         why = "; ".join(sight.problems) or "no usable evidence"
         return Wait(

@@ -49,7 +49,8 @@ def _partial(known: Proxies, event: Event) -> Proxies:
 
 def _confirmed(known: Proxies, event: Event) -> Proxies:
     version = str(event.data["version"])
-    return dataclasses.replace(known, version=version, partial=(), changed="", strange="", adopting="")
+    # With the next way back the candidate's streams are counted anew: only the shares before are over.
+    return Proxies(version)
 
 
 def _changed(known: Proxies, event: Event) -> Proxies:

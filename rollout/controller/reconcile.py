@@ -56,10 +56,8 @@ def reconcile(
 def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
     plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
 ) -> Action:
-    if state.retreated:
-        return retreated(plan, ladder, state, sight, now)
     if state.closing is not None:
-        return Drain() if drains(state) else _end_of(state.closing, state)
+        return _closing(plan, ladder, state, state.closing, sight, now)
     urgent = _urgent(plan, ladder, state, sight, now)
     if urgent is not None:
         return urgent
@@ -84,6 +82,17 @@ def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
             f"{plan.limits.longest_bake:.0f} s; run again to give it more time, or abort"
         )
     return made_ready(plan, state, sight, action, now)
+
+
+def _closing(
+    plan: Plan, ladder: Ladder, state: RolloutState, closing: Move, sight: Sight, now: float
+) -> Action:
+    """Stable serves everybody. What began before on the candidate ends, and then it is over, or waits."""
+    if drains(state):
+        return Drain()
+    if state.retreated:
+        return retreated(plan, ladder, state, sight, now)
+    return _end_of(closing, state)
 
 
 def _urgent(  # noqa: PLR0911 - one return a rule
@@ -283,7 +292,7 @@ def next_position(plan: Plan, ladder: Ladder, position: float, traffic: Mapping[
     if here >= WIDEST_TOLERANCE * widest:
         return float(len(ladder.corners))
     target = min(here * plan.promotion.step_factor, widest)
-    return max(position, ladder.position_of_share(target, traffic))
+    return ladder.onward(position, max(position, ladder.position_of_share(target, traffic)))
 
 
 def planned_shares(plan: Plan, ladder: Ladder, traffic: Mapping[str, float]) -> list[float]:

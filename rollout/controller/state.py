@@ -124,6 +124,8 @@ class RolloutState:
     guard_silent: bool = False
     guard_told: bool = False
     proxies: Proxies = field(default_factory=Proxies)
+    stopped_at: float = 0.0
+    """When the candidate was stopped so that what it still served ended; 0 once it was started again."""
     jobs: Jobs = field(default_factory=dict)
     """What became of the commands around the traffic, by name."""
 

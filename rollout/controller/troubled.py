@@ -9,12 +9,14 @@ from rollout.controller.proxies import partly_sentence
 from rollout.ladder import Ladder
 from rollout.plan import Plan
 
+TAKEN_BACK = (Purpose.ROLLBACK, Purpose.SERVICE, Purpose.ABORT, Purpose.RETREAT, Purpose.UNATTENDED)
+"""Ways back from a candidate that customers had met; it may still serve requests that began before."""
+
 
 def drains(state: RolloutState) -> bool:
     """Whether requests that the candidate still serves are to be looked for, before it is over."""
-    assert state.closing is not None
-    taken_back = (Purpose.ROLLBACK, Purpose.SERVICE, Purpose.ABORT)
-    return state.closing.purpose in taken_back and state.proxies.drained is None
+    closing = state.closing
+    return closing is not None and closing.purpose in TAKEN_BACK and state.proxies.drained is None
 
 
 def insisted(plan: Plan, state: RolloutState, sight: Sight, now: float) -> Rest | None:

@@ -1,0 +1,232 @@
+"""After every way back what the candidate still serves is waited for, ended, and named in the end."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from huidu.foundation.clock import VirtualClock
+from huidu.foundation.journal import Journal
+from huidu.foundation.outcome import Outcome
+from huidu.foundation.terminal import Terminal
+from huidu.foundation.workspace import Workspace
+from rollout.abort import _ask
+from rollout.begin import Order, _check_stopped
+from rollout.controller.duty import Duty
+from rollout.controller.fold import Move, Purpose, fold
+from rollout.controller.lease import LeaseFile
+from rollout.controller.signs import CONTROLLER
+from rollout.letters import news
+from rollout.plan import Command
+from rollout.plan_file import parse_plan
+from tests.rollout.test_guard import Site, _Killed
+from tests.rollout.test_jobs import Shop
+from tests.rollout.test_router_fleet import Counting, events, planned
+from tests.rollout.worlds import PLAN, make_stage, start
+
+RESTARTS = PLAN.replace("restart_within: 0s", "restart_within: 9000h").replace("blind: 60s", "blind: 8s")
+START = "deploy: {start: {run: [start]}}"
+
+
+def ending(stage, file, drain=20.0):
+    """By the plan a command ends what the candidate serves: it writes `file`."""
+    command = Command(run=(sys.executable, "-c", f"open({str(file)!r}, 'a').write('x')"), timeout=1e6)
+    planned(stage, "rollback", drain=drain, close=command)
+    return Counting(stage.router, [], lambda: 0 if file.exists() else 3)
+
+
+def blind_until(stage, file=None):
+    """No evidence from the twelfth second on, until `file` is there. (A command that runs takes real time,
+    which is long in virtual time.)"""
+    begin = stage.clock.now()
+    stage.world.silent = lambda now: begin + 12 < now and (file is None or not file.exists())
+    return stage
+
+
+@pytest.mark.parametrize("way", ["blind", "aborted"])
+def test_after_a_retreat_and_an_abort_what_is_still_open_is_ended_after_the_limit(tmp_path, way):
+    stage = make_stage(tmp_path, RESTARTS.replace("restart_within: 9000h", "restart_within: 0s"))
+    router = ending(stage, tmp_path / "gone")
+    begin = stage.clock.now()
+    if way == "blind":
+        blind_until(stage)
+    abort = lambda: "enough" if way == "aborted" and stage.clock.now() > begin + 8 else ""  # noqa: E731
+    assert stage.controller(router=router, abort=abort).drive() is Outcome.NOT_EVIDENCE
+    (begun,), (ended,) = events(stage, "draining"), events(stage, "drained")
+    assert ended.t - begun.t >= 20 and (ended.data["before"], ended.data["after"]) == (3, 0)
+    last = events(stage, "ended")[0].data
+    assert last["outcome"] == "retreated" and "after 20 s 3 were closed" in last["sentence"]
+    assert (tmp_path / "gone").read_text() == "x"
+
+
+def test_people_hear_of_a_retreat_before_the_last_chat_is_over(tmp_path):
+    stage = blind_until(make_stage(tmp_path, RESTARTS))
+    sent = []
+
+    class Post:
+        def __init__(self):
+            self.due = []
+
+        def see(self, seen):
+            for event in seen:
+                before = fold(e for e in stage.journal.events() if e.seq < event.seq)
+                self.due += [news(event, before)] if news(event, before) else []
+
+        def turn(self):
+            sent.extend((stage.clock.now(), kind) for kind, _ in self.due)
+            self.due = []
+
+        close = turn
+
+    end = stage.clock.now() + 100
+    router = ending(stage, tmp_path / "gone")
+    stage.controller(router=router, post=Post(), stop=lambda: stage.clock.now() > end).drive()
+    told = next(t for t, kind in sent if kind == "retreated")
+    assert told < events(stage, "drained")[0].t
+
+
+def test_a_candidate_that_was_stopped_for_it_is_started_again_before_the_rollout_begins_again(tmp_path):
+    stage = blind_until(make_stage(tmp_path, RESTARTS + START), tmp_path / "gone")
+    shop = Shop(stage.clock)
+    router = ending(stage, tmp_path / "gone")
+    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert shop.names() == ["start", "start"]
+    done = [event.seq for event in events(stage, "job-done")]
+    assert events(stage, "drained")[0].seq < done[1] < events(stage, "restarted")[0].seq
+    assert fold(stage.journal.events()).stopped_at == 0
+
+
+def test_one_that_does_not_start_again_is_no_evidence_and_the_next_run_tries_again(tmp_path):
+    stage = blind_until(make_stage(tmp_path, RESTARTS + START), tmp_path / "gone")
+    shop = Shop(stage.clock)
+    launch = lambda *args: (shop.fails.update(start=len(shop.ran) == 1), shop.launch(*args))[1]  # noqa: E731
+    router = ending(stage, tmp_path / "gone")
+    assert stage.controller(router=router, launch=launch).drive() is Outcome.NOT_EVIDENCE
+    sentence = events(stage, "held")[0].data["sentence"]
+    assert "start command failed (exit code 1)" in sentence and "3 were closed" in sentence
+    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert shop.names() == ["start"] * 3
+
+
+def test_one_that_nothing_starts_again_is_over_and_its_end_says_what_the_plan_lacks(tmp_path):
+    stage = blind_until(make_stage(tmp_path, RESTARTS), tmp_path / "gone")
+    router = ending(stage, tmp_path / "gone")
+    assert stage.controller(router=router).drive() is Outcome.NOT_EVIDENCE
+    sentence = events(stage, "ended")[0].data["sentence"]
+    assert "v2 was stopped for that" in sentence and "deploy.start" in sentence
+
+
+def test_nobody_is_stopped_where_everything_ended_by_itself_and_a_second_retreat_counts_anew(tmp_path):
+    stage = make_stage(tmp_path, RESTARTS + START)
+    shop = Shop(stage.clock)
+    ending(stage, tmp_path / "gone")
+    begin = stage.clock.now()
+    stage.world.silent = lambda now: begin + 12 < now < begin + 72 or begin + 90 < now < begin + 150
+    router = Counting(stage.router, [4, 4, 0])
+    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert [event.data["open"] for event in events(stage, "draining")] == [4, 0]
+    assert shop.names() == ["start"] and not (tmp_path / "gone").exists()
+
+
+def test_a_candidate_that_the_stack_runs_already_is_not_started_over(tmp_path):
+    stage = make_stage(tmp_path, PLAN + START, candidate="v2")
+    shop = Shop(stage.clock)
+    assert stage.controller(launch=shop.launch).drive() is Outcome.GOOD
+    assert shop.names() == []
+
+
+# a guard
+
+
+def limited(site, file):
+    router = ending(site.stage, file)
+    site.stage.router = router  # the guard's, too
+    return router
+
+
+def test_a_guard_ends_what_is_open_and_the_next_run_goes_on(tmp_path):
+    site = Site(tmp_path / "site")
+    limited(site, tmp_path / "gone")
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 103)
+    assert guard.acted and (tmp_path / "gone").exists()
+    (drained,) = [event for event in site.events() if event.kind == "drained"]
+    assert (drained.data["before"], drained.data["after"]) == (3, 0)
+    beats = [event.t for event in site.events() if event.kind == "confirmed"]
+    assert drained.t - beats[-1] >= 20, "they may go on for as long as the plan says"
+    guard.close()
+    site.again()
+    assert site.run() is Outcome.GOOD, "who runs it again has started the candidate"
+
+
+def test_a_guard_finishes_what_a_controller_that_died_while_draining_had_begun(tmp_path):
+    site = Site(tmp_path / "site")
+    site.stage.world.candidate_errors = 0.3
+    limited(site, tmp_path / "gone")
+
+    def alive():
+        if site.state().proxies.draining_at:
+            raise _Killed
+        return site.lease.renew()
+
+    with pytest.raises(_Killed):
+        site.controller(alive=alive).drive()
+    site.stage.journal.close()
+    guard = site.guard()
+    assert set(site.watch(guard, 100)) == {Duty.WATCH} and not (tmp_path / "gone").exists()
+    site.watch(guard, 5)
+    assert (tmp_path / "gone").exists() and site.state().outcome == "rolled-back"
+    guard.close()
+
+
+# a person
+
+
+class Told(VirtualClock):
+    """A clock by which others do what they do at their time."""
+
+    def __init__(self):
+        super().__init__()
+        self.later = []
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        while self.later and self.later[0][0] <= self.monotonic():
+            self.later.pop(0)[1]()
+
+
+def test_who_asks_a_controller_to_abort_waits_for_what_is_still_open(tmp_path):
+    clock = Told()
+    lease = LeaseFile(tmp_path / CONTROLLER, "controller", clock)
+    back = Move(Purpose.ABORT, {"high": 0, "standard": 0}, 0.0, 0.0, "stable", "aborted by a person: no")
+    with Journal.open(tmp_path / "journal.sqlite", clock) as journal:
+        start(journal, PLAN)
+
+        def obeys():
+            journal.append("intended", **back.to_data(), version="v")
+            journal.append("confirmed", version="v")
+
+        def ends():
+            journal.append("ended", outcome="retreated", sentence="aborted by a person: no", blamed=None)
+
+        now = clock.monotonic()
+        clock.later = [(now + 3, obeys), *((now + at, lease.renew) for at in range(4, 70)), (now + 70, ends)]
+        _ask(tmp_path, "virtual", "no", clock, Terminal())
+        assert clock.monotonic() - now == pytest.approx(70, abs=1)
+
+
+def test_a_stack_whose_candidate_was_stopped_is_asked_for_it_again(tmp_path, monkeypatch):
+    stage = blind_until(make_stage(tmp_path, RESTARTS + "route: stack\n"))
+    router = ending(stage, tmp_path / "gone")
+    end = stage.clock.now() + 100
+    stage.controller(router=router, stop=lambda: stage.clock.now() > end).drive()
+    state = fold(event for event in stage.journal.events() if event.kind != "ended")
+    assert state.stopped_at
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+    order = Order(tmp_path / "plan.yaml", "v2", "v2")
+    with pytest.raises(Exception, match=r"stack"):  # none stands here: it is looked for
+        _check_stopped(order, stage.plan, state, Workspace.from_env())
+    started = parse_plan(RESTARTS + "route: stack\n" + START, "p")
+    _check_stopped(order, started, state, Workspace.from_env())
