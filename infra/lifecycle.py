@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import urllib3
 
 from huidu.foundation.errors import HuiduError, UsageError
 from huidu.foundation.workspace import Workspace
@@ -23,9 +26,11 @@ from infra.targets.local.secrets import PASSPHRASE
 from infra.targets.local.site import Site
 from infra.targets.local.target import LocalTarget
 from infra.targets.protocol import Health
-from infra.topology import Topology, load_topology
+from infra.topology import Topology
+from infra.topology_file import load_topology
 
 ENGINE = "engine"
+_ADMIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +161,37 @@ class Lifecycle:
         )
 
 
-def share_of_arm(route_file: Path, arm: str) -> float:
-    """The largest share (0 to 1) that a cohort's route gives an arm; 0 without a route file."""
+def share_of_arm(route_file: Path, arm: str, admin: str = "") -> float:
+    """The largest share (0 to 1) that a cohort's route gives an arm; 0 without a route file.
+
+    `admin`: the edge's admin address. What the edge serves counts as well as what it is asked to serve: it may
+    have refused the file, or not have read it yet. Where it does not answer the file decides.
+    """
     try:
-        resources = json.loads(route_file.read_text(encoding="utf-8"))["resources"]
+        found = list(json.loads(route_file.read_text(encoding="utf-8"))["resources"])
     except (OSError, ValueError, KeyError):
-        return 0.0
+        found = []
+    return max((_share_in(each, arm) for each in (*found, *_served(admin))), default=0.0)
+
+
+def _served(admin: str) -> list[dict[str, Any]]:
+    """The route configurations that the edge serves now; none where it does not answer."""
+    try:
+        url = f"{admin}/config_dump?resource=dynamic_route_configs"
+        # Straight there: a proxy meant for the internet (HTTP_PROXY) must not stand between.
+        answer = urllib3.PoolManager(retries=False).request("GET", url, timeout=_ADMIN_SECONDS)
+        return [each["route_config"] for each in json.loads(answer.data)["configs"]]
+    except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError):
+        return []
+
+
+def _share_in(configuration: dict[str, Any], arm: str) -> float:
     mine = {edge.cluster(arm, cohort) for cohort in edge.COHORTS}
     share = 0.0
-    for route in (route for host in resources[0]["virtual_hosts"] for route in host["routes"]):
+    for route in (route for host in configuration["virtual_hosts"] for route in host["routes"]):
         clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
-        total = sum(each["weight"] for each in clusters)
-        given = sum(each["weight"] for each in clusters if each["name"] in mine)
+        total = sum(each.get("weight", 0) for each in clusters)
+        given = sum(each.get("weight", 0) for each in clusters if each["name"] in mine)
         share = max(share, given / total if total else 0.0)
     return share
 

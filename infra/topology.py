@@ -1,22 +1,16 @@
 """What a hybrid stack is made of, as data: zones, components, links, sizes, classes of data.
 
-A topology is a Python value (`hybrid_crm.TOPOLOGY`), a YAML file, or a Python file with a `TOPOLOGY`. A
-YAML file may say `extends: hybrid-crm` and give only what differs; `null` takes a component away. Nothing
-here knows where a stack will stand: that is a target's business.
+A topology is a Python value (`hybrid_crm.TOPOLOGY`) or stands in a file (`topology_file`); `topology_check`
+says what does not hang together in it. It may say `extends: hybrid-crm` and give only what differs; `null`
+takes a component away. Nothing here knows where a stack will stand: that is a target's business.
 """
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
-
-from huidu.foundation.document import line_of, parse_document
-from huidu.foundation.errors import ConfigError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 ZoneKind = Literal["public", "private", "link", "monitoring"]
@@ -99,6 +93,7 @@ class Component(_Part):
     `arm`: set for what exists once per release. `after`: what must be healthy before this one starts.
     `subjects`: whose data it keeps, where not all customers' (`Customers.subjects`). `encrypted`: at rest.
     `exposed`: reachable from outside the stack. `instances`: as many at least, over the zone's data centres.
+    `lost`: given up with its region (see `failover`); it does not stand until it rejoins.
     """
 
     zone: Name
@@ -113,6 +108,7 @@ class Component(_Part):
     exposed: bool = False
     instances: int = Field(default=1, ge=1, le=1000)
     backup: Backup | None = None
+    lost: bool = False
 
 
 class Link(_Part):
@@ -120,7 +116,7 @@ class Link(_Part):
 
     `tls`: the least version where it leaves a machine (the local target stays on loopback). `masked`: what
     identifies a customer is masked on the way. A database that is the `source` of the role `primary` is a
-    streaming replica of the target.
+    streaming replica of the target; who knows a replica by the role `reads` sends it what only reads.
     """
 
     source: Name
@@ -177,7 +173,8 @@ class Topology(_Part):
         for name in self.components:
             _visit(self, name, order, ())
         absent = {arm for arm, wanted in (("candidate", candidate), ("baseline", baseline)) if not wanted}
-        return tuple(name for name in order if self.components[name].arm not in absent)
+        parts = ((name, self.components[name]) for name in order)
+        return tuple(name for name, each in parts if each.arm not in absent and not each.lost)
 
 
 def _visit(topology: Topology, name: str, order: list[str], path: tuple[str, ...]) -> None:
@@ -218,115 +215,3 @@ def _without_ends(merged: dict[str, Any], change: dict[str, Any]) -> dict[str, A
     return merged | {
         "links": [link for link in merged["links"] if not gone & {link["source"], link["target"]}]
     }
-
-
-Place = tuple[int | str, ...]
-
-
-def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
-    """What does not hang together: where, what, and what was expected. Nothing where all is well."""
-    names = ", ".join(topology.components)
-    for name, component in topology.components.items():
-        place: Place = ("components", name)
-        if component.zone not in topology.zones:
-            yield (*place, "zone"), f"unknown zone {component.zone!r}", f"one of {', '.join(topology.zones)}"
-            continue
-        if component.data == "core" and topology.zones[component.zone].kind != "private":
-            # Implementation guides: core data stays in the private cloud.
-            yield (*place, "data"), f"{name} keeps core data outside a private zone", "a private zone"
-        for index, before in enumerate(component.after):
-            if before not in topology.components:
-                yield (*place, "after", index), f"unknown component {before!r}", f"one of {names}"
-                return
-    for index, link in enumerate(topology.links):
-        for end in ("source", "target"):
-            if getattr(link, end) not in topology.components:
-                yield ("links", index, end), f"unknown component {getattr(link, end)!r}", f"one of {names}"
-                return
-    yield from _missing(topology)
-    yield from _crossing(topology)
-    yield from _cycles(topology)
-    if topology.customers.high > topology.customers.count:
-        yield ("customers", "high"), "more high-value customers than customers", "at most `count`"
-
-
-def _missing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
-    edges = [name for name, _ in topology.of("edge")]
-    if len(edges) != 1:
-        yield ("components",), f"{len(edges)} components of the kind edge", "exactly one"
-    for name, component in topology.components.items():
-        for role in ROLES[component.kind]:
-            if topology.target(name, role) is None:
-                yield (
-                    ("components", name),
-                    f"{name} has no link with the role {role!r}",
-                    f"a link: source {name}, role {role}",
-                )
-    for kind in ("touchpoints", "synchronisation-worker"):
-        arms = sorted(each.arm or "none" for _, each in topology.of(kind))
-        needed = [arm for arm in arms if arm != "baseline"] == ["candidate", "stable"]
-        if not (needed and arms.count("baseline") <= 1) and (arms or kind == "touchpoints"):
-            said = f"arms of the kind {kind}: {', '.join(arms) or 'none'}"
-            yield ("components",), said, "one stable, one candidate; a baseline where one is wanted"
-
-
-def _crossing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
-    for index, link in enumerate(topology.links):
-        ends = (topology.components[link.source].zone, topology.components[link.target].zone)
-        kinds = tuple(topology.zones[zone].kind for zone in ends if zone in topology.zones)
-        if kinds in {("public", "private"), ("private", "public")}:
-            yield (
-                ("links", index),
-                f"{link.source} reaches {link.target} across the clouds without a link zone between",
-                "a component in a zone of the kind link",
-            )
-
-
-def _cycles(topology: Topology) -> Iterator[tuple[Place, str, str]]:
-    done: list[str] = []
-    for name in topology.standing(candidate=True, baseline=True):
-        for index, before in enumerate(topology.components[name].after):
-            if before not in done:
-                yield (
-                    ("components", name, "after", index),
-                    f"{name} and {before} wait for each other",
-                    "no circle",
-                )
-                return
-        done.append(name)
-
-
-def load_topology(path: Path) -> Topology:
-    """The topology in a YAML file, or the `TOPOLOGY` of a Python file. Raises ConfigError (file, line)."""
-    if path.suffix == ".py":
-        return _from_python(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path, remedy="check the path") from None
-    topology = parse_document(text, Topology, path)
-    for place, what, expected in problems(topology):
-        line = line_of(yaml.compose(text, Loader=yaml.SafeLoader), place)
-        raise ConfigError(what, file=path, line=line, expected=expected)
-    return topology
-
-
-def _from_python(path: Path) -> Topology:
-    if not path.is_file():
-        raise ConfigError("no such file", file=path, remedy="check the path")
-    try:
-        topology = runpy.run_path(str(path)).get("TOPOLOGY")
-    except Exception as error:  # the user's own code
-        trace = error.__traceback__
-        line = None
-        while trace is not None:
-            if trace.tb_frame.f_code.co_filename == str(path):
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        raise ConfigError(f"{type(error).__name__}: {error}", file=path, line=line) from None
-    if not isinstance(topology, Topology):
-        raise ConfigError("has no TOPOLOGY", file=path, expected="TOPOLOGY = infra.topology.Topology(...)")
-    for place, what, expected in problems(topology):
-        where = ".".join(str(part) for part in place)
-        raise ConfigError(f"{where}: {what}", file=path, expected=expected)
-    return topology

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from infra import hybrid_crm
 from infra.desired import Desired, Release
-from infra.topology import load_topology
+from infra.topology_file import load_topology
 
 
 def wanted(topology: Path | None, candidate: str | None = None, created: str = "") -> Desired:

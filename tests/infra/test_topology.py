@@ -8,7 +8,9 @@ import pytest
 
 from huidu.foundation.errors import ConfigError
 from infra.hybrid_crm import TOPOLOGY
-from infra.topology import ROLES, Topology, load_topology, problems
+from infra.topology import ROLES, Topology
+from infra.topology_check import problems
+from infra.topology_file import load_topology
 
 
 def test_the_reference_stack_hangs_together() -> None:
