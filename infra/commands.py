@@ -217,11 +217,14 @@ def release(
 
 def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
     """Raises UsageError where the route gives one of the arms that would stop or restart a share."""
+    from huidu.model.stack import Stack
     from infra.lifecycle import route_file, share_of_arm
 
     file = route_file(life.workspace, life.desired().topology)
+    stood = life.workspace.stack_file
+    admin = Stack.read(stood).edge.admin if stood.exists() else ""
     for arm in arms:
-        share = share_of_arm(file, arm)
+        share = share_of_arm(file, arm, admin)
         if share > 0:
             raise UsageError(
                 f"the {arm} still serves {share:.2%} of a cohort",

@@ -164,7 +164,7 @@ class Lifecycle:
 def share_of_arm(route_file: Path, arm: str, admin: str = "") -> float:
     """The largest share (0 to 1) that a cohort's route gives an arm; 0 without a route file.
 
-    `admin`: the edge's admin address. What the edge serves counts as well as what it is asked to serve: it may
+    `admin`: of the edge. What it serves counts as well as what it is asked to serve: it may
     have refused the file, or not have read it yet. Where it does not answer the file decides.
     """
     try:
@@ -176,10 +176,13 @@ def share_of_arm(route_file: Path, arm: str, admin: str = "") -> float:
 
 def _served(admin: str) -> list[dict[str, Any]]:
     """The route configurations that the edge serves now; none where it does not answer."""
+    if not admin:
+        return []
+    url = f"{admin}/config_dump?resource=dynamic_route_configs"
     try:
-        url = f"{admin}/config_dump?resource=dynamic_route_configs"
         # Straight there: a proxy meant for the internet (HTTP_PROXY) must not stand between.
-        answer = urllib3.PoolManager(retries=False).request("GET", url, timeout=_ADMIN_SECONDS)
+        with urllib3.PoolManager(retries=False) as straight:
+            answer = straight.request("GET", url, timeout=_ADMIN_SECONDS)
         return [each["route_config"] for each in json.loads(answer.data)["configs"]]
     except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError):
         return []
