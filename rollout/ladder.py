@@ -36,13 +36,17 @@ class Corner:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The stages in order. `point(0)` is nobody, `point(n)` the n-th stage, fractions lie between."""
+    """The stages in order. `point(0)` is nobody, `point(n)` the n-th stage, fractions lie between.
+
+    `grain`: weights between the stages are multiples of so many basis points.
+    """
 
     corners: tuple[Corner, ...]
     cohorts: tuple[str, ...]
+    grain: int = 1
 
     @classmethod
-    def of(cls, steps: Sequence[Step], cohorts: Sequence[str]) -> Ladder:
+    def of(cls, steps: Sequence[Step], cohorts: Sequence[str], grain: int = 1) -> Ladder:
         """The ladder of `steps` over `cohorts`; a cohort that a step does not name keeps its weight."""
         held = dict.fromkeys(cohorts, 0)
         corners = []
@@ -51,7 +55,7 @@ class Ladder:
                 held = dict.fromkeys(cohorts, round(step.weights[ALL] * WHOLE))
             held |= {cohort: round(share * WHOLE) for cohort, share in step.weights.items() if cohort in held}
             corners.append(Corner(step.name, dict(held), step.bake))
-        return cls(tuple(corners), tuple(cohorts))
+        return cls(tuple(corners), tuple(cohorts), grain)
 
     @property
     def nobody(self) -> dict[str, int]:
@@ -67,7 +71,27 @@ class Ladder:
         low = self.corners[below - 1].weights if below else self.nobody
         high = self.corners[below].weights
         part = position - below
-        return {c: low[c] + int((high[c] - low[c]) * part) for c in self.cohorts}
+        return {c: low[c] + self._whole((high[c] - low[c]) * part) for c in self.cohorts}
+
+    def onward(self, before: float, position: float) -> float:
+        """`position`, or where it lets nobody more in than `before`: the next one that does.
+
+        Where weights are coarse the farthest share that may be asked for can round down to the present one;
+        asked for again and again it would never be more. (How much may open is judged by the share itself.)
+        """
+        if position <= before or self.point(position) != self.point(before):
+            return position
+        number = int(before)
+        low = self.corners[number - 1].weights if number else self.nobody
+        grown = [
+            (self.corners[number].weights[c] - low[c], low[c], self.point(before)[c]) for c in self.cohorts
+        ]
+        parts = [(weight + self.grain - start) / span for span, start, weight in grown if span > 0]
+        return number + min([part for part in parts if part < 1], default=1.0)
+
+    def _whole(self, weight: float) -> int:
+        # Not below the very multiple that a position was computed for.
+        return int(weight) if self.grain == 1 else int(weight / self.grain + 1e-9) * self.grain
 
     def position_of_share(self, share: float, traffic: Mapping[str, float]) -> float:
         """The farthest position whose share of all requests is at most `share`; `traffic` per cohort."""
