@@ -11,7 +11,6 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +19,11 @@ import yaml
 
 from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.workspace import write_atomic
+from infra.rendered import Rendered
 
 KUBERNETES = "kubernetes:"
 _MARK = ".huidu-render"
 """Lies in a folder that `write` filled, so that it may be filled again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """One resource.
-
-    `group`: the provider it goes to (on Kubernetes one for each zone). `type`: Pulumi's token. `document`:
-    the manifest, or for a cloud `{"type": token, "name": name, "inputs": inputs}`.
-    """
-
-    group: str
-    type: str
-    name: str
-    document: dict[str, Any]
-
-    @property
-    def path(self) -> str:
-        """Where it lies below the folder it is rendered to: `<zone>/<kind>-<name>.yaml`."""
-        kind = self.document.get("kind") or self.type.rpartition(":")[2]
-        name = self.document.get("metadata", {}).get("name", self.name)
-        return f"{self.group}/{kind.lower()}-{re.sub('[^A-Za-z0-9._-]+', '-', name)}.yaml"
 
 
 class _Listener(pulumi.runtime.Mocks):
@@ -56,14 +35,19 @@ class _Listener(pulumi.runtime.Mocks):
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         inputs = _whole(args.inputs)
         if args.custom and not args.typ.startswith("pulumi:"):
-            group = (args.provider or "").rsplit("::", 2)[-2] if args.provider else args.typ.split(":")[0]
-            manifest = args.typ.startswith(KUBERNETES)
-            document = inputs if manifest else {"type": args.typ, "name": args.name, "inputs": inputs}
-            self.asked.append(Rendered(group, args.typ, args.name, document))
+            # A target has one provider for each zone, and calls it so.
+            zone = args.provider.rsplit("::", 2)[-2] if args.provider else args.typ.split(":")[0]
+            self.asked.append(Rendered(args.typ, args.name, zone, inputs))
         return f"{args.name}-id", args.inputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], None]:
         raise UsageError(f"rendering asks nobody, and the program called {args.token}")
+
+
+def path(rendered: Rendered) -> str:
+    """Where it lies below the folder it is rendered to: `<zone>/<kind>-<name>.yaml`."""
+    name = rendered.at("metadata", "name") or rendered.name.removeprefix(f"{rendered.zone}/")
+    return f"{rendered.zone}/{rendered.kind.lower()}-{re.sub('[^A-Za-z0-9._-]+', '-', name)}.yaml"
 
 
 def render(program: Callable[[], None]) -> tuple[Rendered, ...]:
@@ -82,8 +66,8 @@ def render(program: Callable[[], None]) -> tuple[Rendered, ...]:
         contextvars.copy_context().run(run)
     finally:
         quiet.setLevel(level)
-    rendered = sorted(listener.asked, key=lambda each: each.path)
-    twice = [one.path for one, next in itertools.pairwise(rendered) if one.path == next.path]
+    rendered = sorted(listener.asked, key=path)
+    twice = [path(one) for one, other in itertools.pairwise(rendered) if path(one) == path(other)]
     if twice:
         raise StateError("two resources of the program have one name", where=twice[0])
     return tuple(rendered)
@@ -101,21 +85,24 @@ def write(rendered: Sequence[Rendered], folder: Path) -> None:
             remedy="name a new folder: what lies there would be mixed up with what is rendered",
         )
     earlier = (folder / _MARK).read_text(encoding="utf-8").split() if (folder / _MARK).exists() else []
-    now = [each.path for each in rendered]
-    for path in set(earlier) - set(now):
-        (folder / path).unlink(missing_ok=True)
+    now = [path(each) for each in rendered]
+    for gone in set(earlier) - set(now):
+        (folder / gone).unlink(missing_ok=True)
     for each in rendered:
-        file = folder / each.path
+        file = folder / path(each)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, text(each))
-    write_atomic(folder / _MARK, "".join(f"{path}\n" for path in now))
+    write_atomic(folder / _MARK, "".join(f"{file}\n" for file in now))
 
 
 def text(rendered: Rendered) -> str:
     """The document as YAML, the same for the same document."""
+    document = dict(rendered.body)
+    if not rendered.type.startswith(KUBERNETES):
+        document = {"type": rendered.type, "name": rendered.name, "inputs": document}
     order = ("apiVersion", "kind", "type", "name", "metadata")
-    first = {key: rendered.document[key] for key in order if key in rendered.document}
-    rest = {key: value for key, value in sorted(rendered.document.items()) if key not in first}
+    first = {key: document[key] for key in order if key in document}
+    rest = {key: value for key, value in sorted(document.items()) if key not in first}
     return str(yaml.safe_dump({**first, **rest}, sort_keys=False, allow_unicode=True, width=110))
 
 

@@ -43,5 +43,5 @@ def render(
     made = known.make(target, desired, settings)
     rendered = room.render(program(desired, made))
     room.write(rendered, folder)
-    groups = sorted({each.group for each in rendered})
+    groups = sorted({each.zone for each in rendered})
     Terminal().say(f"{len(rendered)} resources in {folder}: {', '.join(groups)}")

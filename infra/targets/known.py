@@ -19,7 +19,17 @@ def _kubernetes(desired: Desired, settings: Path | None) -> Target:
     return KubernetesTarget(desired, load_settings(settings))
 
 
-MAKERS: Mapping[str, Callable[[Desired, Path | None], Target]] = {"kubernetes": _kubernetes}
+def _alicloud(desired: Desired, settings: Path | None) -> Target:
+    from infra.targets.cloud.alicloud import AlicloudTarget
+    from infra.targets.cloud.settings import load_cloud_settings
+
+    return AlicloudTarget(desired, load_cloud_settings(settings))
+
+
+MAKERS: Mapping[str, Callable[[Desired, Path | None], Target]] = {
+    "kubernetes": _kubernetes,
+    "alicloud": _alicloud,
+}
 """From what is wanted and a settings file to a target. The local one needs a `Site` and makes itself."""
 
 

@@ -1,0 +1,64 @@
+"""Alibaba Cloud under the stack: a VPC and a managed Kubernetes (ACK) for every public and private zone, a
+line between them (CEN), and a bucket (OSS) for the backups of every region that keeps some.
+
+Rendered and judged in tests; never run against an account here (docs/infra.md says what that leaves open).
+Data centres of the public zone have a way out (NAT); the private zone's API server has no public address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pulumi
+import pulumi_alicloud as alicloud
+
+from huidu.foundation.errors import UsageError
+from infra.desired import Desired
+from infra.targets.cloud import line, storage
+from infra.targets.cloud.clusters import cluster
+from infra.targets.cloud.ground import plots
+from infra.targets.cloud.networks import network
+from infra.targets.cloud.settings import CloudSettings
+from infra.targets.protocol import Description, Health
+
+
+class AlicloudTarget:
+    """What a stack needs of an account before the Kubernetes target can stand on it."""
+
+    name = "alicloud"
+
+    def __init__(self, desired: Desired, settings: CloudSettings) -> None:
+        self.desired = desired
+        self.settings = settings
+        self._clusters: dict[str, pulumi.Resource] = {}
+
+    def declare_whole(self) -> None:
+        """Everything: a cloud knows zones, not components."""
+        topology = self.desired.topology
+        ground = tuple(plots(topology, self.settings))
+        providers = {plot.zone: alicloud.Provider(plot.zone, region=plot.region) for plot in ground}
+        networks = {plot.zone: network(plot, topology.name, providers[plot.zone]) for plot in ground}
+        line.declare(ground, networks, topology.name, self.settings, providers)
+        self._clusters = {}
+        for plot in ground:
+            made = cluster(plot, topology.name, networks[plot.zone], self.settings, providers[plot.zone])
+            self._clusters |= dict.fromkeys((plot.zone, *plot.lodgers), made)
+        storage.declare(topology, ground, providers)
+
+    def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+        """The cluster that the component's zone stands on; the Kubernetes target brings the component."""
+        return self._clusters[self.desired.topology.components[component].zone]
+
+    def environment(self) -> Mapping[str, str]:
+        """Nothing: the provider reads the account's credentials itself."""
+        return {}
+
+    def describe(self, desired: Desired) -> Description:
+        """There is nothing that serves customers yet."""
+        raise UsageError(
+            "the cloud alone serves nobody", remedy="bring the stack up on it: --target kubernetes"
+        )
+
+    def health(self, desired: Desired) -> tuple[Health, ...]:
+        """There is nothing to look at yet."""
+        raise UsageError("the cloud alone serves nobody", remedy="look at the stack: --target kubernetes")

@@ -1,0 +1,92 @@
+"""Which zones of a topology get a network and a cluster of their own, where, and with which addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from huidu.foundation.errors import ConfigError
+from infra.targets.cloud.settings import CloudSettings, CloudZone
+from infra.topology import Topology
+
+_ALL = ipaddress.IPv4Network("10.0.0.0/8")
+_PER_ZONE = 16  # a VPC of 65,536 addresses
+_PER_SWITCH = 20  # 4,096 pods and nodes in a data centre
+_CHINA = re.compile(r"cn-[a-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """One zone's place: its region, its data centres with their addresses, the zones that live in it too."""
+
+    zone: str
+    region: str
+    network: str
+    centres: tuple[tuple[str, str], ...]
+    public: bool
+    settings: CloudZone
+    lodgers: tuple[str, ...] = ()
+
+
+def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
+    """One for every public and every private zone; the zones of other kinds lodge in the first private one.
+
+    Raises ConfigError where a zone has no region, networks overlap, or data centres are too few.
+    """
+    standing = [name for name, zone in topology.zones.items() if zone.kind in ("public", "private")]
+    host = next((name for name in standing if topology.zones[name].kind == "private"), standing[0])
+    lodgers = tuple(name for name in topology.zones if name not in standing)
+    networks = _networks(standing, settings)
+    for name in standing:
+        zone, chosen = topology.zones[name], settings.zones.get(name, CloudZone())
+        if not zone.region:
+            raise ConfigError(
+                f"the zone {name} has no region",
+                expected=f"zones: {{{name}: {{region: ...}}}} in the topology",
+            )
+        centres = chosen.centres or tuple(centre(zone.region, letter) for letter in zone.availability)
+        if len(centres) < len(zone.availability):
+            raise ConfigError(
+                f"the zone {name} names {len(centres)} data centres",
+                expected=f"{len(zone.availability)}, as its availability in the topology",
+            )
+        ranges = networks[name].subnets(new_prefix=max(_PER_SWITCH, networks[name].prefixlen + 2))
+        yield Plot(
+            zone=name,
+            region=zone.region,
+            network=str(networks[name]),
+            centres=tuple((each, str(addresses)) for each, addresses in zip(centres, ranges, strict=False)),
+            public=zone.kind == "public",
+            settings=chosen,
+            lodgers=lodgers if name == host else (),
+        )
+
+
+def centre(region: str, letter: str) -> str:
+    """The cloud's name of a data centre: `cn-hangzhou-a`, but `eu-central-1a`."""
+    return f"{region}-{letter}" if _CHINA.fullmatch(region) else f"{region}{letter}"
+
+
+def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.IPv4Network]:
+    """Each zone's VPC: what the settings say, else the next one of 10.0.0.0/8 that nobody has."""
+    given = {
+        name: ipaddress.IPv4Network(zone.network)
+        for name in zones
+        if (zone := settings.zones.get(name)) is not None and zone.network is not None
+    }
+    free = (
+        each
+        for each in _ALL.subnets(new_prefix=_PER_ZONE)
+        if not any(each.overlaps(taken) for taken in given.values())
+    )
+    networks = {name: given.get(name) or next(free) for name in zones}
+    for index, one in enumerate(zones):
+        for other in zones[index + 1 :]:
+            if networks[one].overlaps(networks[other]):
+                raise ConfigError(
+                    f"the networks of {one} and {other} overlap: {networks[one]} and {networks[other]}",
+                    expected="networks that have no address in common, or none at all",
+                )
+    return networks

@@ -1,0 +1,74 @@
+"""What the owner of the cloud account decides; all of it has a default, so that it can be looked at first."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from huidu.foundation.document import Misplaced, load_document
+from infra.topology import Name
+
+
+def _network(value: str) -> str:
+    network = ipaddress.IPv4Network(value)
+    if not network.is_private:
+        raise ValueError(f"{value} is no private network")
+    return value
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Nodes(_Part):
+    """A cluster's nodes: their types (the first that can be had is taken), and how many of them.
+
+    Implementation guides: 4 cores / 8 GB at least, 8 / 16 for high concurrency; a surge of +300 % must find
+    room: `most` is four times `least`.
+    """
+
+    types: tuple[str, ...] = ("ecs.g7.4xlarge", "ecs.g6.4xlarge")
+    least: int = Field(default=3, ge=2)
+    most: int = Field(default=12, ge=2)
+    disk_gb: int = Field(default=120, ge=40)
+
+    @model_validator(mode="after")
+    def _order(self) -> Nodes:
+        if self.most < self.least:
+            raise Misplaced("most is less than least", ("most",))
+        return self
+
+
+class CloudZone(_Part):
+    """One zone of the topology in the cloud.
+
+    `network`: its VPC's addresses, apart from all others'. `centres`: the cloud's names of its data centres,
+    as many as the topology's `availability`; empty: made of the region's name and the topology's letters,
+    which not every account may use.
+    """
+
+    network: Network | None = None
+    centres: tuple[str, ...] = ()
+    nodes: Nodes = Nodes()
+
+
+class CloudSettings(_Part):
+    """An Alibaba Cloud account's part. Regions are the topology's: policies judge by them."""
+
+    zones: dict[Name, CloudZone] = {}
+    kubernetes: str = "1.34.1-aliyun.1"
+    operators: tuple[str, ...] = Field(
+        default=(), description="networks from which people reach the API servers"
+    )
+    line_mbit: int = Field(default=20, ge=2, description="bandwidth between two regions, Mbit/s")
+
+
+def load_cloud_settings(path: Path | None) -> CloudSettings:
+    """The settings in a YAML file, or the defaults. Raises ConfigError (file, line)."""
+    return load_document(path, CloudSettings) if path else CloudSettings()

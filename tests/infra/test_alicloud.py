@@ -1,0 +1,143 @@
+"""Alibaba Cloud under the stack: what would be asked of an account, without one."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from huidu.foundation.document import parse_document
+from huidu.foundation.errors import ConfigError
+from infra.policies import judge
+from infra.program import program
+from infra.render import render
+from infra.rendered import Rendered
+from infra.targets import known
+from infra.targets.cloud.ground import centre, plots
+from infra.targets.cloud.settings import CloudSettings, load_cloud_settings
+from infra.topology import Topology
+from infra.topology_file import load_topology
+from infra.wanted import wanted
+
+# The SDK warns of its own old names when it is loaded.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+TODAY = datetime.date(2026, 11, 22)
+ROOT = Path(__file__).parents[2]
+FRANKFURT = ROOT / "infra" / "topologies" / "frankfurt.yaml"
+
+
+def rendered(topology: Path | None = None, settings: Path | None = None) -> tuple[Rendered, ...]:
+    desired = wanted(topology)
+    return render(program(desired, known.make("alicloud", desired, settings)))
+
+
+def of(kind: str, found: tuple[Rendered, ...]) -> dict[str, Rendered]:
+    return {each.zone: each for each in found if each.kind == kind}
+
+
+def mine(text: str) -> Topology:
+    return parse_document(f"extends: hybrid-crm\nname: mine\n{text}", Topology, "mine.yaml")
+
+
+def test_every_public_and_private_zone_has_a_network_and_a_cluster_over_two_data_centres() -> None:
+    found = rendered()
+    networks, clusters = of("Network", found), of("ManagedKubernetes", found)
+    assert set(networks) == set(clusters) == {"public", "private", "second"}
+    ranges = [ipaddress.IPv4Network(each.at("cidrBlock")) for each in networks.values()]
+    assert not any(a.overlaps(b) for i, a in enumerate(ranges) for b in ranges[i + 1 :])
+    for zone, each in clusters.items():
+        assert len(set(each.at("vswitchIds"))) == 2
+        assert each.at("encryptionProviderKey")
+        switches = [one for one in found if one.kind == "Switch" and one.zone == zone]
+        assert len({one.at("zoneId") for one in switches}) == 2
+        inside = ipaddress.IPv4Network(networks[zone].at("cidrBlock"))
+        assert all(ipaddress.IPv4Network(one.at("cidrBlock")).subnet_of(inside) for one in switches)
+
+
+def test_only_the_public_zone_has_a_way_out_and_no_api_server_is_in_the_internet() -> None:
+    found = rendered()
+    assert {each.zone for each in found if each.kind in ("NatGateway", "EipAddress")} == {"public"}
+    assert {each.at("slbInternetEnabled") for each in of("ManagedKubernetes", found).values()} == {False}
+
+
+def test_two_regions_are_joined_and_backups_lie_where_the_topology_says() -> None:
+    found = rendered()
+    peers = [each for each in found if each.kind == "TransitRouterPeerAttachment"]
+    assert [each.at("peerTransitRouterRegionId") for each in peers] == ["cn-shanghai"]
+    assert len([each for each in found if each.kind == "TransitRouterVpcAttachment"]) == 3
+    buckets = of("Bucket", found)
+    assert buckets["private"].at("bucket") == "hybrid-crm-private-backups-cn-hangzhou"
+    assert {each.at("serverSideEncryptionRule", "sseAlgorithm") for each in buckets.values()} == {"KMS"}
+    assert {each.at("acl") for each in of("BucketAcl", found).values()} == {"private"}
+
+
+def test_nodes_have_room_for_a_surge_of_300_percent() -> None:
+    for pool in of("NodePool", rendered()).values():
+        assert pool.at("scalingConfig", "maxSize") >= 4 * pool.at("scalingConfig", "minSize")
+
+
+def test_no_policy_is_against_it_and_the_one_in_frankfurt_stays_there() -> None:
+    assert judge(wanted(None).topology, rendered(), (), TODAY).refused == ()
+    there = rendered(FRANKFURT)
+    assert judge(load_topology(FRANKFURT), there, (), TODAY).refused == ()
+    assert {each.at("zoneId")[:-1] for each in there if each.kind == "Switch"} == {"eu-central-1"}
+    assert not any(each.kind == "TransitRouterPeerAttachment" for each in there)
+
+
+def test_settings_choose_networks_data_centres_and_who_reaches_the_api_servers(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(
+        "zones:\n"
+        "  private: {network: 192.168.0.0/16, centres: [cn-hangzhou-j, cn-hangzhou-k]}\n"
+        "operators: [203.0.113.0/24]\n"
+    )
+    found = rendered(settings=file)
+    assert of("Network", found)["private"].at("cidrBlock") == "192.168.0.0/16"
+    placed = {each.at("zoneId") for each in found if each.kind == "Switch" and each.zone != "public"}
+    assert placed == {"cn-hangzhou-j", "cn-hangzhou-k", "cn-shanghai-a", "cn-shanghai-b"}
+    doors = [each for each in found if each.kind == "SecurityGroupRule"]
+    assert {(each.at("cidrIp"), each.at("portRange")) for each in doors} == {("203.0.113.0/24", "6443/6443")}
+
+
+BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "a zone without a region": ({}, "zones: {second: {region: ''}}", "zone second has no region"),
+    "networks that overlap": (
+        {"zones": {"private": {"network": "10.1.0.0/16"}, "public": {"network": "10.0.0.0/12"}}},
+        "",
+        "overlap",
+    ),
+    "too few data centres": ({"zones": {"private": {"centres": ["cn-hangzhou-j"]}}}, "", "names 1 data cent"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETTINGS)
+def test_what_cannot_stand_is_said_before_anything_is_asked_for(name: str) -> None:
+    settings, change, said = BAD_SETTINGS[name]
+    with pytest.raises(ConfigError, match=said):
+        list(plots(mine(change), CloudSettings.model_validate(settings)))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("zones:\n  private: {network: 8.8.8.0/24}\n", 2, "no private network"),
+        ("zones:\n  private:\n    nodes: {least: 4, most: 2}\n", 3, "most is less than least"),
+        ("region: {}\n", 1, "region"),
+    ],
+)
+def test_wrong_settings_are_refused_with_file_and_line(
+    text: str, line: int, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=said) as refused:
+        load_cloud_settings(file)
+    assert refused.value.line == line
+
+
+def test_data_centres_are_called_as_the_cloud_calls_them() -> None:
+    assert centre("cn-hangzhou", "b") == "cn-hangzhou-b"
+    assert centre("eu-central-1", "b") == "eu-central-1b"
