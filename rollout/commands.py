@@ -94,7 +94,7 @@ def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
             where += f"; names of cohorts ({', '.join(named)}) were not checked"
     else:
         target.router(SystemClock()).check()
-        where = f"every route and cluster is served by {', '.join(proxy.url for proxy in target.proxies)}"
+        where = f"every route and cluster is served by {', '.join(target.served_by)}"
     told.say(f"{plan}: good; {where}", "green")
 
 

@@ -15,10 +15,11 @@ from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
-from rollout.plan_address import AdminAddress, PrometheusAddress
+from rollout.plan_address import PrometheusAddress
 from rollout.plan_deploy import Command, DataStep, Deploy, Prepared, SchemaChange
 from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
 from rollout.plan_people import Approval, Freeze, People, Told
+from rollout.plan_route import CohortArms, Proxy, Route, spelled_out
 
 __all__ = [
     "TESTERS",
@@ -51,54 +52,6 @@ Compared = Literal["stable", "fresh", "everybody"]
 """Whom a gate compares the candidate with: the stable arm, a fresh process of the stable version alone, or
 both (everybody who is not on the candidate)."""
 FRESH = "the fresh baseline"
-
-
-class CohortArms(PlanPart):
-    """One cohort: the proxy's route that selects it and the cluster of each arm.
-
-    `trial`: a cluster of stable's endpoints for the customers who are chosen first (the A/A stage).
-    `stable_parts`: further clusters of stable's endpoints, which share its customers evenly with it: what
-    they differ by is how clumped requests are. `fresh`: the cluster of a process of the stable version that
-    is as new as the candidate's, last in the weighted list (`baseline: fresh`).
-    """
-
-    route: str
-    stable: str
-    candidate: str
-    trial: str = ""
-    stable_parts: tuple[str, ...] = ()
-    fresh: str = ""
-
-    @property
-    def baseline(self) -> tuple[str, ...]:
-        """Every cluster of the stable arm."""
-        return (self.stable, *self.stable_parts)
-
-
-class Proxy(PlanPart):
-    """One Envoy: the route file it watches, its admin address."""
-
-    file: Path
-    admin: AdminAddress
-
-
-def _route(value: Any) -> Any:
-    return {"router": value} if isinstance(value, str) else value
-
-
-class Route(PlanPart):
-    """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`.
-
-    `changed`: what is done when somebody else moves the weights: nothing widens until people decide (`hold`),
-    or the journaled weights are written again (`restore`).
-    """
-
-    router: Literal["stack", "envoy"] = "stack"
-    proxies: tuple[Proxy, ...] = ()
-    route_config: str = ""
-    cohorts: dict[str, CohortArms] = Field(default={})
-    confirm_within: Duration = 10.0
-    changed: Literal["hold", "restore"] = "hold"
 
 
 class StagePlan(PlanPart):
@@ -233,7 +186,7 @@ class Plan(PlanPart):
     """
 
     name: str = "unnamed"
-    route: Annotated[Route, BeforeValidator(_route)] = Route()
+    route: Annotated[Route, BeforeValidator(spelled_out)] = Route()
     stages: tuple[StagePlan, ...] = ()
     gates: dict[str, Gate] = Field(min_length=1)
     baseline: Literal["stable", "fresh"] = "stable"
@@ -268,7 +221,8 @@ def ladder_of(plan: Plan, cohorts: tuple[str, ...]) -> Ladder:
                     f"stage {stage.name!r}: the route has no cohort {cohort!r}",
                     expected=f"one of {', '.join(cohorts)}, or {ALL}",
                 )
-    return Ladder.of([Step(stage.name, stage.weights, stage.bake) for stage in plan.stages], cohorts)
+    steps = [Step(stage.name, stage.weights, stage.bake) for stage in plan.stages]
+    return Ladder.of(steps, cohorts, plan.route.grain)
 
 
 def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...] = ()) -> JudgeConfig:

@@ -1,7 +1,8 @@
-"""Addresses in a plan, refused where nobody could ever be reached at them."""
+"""Addresses and names in a plan, refused where nobody could ever be reached at them."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -32,5 +33,20 @@ def _reachable(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0 and not spaced
 
 
+def _kubernetes_name(text: str) -> str:
+    # Left empty it is missing, which is said where it is needed.
+    if text and (len(text) > 253 or not re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text)):
+        raise ValueError("expected a name of Kubernetes: lower-case letters, digits and dashes")
+    return text
+
+
+def _header_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,256}", text):
+        raise ValueError("expected the name of an HTTP header such as x-huidu-bucket")
+    return text
+
+
 AdminAddress = Annotated[str, AfterValidator(_admin)]
 PrometheusAddress = Annotated[str, AfterValidator(_prometheus)]
+KubernetesName = Annotated[str, AfterValidator(_kubernetes_name)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]

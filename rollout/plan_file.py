@@ -15,8 +15,9 @@ from huidu.foundation.document import line_in, parse_document
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ERROR_LIMIT
 from rollout.ladder import ALL
-from rollout.plan import TESTERS, Gate, Plan, gate_spec
+from rollout.plan import Gate, Plan, gate_spec
 from rollout.plan_deploy_check import deploy_problems
+from rollout.plan_route_check import route_problems
 
 PLANS = Path(__file__).with_name("plans")
 
@@ -68,7 +69,7 @@ class _CheckedPlan(Plan):
             *(_cohort_problems(self, self.route.cohorts) if self.route.cohorts else ()),
             *_stage_problems(self),
             *_gate_problems(self),
-            *_route_problems(self),
+            *route_problems(self),
             *_people_problems(self),
             *deploy_problems(self),
         ]
@@ -186,35 +187,6 @@ _EXAMPLES: Mapping[str, str] = {
     "conversion": "tolerated_ratio: 0.9 (the part of the conversion that must remain)",
     "gauge": "limit: 0.8 (in the gauge's own unit)",
 }
-
-
-def _route_problems(plan: Plan) -> list[_Problem]:
-    route = plan.route
-    if TESTERS in route.cohorts and plan.synthetic:
-        return [(("route", "cohorts", TESTERS), f"{TESTERS!r} are the synthetic requests: name it otherwise")]
-    if route.router == "stack":
-        entry = plan.synthetic is not None and plan.synthetic.entry is not None
-        stated: list[_Problem] = [(("synthetic", "entry"), "`entry` comes from the stack")] if entry else []
-        return stated + [
-            (("route", field), f"`{field}` comes from the stack: leave it out, or write router: envoy")
-            for field in ("proxies", "route_config", "cohorts")
-            if getattr(route, field)
-        ]
-    problems: list[_Problem] = [
-        (("route",), f"router envoy needs `{field}`")
-        for field in ("proxies", "route_config", "cohorts")
-        if not getattr(route, field)
-    ]
-    if plan.synthetic is not None and plan.synthetic.entry is None:
-        problems.append((("synthetic",), "router envoy needs `entry`: {url: ..., candidate_header: ...}"))
-    if plan.observation.prometheus == "stack":
-        problems.append(
-            (
-                ("route",),
-                "router envoy needs the address of Prometheus: observation: {prometheus: http://...}",
-            )
-        )
-    return problems
 
 
 def _people_problems(plan: Plan) -> list[_Problem]:

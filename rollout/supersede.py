@@ -22,13 +22,12 @@ def clear_route(
     if journaled(folder_of(workspace, order.name)) is not None:
         return  # it goes on, or is over: that is said elsewhere
     target = Target.of(load_plan(order.plan), workspace.stack_file)
-    mine = {proxy.file.resolve() for proxy in target.proxies}
     for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
         name = path.parent.name
         other = journaled(path.parent)
         if other is None or other.outcome:
             continue
-        if not mine & {proxy.file.resolve() for proxy in Target.from_data(dict(other.started)).proxies}:
+        if not target.owned & Target.from_data(dict(other.started)).owned:
             continue
         if not supersede:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Where a rollout acts: proxies, cohorts and their clusters, Prometheus; from the plan or the stack."""
+"""Where a rollout acts: proxies or HTTPRoutes, cohorts and their clusters, Prometheus; plan or stack."""
 
 from __future__ import annotations
 
@@ -9,14 +9,61 @@ from typing import Any, Self
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError
 from huidu.model.stack import Stack
-from rollout.plan import TESTERS, CohortArms, Entry, Plan
+from rollout.plan import TESTERS, CohortArms, Entry, Plan, Route
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
+from rollout.routers.gateway_api import GatewayApiRouter
+from rollout.routers.gateway_api_cluster import Cluster, Place, place_of
+from rollout.routers.gateway_api_routes import strategy_of
+from rollout.routers.router import Router
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoutesOf:
+    """HTTPRoutes of a cluster, and the arms by the names that they have there."""
+
+    place: Place
+    routes: tuple[str, ...]
+    strategy: str
+    bucket_header: str
+    arms: dict[str, CohortArms]
+
+    @classmethod
+    def of(cls, route: Route) -> Self:
+        """Raises ConfigError, MissingProgram."""
+        place = place_of(route.kubeconfig, route.context, route.namespace)
+        strategy = route.strategy or "weights"
+        return cls(place, route.routes, strategy, route.bucket_header, dict(route.cohorts))
+
+    def to_data(self) -> dict[str, Any]:
+        place = self.place
+        return {
+            "kubeconfig": place.kubeconfig,
+            "context": place.context,
+            "namespace": place.namespace,
+            "routes": list(self.routes),
+            "strategy": self.strategy,
+            "bucket_header": self.bucket_header,
+            "arms": {name: arms.model_dump() for name, arms in self.arms.items()},
+        }
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Self:
+        return cls(
+            Place(data["kubeconfig"], data["context"], data["namespace"]),
+            tuple(data["routes"]),
+            data["strategy"],
+            data["bucket_header"],
+            {name: CohortArms(**arms) for name, arms in data["arms"].items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Plain facts, journaled when a rollout starts, so that it goes on without `stack.json`."""
+    """Plain facts, journaled when a rollout starts, so that it goes on without `stack.json`.
+
+    `cohorts`: the arms by the names that metrics have for them.
+    """
 
     proxies: tuple[EnvoyProxy, ...]
     route_config: str
@@ -28,6 +75,8 @@ class Target:
     entry: Entry | None = None
     fresh_release: str | None = None
     """The release of the fresh baseline, where one stands."""
+    gateway: HttpRoutesOf | None = None
+    """HTTPRoutes, in the place of proxies."""
 
     @classmethod
     def of(cls, plan: Plan, stack_file: Path) -> Self:
@@ -44,10 +93,11 @@ class Target:
             return cls(
                 tuple(EnvoyProxy(proxy.file, proxy.admin) for proxy in route.proxies),
                 route.route_config,
-                dict(route.cohorts),
+                {name: arms.as_counted() for name, arms in route.cohorts.items()},
                 address,
                 route.confirm_within,
                 entry=plan.synthetic.entry if plan.synthetic else None,
+                gateway=HttpRoutesOf.of(route) if route.router == "gateway-api" else None,
             )
         return cls(
             (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
@@ -71,6 +121,7 @@ class Target:
             "confirm_within": self.confirm_within,
             "stable_release": self.stable_release,
             "entry": self.entry.model_dump(mode="json") if self.entry else None,
+            "gateway": self.gateway.to_data() if self.gateway else None,
         }
 
     @classmethod
@@ -84,6 +135,7 @@ class Target:
             data["confirm_within"],
             data["stable_release"],
             entry=Entry(**data["entry"]) if data.get("entry") else None,
+            gateway=HttpRoutesOf.from_data(data["gateway"]) if data.get("gateway") else None,
         )
 
     def on_trial(self) -> dict[str, CohortArms]:
@@ -100,13 +152,44 @@ class Target:
         entry = self.entry
         return CohortArms(route=TESTERS, stable=entry.stable, candidate=entry.candidate) if entry else None
 
-    def router(self, clock: Clock) -> EnvoyRouter:
-        """The router over all proxies."""
-        arms = {
-            name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts, each.fresh)
-            for name, each in self.cohorts.items()
-        }
-        return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
+    @property
+    def served_by(self) -> tuple[str, ...]:
+        """What serves the cohorts, for a person."""
+        if self.gateway is None:
+            return tuple(proxy.url for proxy in self.proxies)
+        return tuple(f"httproute {self.gateway.place.namespace}/{name}" for name in self.gateway.routes)
+
+    @property
+    def owned(self) -> frozenset[str]:
+        """What one rollout at a time may own."""
+        if self.gateway is None:
+            return frozenset(str(proxy.file.resolve()) for proxy in self.proxies)
+        place = self.gateway.place
+        where = f"{place.kubeconfig} {place.context} {place.namespace}"
+        return frozenset(f"{where}/{name}" for name in self.gateway.routes)
+
+    def router(self, clock: Clock) -> Router:
+        """The router over all proxies, or HTTPRoutes."""
+        gateway = self.gateway
+        if gateway is None:
+            arms = _arms(self.cohorts)
+            return EnvoyRouter(self.proxies, self.route_config, arms, clock, self.confirm_within)
+        return GatewayApiRouter(
+            Cluster(gateway.place),
+            gateway.place.namespace,
+            gateway.routes,
+            _arms(gateway.arms),
+            strategy_of(gateway.strategy, gateway.bucket_header),
+            clock,
+            self.confirm_within,
+        )
+
+
+def _arms(cohorts: dict[str, CohortArms]) -> dict[str, Arms]:
+    return {
+        name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts, each.fresh)
+        for name, each in cohorts.items()
+    }
 
 
 def _entry(stack: Stack, fresh: bool) -> Entry:

@@ -1,0 +1,87 @@
+"""The route of a plan: whose weights a rollout moves, and where they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from huidu.foundation.document import Duration
+from rollout.plan_address import AdminAddress, HeaderName, KubernetesName
+from rollout.plan_gates import PlanPart
+
+Labelled = Literal["stable", "candidate", "trial", "fresh"]
+
+
+class CohortArms(PlanPart):
+    """One cohort: the proxy's route that selects it and the cluster of each arm.
+
+    `trial`: a cluster of stable's endpoints for the customers who are chosen first (the A/A stage).
+    `stable_parts`: further clusters of stable's endpoints, which share its customers evenly with it: what
+    they differ by is how clumped requests are. `fresh`: the cluster of a process of the stable version that
+    is as new as the candidate's, last in the weighted list (`baseline: fresh`).
+
+    On Kubernetes `route` names the cohort's rule of the HTTPRoute and the arms name Services (`shop` or
+    `shop:8080`). `labels`: what metrics call an arm there, where it is not its Service's name.
+    """
+
+    route: str
+    stable: str
+    candidate: str
+    trial: str = ""
+    stable_parts: tuple[str, ...] = ()
+    fresh: str = ""
+    labels: dict[Labelled, str] = Field(default={})
+
+    @property
+    def baseline(self) -> tuple[str, ...]:
+        """Every cluster of the stable arm."""
+        return (self.stable, *self.stable_parts)
+
+    def as_counted(self) -> CohortArms:
+        """The arms under the names that metrics have for them."""
+        return self.model_copy(update=dict(self.labels) | {"labels": {}}) if self.labels else self
+
+
+class Proxy(PlanPart):
+    """One Envoy: the route file it watches, its admin address."""
+
+    file: Path
+    admin: AdminAddress
+
+
+def spelled_out(value: Any) -> Any:
+    """`route: stack` is short for `route: {router: stack}`."""
+    return {"router": value} if isinstance(value, str) else value
+
+
+class Route(PlanPart):
+    """Whose weights the rollout moves: `stack` takes everything from the provisioned stack's `stack.json`.
+
+    `changed`: what is done when somebody else moves the weights: nothing widens until people decide (`hold`),
+    or the journaled weights are written again (`restore`).
+
+    `gateway-api`: HTTPRoutes of a Kubernetes cluster. `routes`: their names in `namespace`; each holds the
+    rules of every cohort. `kubeconfig`, `context`: which cluster, as whom; left out: in a pod its own
+    account, else what kubectl would use. `strategy`: `weights` (of backendRefs: any gateway, chooses
+    requests) or `buckets` (ranges of `bucket_header`: chooses customers; the edge must set that header).
+    """
+
+    router: Literal["stack", "envoy", "gateway-api"] = "stack"
+    proxies: tuple[Proxy, ...] = ()
+    route_config: str = ""
+    kubeconfig: Path | None = None
+    context: str = ""
+    namespace: KubernetesName = ""
+    routes: tuple[KubernetesName, ...] = ()
+    strategy: Literal["weights", "buckets"] | None = None
+    bucket_header: HeaderName = "x-huidu-bucket"
+    cohorts: dict[str, CohortArms] = Field(default={})
+    confirm_within: Duration = 10.0
+    changed: Literal["hold", "restore"] = "hold"
+
+    @property
+    def grain(self) -> int:
+        """Weights are multiples of so many basis points: customers come in a hundred buckets, or freely."""
+        return 100 if self.strategy == "buckets" else 1
