@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pulumi
 
-from infra.targets.kubernetes import namespaces, services
+from infra.targets.kubernetes import namespaces, postgres, services
 from infra.targets.kubernetes.place import Place
 from infra.topology import Kind
 
@@ -14,6 +14,7 @@ Declare = Callable[[Place, str, Sequence[pulumi.Resource]], pulumi.Resource]
 """Declares one component after others; what it returns is what others wait for."""
 
 KINDS: Mapping[Kind, Declare] = {
+    "postgres": postgres.cluster,
     "touchpoints": services.touchpoints,
     "synchronisation-worker": services.worker,
     "synchronisation-monitor": services.monitor,

@@ -77,7 +77,8 @@ class Tokens(_Part):
 class EdgeSettings(_Part):
     """The way in.
 
-    `gateway_class` and `controller_namespace` are those of the Envoy Gateway that stands on the cluster.
+    `gateway_class` and `controller_namespace` are those of the Envoy Gateway that stands on the cluster; it
+    must run its proxies beside their Gateways (deploy type GatewayNamespace).
     `strategy`: how the rollout splits the customers: `weights` (any implementation of the Gateway API, not
     sticky) or `buckets` (sticky: the edge puts every customer into one of 100).
     """
@@ -93,12 +94,15 @@ class EdgeSettings(_Part):
 class Certificates(_Part):
     """Who issues the certificates (cert-manager).
 
-    `issuer` of the kind `issuer_kind` for the public name; empty: the stack's own authority, which no browser
-    trusts. Between the zones the stack's own authority is used in any case.
+    `issuer`, of the kind `issuer_kind`: for the public name; empty: the stack's own authority, which no
+    browser trusts. `internal_issuer`: the ClusterIssuer of certificates between parts of the stack; empty: an
+    authority of its own, which the stack makes in `cert_manager_namespace`.
     """
 
     issuer: DnsLabel | Literal[""] = ""
     issuer_kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
+    internal_issuer: DnsLabel | Literal[""] = ""
+    cert_manager_namespace: DnsLabel = "cert-manager"
 
 
 class Scaling(_Part):
@@ -109,7 +113,34 @@ class Scaling(_Part):
     """
 
     growth: float = Field(default=3.0, ge=0, description="3.0 is +300 %")
-    busy: int = Field(default=50, ge=10, le=90, description="per cent of the requested CPU")
+    busy: int = Field(default=50, ge=10, le=90, description="per cent of the core that a process computes on")
+
+
+class Store(_Part):
+    """An object store for backups: S3's protocol, encrypted at rest.
+
+    `secret`: in the database's namespace, with the keys `access-key-id` and `access-key-secret`.
+    """
+
+    destination: str = Field(pattern=r"^s3://[a-z0-9.-]+(/\S*)?$")
+    endpoint: str = Field(default="", pattern=r"^(https://\S+)?$")
+    secret: DnsLabel = "backups"  # noqa: S105 - a Secret's name
+
+
+class Databases(_Part):
+    """PostgreSQL by CloudNativePG, backed up by its Barman Cloud plugin.
+
+    `storage_class`: one whose volumes are encrypted. `size_gb`, `wal_gb`: of each instance. `poolers`: pods
+    of each PgBouncer. `stores`: by region; for a region that is not named: Alibaba Cloud's OSS there, a
+    bucket `<topology>-backups-<region>`.
+    """
+
+    image: str = "ghcr.io/cloudnative-pg/postgresql:17.5"
+    storage_class: DnsLabel = "encrypted"
+    size_gb: int = Field(default=100, ge=1)
+    wal_gb: int = Field(default=20, ge=1)
+    poolers: int = Field(default=2, ge=1)
+    stores: dict[str, Store] = {}
 
 
 class Settings(_Part):
@@ -125,6 +156,7 @@ class Settings(_Part):
     edge: EdgeSettings = EdgeSettings()
     certificates: Certificates = Certificates()
     scaling: Scaling = Scaling()
+    databases: Databases = Databases()
     entrances: dict[Name, str] = {}
 
     @model_validator(mode="after")

@@ -1,0 +1,319 @@
+"""PostgreSQL: CloudNativePG clusters over the zone's data centres, poolers, backups, a replica elsewhere.
+
+Written for CloudNativePG 1.27 (`postgresql.cnpg.io/v1`). Backups go through its Barman Cloud plugin
+(`barmancloud.cnpg.io/v1`): `barmanObjectStore` inside a Cluster is deprecated since 1.26 and gone from 1.31.
+
+A database with a link of the role `primary` is a replica cluster: it streams from that one, over mutual TLS.
+Where the two stand on different clusters, its namespace needs copies of the primary's Secrets
+`<primary>-replication` and `<primary>-ca`: nothing that is rendered holds a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+
+from infra.targets.kubernetes.place import Manifest, Place
+from infra.targets.kubernetes.settings import Store
+from infra.topology import Backup
+
+API = "postgresql.cnpg.io/v1"
+PORT = 5432
+READ_WRITE, READ_ONLY = "rw", "ro"
+_PLUGIN = "barman-cloud.cloudnative-pg.io"
+_ZONE = "topology.kubernetes.io/zone"
+_CIPHER = "AES256"
+_CORE, _TOUCHPOINTS = ("tryton", "crm"), ("touchpoints", "touchpoints")
+
+
+def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
+    """The instances, what backs them up, and the poolers in front of them."""
+    component = place.component(name)
+    store = _object_store(place, name) if component.backup is not None else None
+    before = [*after, *([store] if store is not None else [])]
+    manifest: Manifest = {
+        "apiVersion": API,
+        "kind": "Cluster",
+        "metadata": {"name": name, "annotations": _annotations(place, name)},
+        "spec": _spec(place, name),
+    }
+    made = place.put(component.zone, manifest, name, before)
+    if component.backup is not None:
+        _schedule(place, name, component.backup, made)
+    kinds = (READ_ONLY,) if primary_of(place, name) else (READ_WRITE, READ_ONLY)
+    for kind in kinds:
+        _pooler(place, name, kind, made)
+    return made
+
+
+def primary_of(place: Place, name: str) -> str | None:
+    """The database that this one is a replica of."""
+    return place.topology.target(name, "primary")
+
+
+def role(place: Place, name: str) -> tuple[str, str]:
+    """The login and the database it owns: the core's, or touchpoints'."""
+    own = primary_of(place, name) or name
+    cores = [core for core, _ in place.topology.of("tryton")]
+    return _CORE if any(place.topology.target(core, "database") == own for core in cores) else _TOUCHPOINTS
+
+
+def pooler(name: str, kind: str) -> str:
+    """The name of a pooler, and of its Service."""
+    return f"{name}-pooler-{kind}"
+
+
+def _annotations(place: Place, name: str) -> dict[str, str]:
+    """With more than two instances: no instance is promoted unless one that confirmed the last commits is
+    among those that are left. (CloudNativePG refuses it for two: it could never fail over.)"""
+    return {"alpha.cnpg.io/failoverQuorum": "true"} if place.component(name).instances > 2 else {}
+
+
+def _replicas(place: Place, name: str) -> list[str]:
+    links = place.topology.links
+    return [each.source for each in links if (each.target, each.role) == (name, "primary")]
+
+
+def _spec(place: Place, name: str) -> Manifest:
+    component, settings = place.component(name), place.settings.databases
+    login, database = role(place, name)
+    source = primary_of(place, name)
+    volume = {"storageClass": settings.storage_class}
+    spec: Manifest = {
+        "description": component.about,
+        "imageName": settings.image,
+        "instances": component.instances,
+        "inheritedMetadata": {"labels": place.labels(name)},
+        "storage": volume | {"size": f"{settings.size_gb}Gi"},
+        # Apart: a store that fills up stops no write-ahead log, and the other way round.
+        "walStorage": volume | {"size": f"{settings.wal_gb}Gi"},
+        "resources": place.resources(component.size),
+        "affinity": _affinity(place, name),
+        "topologySpreadConstraints": _spread(place, name),
+        "enableSuperuserAccess": False,
+        "enablePDB": True,
+        # Of the stand-ins the one that knows most becomes primary; the old one is rewound.
+        "primaryUpdateStrategy": "unsupervised",
+        "primaryUpdateMethod": "switchover",
+        "replicationSlots": {"highAvailability": {"enabled": True}},
+        "certificates": {"serverAltDNSNames": _names(place, name)},
+        "postgresql": {"parameters": _parameters(place, name)},
+        # It makes a PodMonitor; ours, which names the labels Prometheus looks for, is in monitoring.py.
+        "monitoring": {"enablePodMonitor": False},
+    }
+    if component.instances > 1 or _replicas(place, name):
+        spec["postgresql"]["synchronous"] = _synchronous(place, name)
+    if component.backup is not None:
+        spec["plugins"] = [
+            {
+                "name": _PLUGIN,
+                "enabled": True,
+                "isWALArchiver": True,
+                "parameters": {"barmanObjectName": _store_name(name)},
+            }
+        ]
+    if place.settings.images.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": each} for each in place.settings.images.pull_secrets]
+    if source is None:
+        spec["bootstrap"] = {
+            "initdb": {"database": database, "owner": login, "encoding": "UTF8", "dataChecksums": True}
+        }
+    else:
+        spec["bootstrap"] = {"pg_basebackup": {"source": source, "database": database, "owner": login}}
+        spec["replica"] = {"enabled": True, "source": source}
+        spec["externalClusters"] = [_external(place, name, source)]
+    return spec
+
+
+def _parameters(place: Place, name: str) -> dict[str, str]:
+    memory = place.component(name).size.memory_gb
+    return {
+        "ssl_min_protocol_version": "TLSv1.2",  # implementation guides: TLS >= 1.2
+        "password_encryption": "scram-sha-256",
+        "max_connections": "200",
+        # PostgreSQL's manual: a quarter of the memory; the system's cache has most of the rest.
+        "shared_buffers": f"{int(memory * 256)}MB",
+        "effective_cache_size": f"{int(memory * 640)}MB",
+        "log_min_duration_statement": "2000",  # implementation guides: response < 2 s
+    }
+
+
+def _synchronous(place: Place, name: str) -> Manifest:
+    """How many copies a commit waits for: one beside it, and one in each region that has a replica.
+
+    Implementation guides: a region lost without data loss. A commit that has no second copy would be lost
+    with the first, so writes wait while one is missing (`required`); customers do not notice: touchpoints
+    write to their own store, and their events wait in the outbox.
+    """
+    elsewhere = _replicas(place, name)
+    here = 1 if place.component(name).instances > 1 else 0
+    found: Manifest = {"method": "any", "number": here + len(elsewhere), "dataDurability": "required"}
+    if elsewhere:
+        # As many of our own as must answer: one more could stand for the other region.
+        found |= {"maxStandbyNamesFromCluster": here, "standbyNamesPost": elsewhere}
+    return found
+
+
+def _external(place: Place, name: str, source: str) -> Manifest:
+    """Where a replica streams from: by certificate, under the name that the primary waits for."""
+    return {
+        "name": source,
+        "connectionParameters": {
+            "host": place.host(source, name, service=f"{source}-{READ_WRITE}"),
+            "port": str(place.port(source, name, PORT)),
+            "user": "streaming_replica",
+            "dbname": "postgres",
+            "sslmode": "verify-full",
+            "ssl_min_protocol_version": "TLSv1.2",
+            "application_name": name,
+        },
+        "sslKey": {"name": f"{source}-replication", "key": "tls.key"},
+        "sslCert": {"name": f"{source}-replication", "key": "tls.crt"},
+        "sslRootCert": {"name": f"{source}-ca", "key": "ca.crt"},
+    }
+
+
+def _names(place: Place, name: str) -> list[str]:
+    """Names under which it is called besides CloudNativePG's own: those of poolers, and from elsewhere."""
+    namespace = place.namespace_of(name)
+    names = []
+    for kind in (READ_WRITE, READ_ONLY):
+        service = pooler(name, kind)
+        names += [service, f"{service}.{namespace}", f"{service}.{namespace}.svc"]
+    if name in place.settings.entrances:
+        names.append(place.entrance(name).rpartition(":")[0])
+    return names
+
+
+def _affinity(place: Place, name: str) -> Manifest:
+    """No two instances in one data centre, where there are several; never on one node."""
+    zone = place.component(name).zone
+    several = len(place.topology.zones[zone].availability) > 1
+    found: Manifest = {
+        "enablePodAntiAffinity": True,
+        "podAntiAffinityType": "required",
+        "topologyKey": _ZONE if several else "kubernetes.io/hostname",
+    }
+    if several and place.component(name).instances > len(place.topology.zones[zone].availability):
+        # More instances than data centres: evenly spread then, see `_spread`.
+        found |= {"podAntiAffinityType": "preferred"}
+    if place.zone(zone).nodes:
+        found["nodeSelector"] = dict(place.zone(zone).nodes)
+    return found
+
+
+def _spread(place: Place, name: str) -> list[Manifest]:
+    found = place.spread(name, place.component(name).zone)
+    # CloudNativePG's own label: jobs that set up an instance bear ours as well.
+    return [each | {"labelSelector": {"matchLabels": {"cnpg.io/cluster": name}}} for each in found]
+
+
+# Backups
+
+
+def _store_name(name: str) -> str:
+    return f"{name}-backups"
+
+
+def store_of(place: Place, name: str) -> Store:
+    """The object store of a database's backups, by the region in which they are to lie."""
+    component = place.component(name)
+    region = (component.backup.region if component.backup else "") or place.topology.zones[
+        component.zone
+    ].region
+    known = place.settings.databases.stores.get(region)
+    if known is not None:
+        return known
+    return Store(
+        destination=f"s3://{place.topology.name}-backups-{region or 'local'}/",
+        endpoint=f"https://s3.oss-{region}.aliyuncs.com" if region else "",
+    )
+
+
+def _object_store(place: Place, name: str) -> pulumi.Resource:
+    component = place.component(name)
+    backup = component.backup
+    assert backup is not None
+    store = store_of(place, name)
+    secured = {"compression": "gzip", **({"encryption": _CIPHER} if backup.encrypted else {})}
+    configuration: Manifest = {
+        "destinationPath": store.destination,
+        "s3Credentials": {
+            "accessKeyId": {"name": store.secret, "key": "access-key-id"},
+            "secretAccessKey": {"name": store.secret, "key": "access-key-secret"},
+        },
+        "data": secured,
+        "wal": secured,
+    }
+    if store.endpoint:
+        configuration["endpointURL"] = store.endpoint
+    manifest: Manifest = {
+        "apiVersion": "barmancloud.cnpg.io/v1",
+        "kind": "ObjectStore",
+        "metadata": {"name": _store_name(name)},
+        "spec": {"configuration": configuration, "retentionPolicy": f"{backup.keep_days}d"},
+    }
+    return place.put(component.zone, manifest, name)
+
+
+def _schedule(place: Place, name: str, backup: Backup, made: pulumi.Resource) -> None:
+    manifest: Manifest = {
+        "apiVersion": API,
+        "kind": "ScheduledBackup",
+        "metadata": {"name": name},
+        "spec": {
+            "cluster": {"name": name},
+            # CloudNativePG's cron begins with the second.
+            "schedule": f"0 {backup.schedule}",
+            "method": "plugin",
+            "pluginConfiguration": {"name": _PLUGIN},
+            "backupOwnerReference": "self",
+            # The first one at once: until then nothing could be restored.
+            "immediate": True,
+        },
+    }
+    place.put(place.component(name).zone, manifest, name, [made])
+
+
+# Poolers
+
+
+def _pooler(place: Place, name: str, kind: str, made: pulumi.Resource) -> None:
+    component = place.component(name)
+    own = pooler(name, kind)
+    labels = place.labels(own)
+    resources = {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}}
+    container = {"name": "pgbouncer", "resources": resources, "securityContext": place.container_security()}
+    manifest: Manifest = {
+        "apiVersion": API,
+        "kind": "Pooler",
+        "metadata": {"name": own, "labels": labels},
+        "spec": {
+            "cluster": {"name": name},
+            "type": kind,
+            "instances": place.settings.databases.poolers,
+            "pgbouncer": {
+                # Sessions: Tryton and the workers hold locks and settings for longer than a transaction.
+                "poolMode": "session",
+                "parameters": {
+                    "max_client_conn": "1000",
+                    "default_pool_size": "50",
+                    "server_tls_protocols": "tlsv1.2,tlsv1.3",
+                    "ignore_startup_parameters": "extra_float_digits,options",
+                },
+            },
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "containers": [container],
+                    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                    "topologySpreadConstraints": [
+                        each | {"labelSelector": {"matchLabels": {"cnpg.io/poolerName": own}}}
+                        for each in place.spread(name, component.zone)
+                    ],
+                },
+            },
+        },
+    }
+    place.put(component.zone, manifest, own, [made])

@@ -1,0 +1,74 @@
+"""What is rendered for databases, core, link, monitoring, load and rollout, before a real API server.
+
+Everything is applied strictly: a field that a schema does not know, or that stands twice, is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from infra import hybrid_crm
+from infra.desired import Desired, Release
+from infra.program import program
+from infra.render import render
+from infra.rendered import Rendered
+from infra.targets.kubernetes.settings import Settings
+from infra.targets.kubernetes.target import KubernetesTarget
+from tests.kubernetes.cluster import Cluster, Refused
+
+
+def rendered(settings: Settings | None = None) -> tuple[Rendered, ...]:
+    """The reference stack with a candidate beside its baseline."""
+    desired = Desired(
+        topology=hybrid_crm.TOPOLOGY,
+        stable=Release(version="v1"),
+        candidate=Release(version="v2", begun="now"),
+        baseline=True,
+        created="2026-01-01T00:00:00Z",
+    )
+    return render(program(desired, KubernetesTarget(desired, settings or Settings())))
+
+
+@pytest.fixture(scope="module")
+def documents() -> list[dict[str, Any]]:
+    return [dict(each.body) for each in rendered()]
+
+
+@pytest.fixture
+def namespaces(cluster: Cluster, documents: list[dict[str, Any]]) -> None:
+    for document in documents:
+        if document["kind"] == "Namespace":
+            cluster.apply(document)
+
+
+def of(documents: list[dict[str, Any]], group: str) -> list[dict[str, Any]]:
+    return [each for each in documents if str(each["apiVersion"]).partition("/")[0] == group]
+
+
+GROUPS = {
+    "postgresql.cnpg.io": 3,
+    "barmancloud.cnpg.io": 1,
+}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_operators_kinds_are_admitted(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]], group: str
+) -> None:
+    found = of(documents, group)
+    assert len({each["kind"] for each in found}) == GROUPS[group]
+    for document in found:
+        assert cluster.apply(document)["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_field_that_the_operator_does_not_know_is_refused(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]], group: str
+) -> None:
+    wrong = copy.deepcopy(of(documents, group)[0])
+    wrong["spec"]["nobodyKnows"] = True
+    with pytest.raises(Refused, match="nobodyKnows"):
+        cluster.apply(wrong)
