@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from huidu.foundation.journal import Event
+from rollout.around import letters_told, plan_of, schema_steps
 from rollout.controller.fold import Purpose, fold
 from rollout.dispersed import journaled
 
@@ -18,7 +20,7 @@ def report(name: str, events: Iterable[Event]) -> Json:
     """The report of the rollout `name`; `outcome` is "running" while it is neither over nor resting."""
     events = list(events)
     state = fold(events)
-    started = state.started
+    started, plan = state.started, plan_of(state)
     end = state.ended_at or (events[-1].t if events else 0.0)
     blamed = state.closing.blamed if state.closing is not None else None
     confirmed_zero = _last_confirmed(events) if state.closing is not None else None
@@ -44,6 +46,10 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "requests_canary": int(state.last.get("requests", 0)),
         "requests_synthetic": int(state.last.get("synthetic", 0)),
         "dispersion": _dispersion(state.judging),
+        "schema": [
+            {**dataclasses.asdict(each), "at": _iso(each.at or 0.0)} for each in schema_steps(plan, state)
+        ],
+        "letters": letters_told(events, state, plan),
         "stages": _stages(events),
         "timeline": _timeline(events, state.started_at),
     }
@@ -111,10 +117,8 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
             last = event.data
             decision, sentence = last["decision"], last["sentence"]
         elif event.kind in _TOLD:
-            decision, sentence = (
-                event.kind,
-                str(event.data.get("sentence") or event.data.get("problem") or ""),
-            )
+            told = (event.data.get(key) for key in ("sentence", "name", "problem"))
+            decision, sentence = event.kind, ": ".join(str(each) for each in told if each)
         else:
             continue
         timeline.append(
@@ -136,6 +140,7 @@ _TOLD = (
     *("failed", "paused", "held", "resumed", "ended", "compared", "act", "waiting", "frozen", "thawed"),
     *("restarted", "guard-silent", "guard-back", "guard-told", "guard-ended"),
     *("partial", "changed", "unchanged", "strange-version", "draining", "drained"),
+    *("job-begun", "job-done", "job-failed"),
 )
 """Events that are a line of the timeline as they are."""
 

@@ -104,7 +104,7 @@ class Acts:
             self._busy.release()
 
     def say(self, kind: ActKind, token: str, name: str, why: str, stage: str) -> bool:
-        """Say it to the controller, and wait for its answer; False where nobody has answered yet.
+        """Say it to the controller, and wait for its answer; False where one is needed and has not come yet.
 
         Raises HTTPException (403: nobody's token, or not this person's to do), UsageError (refused, with the
         controller's sentence), HuiduError.
@@ -124,7 +124,7 @@ class Acts:
                     raise UsageError(sentence)
                 return True
             self._clock.sleep(LOOK_EVERY)
-        return False
+        return kind == "acknowledge"  # it counts as soon as it is written
 
     def _who(self, token: str, name: str) -> Proved:
         """The page's own token is its owner's: nobody else can read that file."""

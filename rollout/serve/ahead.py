@@ -28,6 +28,8 @@ def ahead(  # noqa: PLR0911 - one return a situation
     """Of a rollout that is not over. `attended`: whether a process drives it, as far as one knows."""
     if state.retreated:
         return _again(plan, state, attended)
+    if state.proxies.changed and state.pending is None and not state.hook:
+        return _changed(plan, state, now)
     if state.resting or not attended:
         return Ahead(
             Text(
@@ -53,6 +55,25 @@ def ahead(  # noqa: PLR0911 - one return a situation
     if all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts):
         return _last(plan, state, now)
     return _wider(plan, ladder, state, now)
+
+
+def _changed(plan: Plan, state: RolloutState, now: float) -> Ahead:
+    """Somebody else moved the weights: by plan that is undone, or waits for people."""
+    if plan.route.changed == "restore":
+        return Ahead(Text("The journaled weights are written again.", "将按计划恢复日志中的权重。"))
+    if state.proxies.adopting:
+        by = state.proxies.adopting
+        return Ahead(
+            Text(f"Goes on from what is served, as {by} asked.", f"按 {by} 的要求，从现有权重继续。")
+        )
+    return Ahead(
+        Text(
+            "Nothing widens until a person adopts what the proxies serve, gives back what the journal knows, "
+            "or aborts. Going back stays possible.",
+            "在有人采用代理现有的权重、恢复日志中的权重或中止之前，不再放量。仍可随时退回。",
+        ),
+        _limits(plan, state, now)[1:],
+    )
 
 
 def _again(plan: Plan, state: RolloutState, attended: bool) -> Ahead:

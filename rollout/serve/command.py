@@ -103,7 +103,7 @@ def _answered(readings: Readings, name: str, place: int) -> tuple[bool, str] | N
 
 def _attended(readings: Readings, name: str) -> bool:
     reading = readings.named(name)
-    return reading is not None and reading.driven is not False
+    return reading is not None and reading.driven is not False and not reading.story.state.outcome
 
 
 def _people(readings: Readings, name: str) -> People:

@@ -17,7 +17,10 @@ from typing import Any
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from huidu.foundation.journal import Journal
-from rollout.serve.story import Story
+from rollout import acts
+from rollout.failing import FILE, Failing, kept
+from rollout.letters import Letters, acknowledged
+from rollout.serve.story import Story, outcome
 
 NOT_SOONER = 0.4
 """Seconds between two looks at the same files, however many people watch."""
@@ -74,6 +77,10 @@ class Reading:
     evidence: Evidence = field(default_factory=Evidence)
     problem: str = ""
     driven: bool | None = None
+    failing: Failing | None = None
+    """What was kept beside the evidence of a rollout that is over or rests."""
+    acknowledged_at: float = 0.0
+    """When somebody last acknowledged an emergency, where no controller has journaled that yet."""
     revision: int = 0
     _stamp: Stamp = ()
 
@@ -81,7 +88,8 @@ class Reading:
         """Bring it up to date."""
         path = self.folder / "journal.sqlite"
         self._drivenness(path.with_name(f"{path.name}.lock"))
-        stamp = _stamp(path, path.with_name(f"{path.name}-wal"), self.folder / "evidence.jsonl")
+        others = (self.folder / "evidence.jsonl", self.folder / FILE, acts.mailbox(self.folder))
+        stamp = _stamp(path, path.with_name(f"{path.name}-wal"), *others)
         if stamp == self._stamp:
             return
         self._stamp = stamp
@@ -94,7 +102,21 @@ class Reading:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self.problem = f"an event of this journal is not understood: {type(error).__name__}: {error}"
         self.evidence.follow(self.folder / "evidence.jsonl")
+        self.failing = kept(self.folder) if outcome(self.story.state) != "running" else None
+        self.acknowledged_at = self._unheard()
         self.revision += 1
+
+    @property
+    def letters(self) -> Letters:
+        """What people have to be told, and what they said to it."""
+        return acknowledged(self.story.letters, self.acknowledged_at)
+
+    def _unheard(self) -> float:
+        try:
+            said = [each.act for each in acts.read(self.folder, self.story.state.acts_end)]
+        except HuiduError:
+            return 0.0
+        return max((act.t for act in said if act is not None and act.kind == "acknowledge"), default=0.0)
 
     def _drivenness(self, lock: Path) -> None:
         driven = None if self.story.state.outcome else held(lock)

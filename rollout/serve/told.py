@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +11,20 @@ from starlette.exceptions import HTTPException
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from huidu.foundation.journal import Journal
+from rollout.around import plan_of
+from rollout.failing import beside
 from rollout.plan import Plan
-from rollout.plan_file import parse_plan
 from rollout.record import report
 from rollout.serve import turns, words
 from rollout.serve.drawn import span
 from rollout.serve.metrics import exposition
-from rollout.serve.offers import ABORT, ACKNOWLEDGE, PAUSE, PROMOTE, RESUME, Offer
+from rollout.serve.offers import STANDING, Offer
 from rollout.serve.readings import Reading, Readings
 from rollout.serve.view import glance, view
 
 HERE = Path(__file__).resolve().parent
 RECENT = 10
 """Finished rollouts on the first page; the others stand in the history."""
-STANDING = (PAUSE, RESUME, PROMOTE, ACKNOWLEDGE, ABORT)
-"""Acts that a form may still ask for when they are no longer offered."""
 
 
 class Told:
@@ -46,7 +44,8 @@ class Told:
     def metrics(self) -> str:
         """In Prometheus's text format."""
         readings = self._readings.all()
-        plans = {str(each.story.state.started.get("plan_hash", "")): _plan(each) for each in readings}
+        states = [each.story.state for each in readings]
+        plans = {str(state.started.get("plan_hash", "")): plan_of(state) for state in states}
         return exposition(readings, plans, self._clock.now())
 
     def home(self) -> dict[str, Any]:
@@ -89,12 +88,10 @@ class Told:
         offered = context["view"].offers if context["view"] is not None else ()
         found = next((each for each in offered if each.kind == kind), None)
         if found is None:
-            known = next((each for each in STANDING if each.kind == kind), None)
-            if known is None:
+            if kind not in STANDING:
                 raise HTTPException(404, "there is nothing of that kind to be done")
-            found = known  # it was offered a moment ago: the controller says why not any more
-        reading = self._readings.named(name)
-        plan = _plan(reading) if reading is not None else None
+            found = STANDING[kind]  # it was offered a moment ago: the controller says why not any more
+        plan = plan_of(context["view"].state) if context["view"] is not None else None
         return {**context, "offer": found, "may": _may(plan, found) if plan is not None else ()}
 
     def _one(self, reading: Reading | None, base: str) -> dict[str, Any]:
@@ -111,9 +108,10 @@ class Told:
             raise HTTPException(404, "no rollout has that name")
         try:
             with Journal.open(reading.folder / "journal.sqlite", self._clock, writer=False) as journal:
-                return report(reading.name, journal.events())
+                facts = report(reading.name, journal.events())
         except HuiduError as error:
             raise HTTPException(500, str(error)) from None
+        return facts if facts["outcome"] == "running" else facts | beside(reading.failing)
 
     def html(self, template: str, language: str, path: str, context: dict[str, Any]) -> str:
         """`template` filled."""
@@ -140,20 +138,6 @@ def _may(plan: Plan, offer: Offer) -> tuple[str, ...]:
 def _over(each: Any) -> bool:
     # `held` is both a rest (the next run goes on) and an outcome (the service failed, share 0).
     return each.last is not None and each.last.kind == "ended"
-
-
-def _plan(reading: Reading) -> Plan | None:
-    started = reading.story.state.started
-    return known_plan(str(started.get("plan_text", "")), str(started.get("plan_file", "")))
-
-
-@lru_cache(maxsize=256)
-def known_plan(text: str, file: str) -> Plan | None:
-    """The plan, None where this huidu does not understand it any more."""
-    try:
-        return parse_plan(text, file)
-    except (HuiduError, ValueError):
-        return None
 
 
 def _templates() -> Environment:

@@ -9,14 +9,15 @@ from typing import Any
 
 from huidu.foundation.errors import HuiduError
 from huidu.model.verdict import Estimate
+from rollout.around import calls, plan_of, schema_steps
 from rollout.controller.fold import RolloutState
 from rollout.dispersed import judged_with
 from rollout.judge.estimate import rate
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
-from rollout.plan_file import parse_plan
 from rollout.serve.ahead import Ahead, ahead, elsewhere
+from rollout.serve.around import CallRow, Caution, SchemaRow, call_row, cautions, schema_row
 from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
 from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
@@ -111,6 +112,9 @@ class View:
     excluded: Sequence[tuple[str, int]]
     requests: float
     offers: Sequence[Offer]
+    cautions: Sequence[Caution]
+    calls: Sequence[CallRow]
+    schema: Sequence[SchemaRow]
 
 
 def factor(log_value: float) -> str:
@@ -184,6 +188,8 @@ def view(reading: Reading, now: float) -> View:
     story, state = reading.story, reading.story.state
     blamed = _blamed(reading)
     plan, ladder = _planned(state)
+    observed = state.started.get("mode") == "observed"
+    called = () if observed else calls(reading.letters, plan.notify if plan is not None else ())
     rows = gate_rows(state, blamed, _config(plan, ladder, state))
     points = thinned(story.points, POINTS)
     word = outcome(state)
@@ -205,7 +211,10 @@ def view(reading: Reading, now: float) -> View:
         evidence=evidence if seen else with_time(evidence, frame),
         exposed=seen,
         next=_next(plan, ladder, state, now, attended=reading.driven is not False),
-        offers=() if state.started.get("mode") == "observed" else offers(plan, ladder, state),
+        offers=() if observed else offers(plan, ladder, state, any(each.unanswered(now) for each in called)),
+        cautions=cautions(state, reading.failing, called, now),
+        calls=[call_row(each, now) for each in called],
+        schema=[schema_row(each, now) for each in schema_steps(plan, state)],
         used=reading.evidence.used,
         excluded=reading.evidence.excluded.most_common(),
         requests=float(state.last.get("requests", 0)),
@@ -254,9 +263,9 @@ def _blamed(reading: Reading) -> str | None:
 
 def _planned(state: RolloutState) -> tuple[Plan | None, Ladder | None]:
     """The plan it follows; None where a plan of another version of huidu is not understood any more."""
+    plan = plan_of(state)
     try:
-        plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
-        return plan, ladder_of(plan, tuple(state.started["cohorts"]))
+        return plan, ladder_of(plan, tuple(state.started["cohorts"])) if plan is not None else None
     except (HuiduError, KeyError, ValueError):
         return None, None
 

@@ -31,6 +31,8 @@ KEYS = {
     "requests_canary",
     "requests_synthetic",
     "dispersion",
+    "schema",
+    "letters",
     "stages",
     "timeline",
 }

@@ -255,13 +255,15 @@ FOUR_EYES = """  - {{name: half, weights: {{all: 50%}}, approval: {{needed: 2, r
 people:
   tokens: {tokens}
   roles: {{managers: [mei, jonas]}}
-  may: {{promote-now: [managers]}}
+  may: {{promote-now: [managers], adopt: [managers]}}
+notify: ['json://127.0.0.1:1/']
 """
 
 
 @pytest.fixture
 def driven(kept, staged, tmp_path):
-    """A rollout that a real controller drives, and waits for two people: (name, {person: token})."""
+    """A rollout that a real controller drives, whose second stage waits for two people: its stage, with the
+    router and the world; its name; {person: token}."""
     file, tokens = tmp_path / "tokens", {}
     for person in ("mei", "jonas", "guest"):
         new_token(file, person, tmp_path / person)
@@ -287,7 +289,7 @@ def driven(kept, staged, tmp_path):
 
     thread = threading.Thread(target=drive)
     thread.start()
-    yield name, tokens
+    yield stage, name, tokens
     ended.set()
     thread.join(20)
 
@@ -301,7 +303,7 @@ def act(opened, link, button, why, token):
 
 
 def test_four_eyes_open_a_stage_of_a_real_rollout_and_a_guest_does_not(page, driven):
-    name, tokens = driven
+    _, name, tokens = driven
     opened = page()
     opened.goto("/")
     there(opened, name)
@@ -330,6 +332,53 @@ def test_four_eyes_open_a_stage_of_a_real_rollout_and_a_guest_does_not(page, dri
     opened.wait_for_url(f"**/rollouts/{name}?lang=zh")
     assert "已撤回" in opened.locator("h1").inner_text()
     assert "guest" in opened.locator(".said").inner_text()
+
+
+def test_weights_that_somebody_else_gave_are_adopted_by_whom_the_plan_allows(page, driven):
+    stage, name, tokens = driven
+    opened = page(NARROW)
+    opened.goto("/")
+    there(opened, name)
+    opened.locator("ol.turns .widen").first.wait_for(timeout=30_000)
+    assert not opened.get_by_role("link", name="Adopt these weights").count()
+    stage.router.served = dataclasses.replace(
+        stage.router.served, weights={"high": 2000, "standard": 0}, version="by hand"
+    )
+    opened.get_by_role("link", name="Adopt these weights").wait_for(timeout=30_000)  # without a reload
+    assert "Nothing widens: memory serves high 20 %" in opened.locator(".warn.box").inner_text()
+    assert "until a person adopts" in opened.locator(".next").inner_text()
+    checked(opened, "moved by somebody else")
+    act(opened, "Adopt these weights", "Go on from what is served", "let me", tokens["guest"])
+    assert "managers" in opened.get_by_role("alert").inner_text()
+    opened.problems.clear()  # the browser notes the 403 itself
+    checked(opened, "not theirs to do")
+    opened.get_by_label("Why").fill("the vendor moved it, and it is well")
+    opened.get_by_label("Your token").fill(tokens["mei"])
+    opened.get_by_role("button", name="Go on from what is served").click()
+    opened.wait_for_url(f"**/rollouts/{name}?lang=en")
+    opened.locator(".cohorts").get_by_text("20 %").wait_for()
+    assert "the vendor moved it" in opened.locator("ol.turns .adopt").inner_text()
+    opened.goto(f"/rollouts/{name}?lang=zh")
+    assert "mei 采用代理现有的权重并继续" in opened.locator("ol.turns .adopt").inner_text()
+    assert not opened.locator(".warn.box").count()
+
+
+def test_an_emergency_is_acknowledged_after_the_release_went_back(page, driven, kept):
+    stage, name, tokens = driven
+    stage.world.candidate_errors = 0.5
+    opened = page()
+    opened.goto("/")
+    there(opened, name)
+    opened.locator("h1 .chip.rolled-back").wait_for(timeout=30_000)
+    alarm = opened.locator(".wrong.box")
+    alarm.wait_for()
+    assert "nobody has acknowledged: rolled back; told at 0 of 1 addresses" in alarm.inner_text()
+    checked(opened, "an emergency")
+    act(opened, "Acknowledge", "I take care of it", "on my way", tokens["guest"])
+    opened.wait_for_url(f"**/rollouts/{name}?lang=en")
+    opened.locator("h1").wait_for()
+    assert not opened.locator(".wrong.box").count() and not opened.locator(".acts").count()
+    assert "acknowledged" in opened.locator("section", has_text="Who was told").inner_text()
 
 
 def test_the_keyboard_reaches_everything_and_shows_where_it_is(page):

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from huidu.foundation.clock import VirtualClock
+from rollout.around import plan_of
 from rollout.commands import rollout
 from rollout.paper_commands import ALERTS
 from rollout.serve.metrics import exposition
 from rollout.serve.readings import Readings
-from rollout.serve.told import known_plan
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def scraped(tmp_path, staged):
         stage.journal.close()
         clock = VirtualClock(stage.clock.now() + later)
         readings = Readings(stage.folder.parent, clock).all()
-        started = readings[0].story.state.started
-        plans = {started["plan_hash"]: known_plan(started["plan_text"], "p")}
+        state = readings[0].story.state
+        plans = {state.started["plan_hash"]: plan_of(state)}
         found = {}
         for family in text_string_to_metric_families(exposition(readings, plans, clock.now())):
             assert family.documentation

@@ -11,6 +11,7 @@ import pytest
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
+from rollout.controller.proxies import Proxies
 from rollout.serve.ahead import ahead
 from rollout.serve.offers import offers
 from rollout.serve.readings import Evidence, Readings, held
@@ -104,6 +105,8 @@ def test_a_paused_rollout_says_that_nothing_happens_by_itself(stage):
     [
         ({"paused_by": "mei"}, "mei paused widening", "mei 已暂停放量"),
         ({"frozen": "the weekend"}, "during a freeze: the weekend", "冻结期内不放量（the weekend）"),
+        ({"proxies": Proxies(changed="x")}, "until a person adopts what the proxies serve", "不再放量"),
+        ({"proxies": Proxies(changed="x", adopting="mei")}, "as mei asked", "按 mei 的要求"),
     ],
 )
 def test_what_only_people_or_the_calendar_can_end_is_told_as_such(stage, changes, english, chinese):
@@ -117,13 +120,18 @@ def test_what_may_be_done_follows_the_state(stage):
     stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
     state = told(stage).state
 
-    def offered(**changes):
-        found = offers(stage.plan, stage.ladder, dataclasses.replace(state, **changes))
+    def offered(emergency=False, **changes):
+        found = offers(stage.plan, stage.ladder, dataclasses.replace(state, **changes), emergency)
         return [each.kind for each in found]
 
-    assert offered() == ["pause", "promote-now", "acknowledge", "abort"]
+    assert offered() == ["pause", "promote-now", "abort"]
     assert offered(paused_by="mei")[0] == "resume"
     assert offered(outcome="promoted") == []
+    moved = Proxies(changed="memory serves high 20 %, the journal knows high 5 %")
+    assert offered(proxies=moved) == ["adopt", "pause", "promote-now", "abort"]
+    assert "adopt" not in offered(proxies=dataclasses.replace(moved, adopting="mei"))
+    assert offered(emergency=True)[0] == "acknowledge"
+    assert offered(emergency=True, outcome="rolled-back") == ["acknowledge"]
 
 
 def test_a_rollout_of_days_stays_small_and_keeps_its_peaks():
