@@ -7,10 +7,10 @@ STAMP := $(VENV)/.prepared
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast check format lock clean
+.PHONY: help setup demo test test-kubernetes test-fast check format lock clean
 
 help: ## What can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
 
 setup: $(STAMP) ## Python packages into .venv, external programs into the user's cache folder
 	@$(BIN)/huidu doctor --obtain --quiet
@@ -28,10 +28,15 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup ## The main job on one machine: provision, prove under load, release, roll back
 	@$(BIN)/huidu runbook run go-live $(ARGS)
 
-# Tests with servers mostly wait: three at a time on two cores.
-test: setup check ## Checks and all tests
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" $(ARGS)
+# Tests with servers mostly wait: three at a time on two cores. Those with Kubernetes are only named (-rs): they
+# share one control plane, so they have a target of their own.
+test: setup check ## Checks and all tests but those with Kubernetes
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" -rs $(ARGS)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m server --durations=10 $(ARGS)
+
+test-kubernetes: setup ## Tests with a real Kubernetes control plane (built once, 7 minutes)
+	@$(BIN)/huidu doctor --obtain --quiet --kubernetes
+	@$(BIN)/python -m pytest -m kubernetes --durations=10 tests/kubernetes $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server (under a minute)
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not slow" $(ARGS)

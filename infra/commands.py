@@ -235,12 +235,13 @@ def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
 @click.command()
 @click.option("--obtain", is_flag=True, help="Fetch or build what is missing, into the user's cache folder.")
 @click.option("--quiet", is_flag=True, help="Say only what is missing.")
+@click.option("--kubernetes", is_flag=True, help="Also the control plane that `make test-kubernetes` needs.")
 @_JSON
-def doctor(obtain: bool, quiet: bool, as_json: bool) -> None:
+def doctor(obtain: bool, quiet: bool, kubernetes: bool, as_json: bool) -> None:
     """Every external program: found where, which version, or how to get it. Exit 0 or 2."""
     from infra import doctor as room
 
-    findings = room.run(Workspace.from_env(), obtain, quiet or as_json)
+    findings = room.run(Workspace.from_env(), obtain, quiet or as_json, kubernetes)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=2, default=str))
     raise SystemExit((Outcome.GOOD if all(each.ok for each in findings) else Outcome.USAGE).code)

@@ -19,6 +19,8 @@ from infra import toolchain
 from infra.toolchain import Found, Program, prometheus, tryton
 from infra.toolchain.program import Say
 
+_WITH = "huidu doctor --obtain --kubernetes"
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -33,19 +35,29 @@ class Finding:
     remedy: str
 
 
-def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
+def run(workspace: Workspace, obtain: bool, quiet: bool, kubernetes: bool = False) -> list[Finding]:
     """Look at every program, with `obtain` get what is missing; print a table on stderr.
 
-    With `quiet` only what is missing or being obtained is said. Exit: 0 where every finding is ok, else 2.
+    With `quiet` only what is missing or being obtained is said; with `kubernetes` the control plane for tests
+    is wanted too. Exit: 0 where every finding is ok, else 2.
     """
-    if obtain and quiet and (remembered := _remembered(workspace)):
+    remembered = _remembered(workspace) if obtain and quiet else None
+    if remembered and not kubernetes:
         return remembered
     terminal = Terminal()
     try:
         with _interruptible():
-            findings = examine(workspace, obtain, terminal.progress)
+            findings = remembered or examine(workspace, obtain, terminal.progress)
+            optional = _kubernetes(workspace, kubernetes, obtain, terminal.progress)
     finally:
         terminal.close()
+    _say(terminal, [*findings, *optional], quiet)
+    if all(each.ok for each in findings):
+        _remember(workspace, findings)
+    return [*findings, *optional]
+
+
+def _say(terminal: Terminal, findings: list[Finding], quiet: bool) -> None:
     if not quiet:
         for each in findings:
             terminal.say(_line(each), "" if each.ok else "bold red")
@@ -54,9 +66,6 @@ def run(workspace: Workspace, obtain: bool, quiet: bool) -> list[Finding]:
             terminal.say(f"{each.name} is missing: {each.remedy}", "bold red")
         elif each.remedy and not quiet:
             terminal.say(f"{each.name}: {each.remedy}", "yellow")
-    if all(each.ok for each in findings):
-        _remember(workspace, findings)
-    return findings
 
 
 def examine(workspace: Workspace, obtain: bool, say: Say) -> list[Finding]:
@@ -69,16 +78,29 @@ def examine(workspace: Workspace, obtain: bool, say: Say) -> list[Finding]:
     return findings
 
 
-def _program(workspace: Workspace, program: Program, obtain: bool, say: Say) -> Finding:
+def _program(
+    workspace: Workspace, program: Program, obtain: bool, say: Say, command: str = "huidu doctor --obtain"
+) -> Finding:
     try:
         found = program.obtain(workspace, say) if obtain else program.find(workspace)
     except MissingProgram as error:
         return _finding(program.name, program.about, None, f"{error.what}; {error.remedy or program.by_hand}")
     except StateError as error:
         return _finding(program.name, program.about, None, str(error))
-    return _finding(
-        program.name, program.about, found, f"`huidu doctor --obtain` gets it, or: {program.by_hand}"
-    )
+    return _finding(program.name, program.about, found, f"`{command}` gets it, or: {program.by_hand}")
+
+
+def _kubernetes(workspace: Workspace, wanted: bool, obtain: bool, say: Say) -> list[Finding]:
+    """What tests on Kubernetes need: where nobody asks for it, its absence is no fault and it is not made."""
+    if wanted:
+        return [_program(workspace, program, obtain, say, _WITH) for program in toolchain.kubernetes()]
+    remedy = f"`{_WITH}` gets it (7 minutes on two cores in all); only `make test-kubernetes` needs it"
+    return [
+        _finding(program.name, program.about, found, "")
+        if (found := program.find(workspace))
+        else Finding(program.name, program.about, True, "", "not yet", "", remedy)
+        for program in toolchain.kubernetes()
+    ]
 
 
 def _finding(name: str, about: str, found: Found | None, remedy: str) -> Finding:

