@@ -231,7 +231,7 @@ def _disjoint(one: Json, other: Json) -> bool:
 
 def _rule_of(arms: Arms) -> dict[str, str]:
     """The rule of each cluster, in the order of the list."""
-    kinds = {arms.candidate: "candidate", arms.trial: "trial", arms.stable: "stable", arms.fresh: "fresh"}
+    kinds = {arms.candidate: "candidate", arms.trial: "trial", arms.stable: "stable", arms.fresh: "baseline"}
     kinds |= {part: f"stable-{number}" for number, part in enumerate(arms.parts, start=2)}
     return {f"{arms.route}-{kinds[cluster]}": cluster for cluster in arms.clusters}
 
