@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import time
 from pathlib import Path
 
@@ -10,7 +13,9 @@ import pytest
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.outcome import Outcome
-from rollout.controller.hooks import Stopped, run_command
+from rollout.controller import orphan
+from rollout.controller.hooks import Stopped, launch, run_command
+from rollout.controller.lease import boot_id
 from rollout.controller.voice import Steady
 from rollout.plan import Command
 
@@ -44,6 +49,36 @@ def test_a_person_can_stop_the_controller_meanwhile(tmp_path):
     with pytest.raises(Stopped):
         run(tmp_path, "sleep", "60", stop=lambda: time.monotonic() > since + 0.3)
     assert time.monotonic() < since + 10
+
+
+def test_what_a_killed_controller_had_begun_is_waited_for_and_never_done_by_two_at_a_time(tmp_path):
+    script = f"echo in >> {tmp_path}/seen; sleep 0.6; echo out >> {tmp_path}/seen"
+    command = Command(run=("sh", "-c", script), timeout=20)
+    launch(command, {}, tmp_path / "start.log", SystemClock())  # and its controller is killed
+    again = launch(command, {}, tmp_path / "start.log", SystemClock())
+    assert again.problem() is None
+    deadline = time.monotonic() + 20
+    while again.problem() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert again.problem() == "" and (tmp_path / "seen").read_text().split() == ["in", "out", "in", "out"]
+    assert run(tmp_path, "true") == ""
+
+
+def test_what_a_killed_controller_had_begun_is_ended_after_the_limit(tmp_path):
+    long = Command(run=("sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"), timeout=60)
+    launch(long, {}, tmp_path / "scale.log", SystemClock())
+    assert run(tmp_path, "true", timeout=0.5) == ""
+    child = int((tmp_path / "child").read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
+def test_another_process_of_the_same_number_is_not_waited_for(tmp_path):
+    me = orphan.Running(os.getpid(), "1", boot_id())
+    (tmp_path / orphan.RECORD).write_text(json.dumps(dataclasses.asdict(me)))
+    assert orphan.left_over(tmp_path) is None and run(tmp_path, "true") == ""
+    (tmp_path / orphan.RECORD).write_text("{")
+    assert run(tmp_path, "true") == ""
 
 
 def test_a_failing_promote_command_holds_and_is_run_again(staged, tmp_path):
