@@ -20,7 +20,7 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SETTLING
 from rollout.counters import Pair, difference
 from rollout.plan import TESTERS, CohortArms, Compared, Metrics, Plan, compared_with
-from rollout.questions import Answers, ask, selectors_of
+from rollout.questions import Answers, Questions, selectors_of
 from rollout.selectors import Selector
 from rollout.sources import (
     ENVOY_IN_FLIGHT,
@@ -89,6 +89,15 @@ class Collector:
         traffic = ENVOY_REQUESTS if envoy else plan.observation.traffic
         in_flight = everywhere(Metrics(total=(ENVOY_IN_FLIGHT,))) if envoy else {}
         self._traffic = Traffic(everywhere(Metrics(total=traffic.total)), in_flight)
+        usual = selectors_of([*self._sources, *self._traffic.sources])
+        self._usual, self._all = Questions(usual), Questions([*usual, *selectors_of(self._early)])
+        self._units = {
+            name: 0.001 if metrics_of(gate).unit == "ms" else 1.0 for name, gate in plan.gates.items()
+        }
+        self._texts = {
+            (source.gate, source.cohort): tuple(each.text() for each in source.all_of("canary"))
+            for source in self._sources
+        }
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._ends: dict[str, float] = {}
         self._since = 0.0
@@ -106,10 +115,11 @@ class Collector:
         self._since = min(ends.values(), default=0.0)
         for at in sorted(set(ends.values())):
             answers = self._ask(LATELY, at)
+            in_flight = self._traffic.open_beyond(answers)
             for source in self._sources:
                 key = (source.gate, source.cohort)
                 if ends.get(key) == at and not source.gauge["canary"]:
-                    self._pairs[key], _, _ = self._difference(source, answers, ())
+                    self._pairs[key], _, _ = self._difference(source, answers, (), in_flight)
         self._traffic.begin(self._ask(LATELY, until))
 
     def look(self, state: RolloutState, now: float) -> Look:
@@ -119,10 +129,11 @@ class Collector:
             if not self._traffic.begun:
                 self._traffic.begin(self._ask(LATELY, now - LATELY))
             back = now - self._since if self._since else 0.0
-            answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None, self._early_for(state))
+            early = self._early_for(state)
+            answers = self._ask(max(15.0, 4 * poll, back + 2 * poll), None, early)
         except Unreachable as error:
             return Look(problems=(error.what,))
-        problems = self._missing(answers, self._early_for(state) or self._sources)
+        problems = self._missing(answers, early or self._sources)
         if answers.newest and now - answers.newest > max(STALE_LEAST, STALE_POLLS * poll):
             problems.append(f"the newest sample is {now - answers.newest:.0f} s old")
         requests = self._traffic.count(answers, now)
@@ -139,10 +150,9 @@ class Collector:
         """Where to see that the gates can count, while nobody is on a fresh baseline."""
         return () if any(state.weights.values()) and state.trial != "open" else self._early
 
-    def _ask(self, seconds: float, at: float | None, more: Sequence[Source] = ()) -> Answers:
+    def _ask(self, seconds: float, at: float | None, early: Sequence[Source] = ()) -> Answers:
         """Every counter of every gate, arm and cohort: one question for each different selector."""
-        sources = [*self._sources, *more, *self._traffic.sources]
-        return ask(self._prometheus, selectors_of(sources), seconds, at)
+        return (self._all if early else self._usual).ask(self._prometheus, seconds, at)
 
     def _missing(self, answers: Answers, expected: Sequence[Source]) -> list[str]:
         """Gates whose baseline shows no counter in any cohort: nothing can be compared."""
@@ -163,12 +173,13 @@ class Collector:
 
     def _intervals(self, answers: Answers, state: RolloutState) -> tuple[Interval, ...]:
         found: dict[str, list[Interval]] = {}
+        changes, in_flight = _changes(state), self._traffic.open_beyond(answers)
         for source in self._sources:
             key = (source.gate, source.cohort)
             if source.gauge["canary"]:
                 interval = self._gauged(source, answers, state.share)
             else:
-                pair, interval, _ = self._difference(source, answers, _changes(state), state.share)
+                pair, interval, _ = self._difference(source, answers, changes, in_flight, state.share)
                 if interval is not None and self._lonely(interval):
                     continue  # nothing is consumed: the counts fold into the next interval
                 self._pairs[key] = pair
@@ -190,24 +201,26 @@ class Collector:
         return any(asked) and not all(asked) and interval.end - interval.start < FOLDED
 
     def _difference(
-        self, source: Source, answers: Answers, changes: Sequence[float], share: float = 0.0
+        self,
+        source: Source,
+        answers: Answers,
+        changes: Sequence[float],
+        in_flight: Mapping[str, float],
+        share: float = 0.0,
     ) -> tuple[Pair, Interval | None, str]:
-        metrics = metrics_of(self._plan.gates[source.gate])
-        pair, interval, why = difference(
-            source.gate,
-            source.cohort,
-            self._pairs.get((source.gate, source.cohort), Pair()),
+        key = (source.gate, source.cohort)
+        return difference(
+            *key,
+            self._pairs.get(key, Pair()),
             answers.reading(source.selectors["canary"]),
             answers.reading(source.selectors["baseline"]),
             share=share,
+            in_flight=in_flight.get(source.cohort, 0.0),
             changes=changes,
-            unit=0.001 if metrics.unit == "ms" else 1.0,
+            unit=self._units[source.gate],
+            queries=self._texts[key],
+            seen=answers.seen,
         )
-        if interval is None:
-            return pair, None, why
-        queries = tuple(each.text() for each in source.all_of("canary"))
-        in_flight = self._traffic.open_beyond(source.cohort, answers)
-        return pair, dataclasses.replace(interval, queries=queries, in_flight=in_flight), why
 
     def _gauged(self, source: Source, answers: Answers, share: float) -> Interval | None:
         """What both arms' instances show now, where they show something new."""
@@ -217,11 +230,8 @@ class Collector:
         baseline, _ = gauged.read(answers.reading(source.gauge["baseline"]), 2 * poll, fresh)
         if canary is None:
             return None
-        queries = tuple(each.text() for each in source.all_of("canary"))
-        start = last or end - poll
-        return Interval(
-            source.gate, source.cohort, start, end, canary, baseline, share=share, queries=queries
-        )
+        key, start = (source.gate, source.cohort), last or end - poll
+        return Interval(*key, start, end, canary, baseline, share=share, queries=self._texts[key])
 
     def _aligned(self, gate: str, intervals: list[Interval]) -> list[Interval]:
         """Cohorts scraped from different targets end at slightly different times: one look, one interval."""
@@ -246,8 +256,10 @@ class Collector:
                 return Counts(arm.total, max(0.0, arm.total - arm.bad))
             return arm
 
-        canary = cast(Counts | Histogram, shape(interval.canary))
-        return dataclasses.replace(interval, canary=canary, baseline=shape(interval.baseline))
+        canary, baseline = cast(Counts | Histogram, shape(interval.canary)), shape(interval.baseline)
+        if canary is interval.canary and baseline is interval.baseline:
+            return interval
+        return dataclasses.replace(interval, canary=canary, baseline=baseline)
 
     def _settled(self, interval: Interval, state: RolloutState) -> Interval:
         """Leave out what was gathered while a change of weights settled, or while the candidate warmed up."""

@@ -37,9 +37,8 @@ class Traffic:
         """Count from the newest of `answers` on."""
         for cohort, source in self._sources.items():
             for arm in ARMS:
-                self._memory[cohort, arm], _ = grow(
-                    Memory(), answers.reading(source.selectors[arm]), {}, 1.0, Memory()
-                )
+                reading = answers.reading(source.selectors[arm])
+                self._memory[cohort, arm], _ = grow(Memory(), reading, {}, 1.0, Memory(), answers.seen)
 
     def count(self, answers: Answers, now: float) -> dict[str, float]:
         """Take this look's requests into account; the candidate's number of them per cohort."""
@@ -47,9 +46,8 @@ class Traffic:
         for cohort, source in self._sources.items():
             for arm in ARMS:
                 before = self._memory.get((cohort, arm), Memory())
-                self._memory[cohort, arm], grown = grow(
-                    before, answers.reading(source.selectors[arm]), {}, 1.0, Memory()
-                )
+                reading = answers.reading(source.selectors[arm])
+                self._memory[cohort, arm], grown = grow(before, reading, {}, 1.0, Memory(), answers.seen)
                 n = grown.sums.get("total", 0.0) if grown else 0.0
                 self._lately.append((now, cohort, arm, n))
                 candidate[cohort] += n if arm == "canary" else 0.0
@@ -64,16 +62,19 @@ class Traffic:
             if cohort != TESTERS
         }
 
-    def open_beyond(self, cohort: str, answers: Answers) -> float:
-        """Requests the candidate has open beyond what stable has, scaled to the candidate's traffic."""
-        source = self._in_flight.get(cohort)
-        if source is None:
-            return 0.0
-        now = {arm: last_sum(answers.reading(source.selectors[arm])["total"]) for arm in ARMS}
-        flow = {arm: sum(n for _, of, by, n in self._lately if (of, by) == (cohort, arm)) for arm in ARMS}
-        if flow["baseline"] <= 0:
-            return 0.0
-        return max(0.0, now["canary"] - now["baseline"] * flow["canary"] / flow["baseline"])
+    def open_beyond(self, answers: Answers) -> dict[str, float]:
+        """By cohort, requests the candidate has open beyond what stable has, scaled to the candidate's."""
+        flows: dict[tuple[str, str], list[float]] = {}
+        for _, cohort, arm, n in self._lately:
+            flows.setdefault((cohort, arm), []).append(n)
+        found = {}
+        for cohort, source in self._in_flight.items():
+            now = {arm: last_sum(answers.reading(source.selectors[arm])["total"]) for arm in ARMS}
+            flow = {arm: sum(flows.get((cohort, arm), ())) for arm in ARMS}
+            if flow["baseline"] > 0:
+                beyond = now["canary"] - now["baseline"] * flow["canary"] / flow["baseline"]
+                found[cohort] = max(0.0, beyond)
+        return found
 
 
 def last_sum(series: Iterable[Series]) -> float:

@@ -30,6 +30,6 @@ What happens to:
 from rollout.counters.growth import Growth, grow
 from rollout.counters.interval import difference
 from rollout.counters.memory import Memory, Pair, Target
-from rollout.counters.samples import Quantity, Reading
+from rollout.counters.samples import Cleaned, Quantity, Reading
 
-__all__ = ["Growth", "Memory", "Pair", "Quantity", "Reading", "Target", "difference", "grow"]
+__all__ = ["Cleaned", "Growth", "Memory", "Pair", "Quantity", "Reading", "Target", "difference", "grow"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rollout.counters import native
 from rollout.counters.memory import Memory, Target
-from rollout.counters.samples import Line, Reading, by_target, last_common, newest
+from rollout.counters.samples import Cleaned, Line, Reading, by_target, last_common, newest
 
 SET_BACK = 1.0
 """Seconds by which a target's newest sample must lie before the last one to call it a clock set back."""
@@ -47,16 +47,17 @@ def grow(
     started: Mapping[str, float],
     unit: float = 1.0,
     other: Memory | None = None,
+    seen: Cleaned | None = None,
 ) -> tuple[Memory, Growth | None]:
     """Growth of one arm since `memory`; None where no target shows a new scrape.
 
     `started`: when a target's process began, by its label `instance`. `other`: what the other arm's counters
     showed. A target known from there was scraped before, and showed nothing of this arm: what appears on it
-    now began at 0.
+    now began at 0. `seen`: what was cleaned in this look already.
     """
     targets = dict(memory.targets)
     found = _Sums(dict.fromkeys((quantity for quantity in reading if quantity != "bucket"), 0.0))
-    for name, lines in by_target(reading, unit).items():
+    for name, lines in by_target(reading, unit, seen).items():
         known = targets.get(name) or _known_elsewhere(name, lines, memory, other or Memory(), started)
         after = _target(lines, known, unit, found)
         if after is not None:
@@ -101,7 +102,9 @@ def _target(lines: Mapping[str, Line], known: Target | None, unit: float, found:
     for group, walk in zip(groups.values(), walks, strict=True):
         _add(group, walk, found)
     found.excluded = found.excluded or _half_reset(walks) or _coarse(lines, unit, known.t, end)
-    values = dict(known.values) | {key: value for walk in walks for key, value in walk.last.items()}
+    values = dict(known.values)
+    for walk in walks:
+        values.update(walk.last)
     if fell := [span for walk in walks for span in walk.fell]:
         # What the restarted process does not show yet will begin at 0, not where the old one stood.
         shown = {key for key, line in lines.items() if any(fell[-1][1] <= t <= end for t, _ in line.samples)}
@@ -126,8 +129,10 @@ def _walk(group: Mapping[str, Line], known: Target, end: float) -> _Walk:
     )
     at: dict[float, dict[str, float]] = {}
     for key, line in group.items():
-        for t, value in line.samples:
-            if known.t < t <= end:
+        for t, value in reversed(line.samples):  # one or two of them are new
+            if t <= known.t:
+                break
+            if t <= end:
                 at.setdefault(t, {})[key] = value
     before = known.t
     for t in sorted(at):
@@ -145,8 +150,10 @@ def _walk(group: Mapping[str, Line], known: Target, end: float) -> _Walk:
 
 
 def _value_before(key: str, line: Line, known: Target) -> float:
+    if key in known.values:
+        return known.values[key]
     earlier = [value for t, value in line.samples if t <= known.t]
-    return known.values.get(key, earlier[-1] if earlier else 0.0)
+    return earlier[-1] if earlier else 0.0
 
 
 def _half_reset(walks: Iterable[_Walk]) -> str:

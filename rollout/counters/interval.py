@@ -9,13 +9,13 @@ from itertools import accumulate
 from huidu.model.evidence import Counts, Histogram, Interval
 from rollout.counters.growth import Growth, grow
 from rollout.counters.memory import Pair
-from rollout.counters.samples import Reading, begun
+from rollout.counters.samples import Cleaned, Reading, begun
 
 ALL_FAIL = 5.0
 """With so many requests and more failures, all of them failed."""
 
 
-def difference(
+def difference(  # noqa: PLR0913 - evidence has as many facts
     gate: str,
     stratum: str,
     before: Pair,
@@ -27,18 +27,20 @@ def difference(
     changes: Iterable[float] = (),
     unit: float = 1.0,
     queries: tuple[str, ...] = (),
+    seen: Cleaned | None = None,
 ) -> tuple[Pair, Interval | None, str]:
     """The next interval of one gate and stratum, or None and why there is none yet.
 
     `changes`: times of changes of weights (Unix seconds). `unit`: seconds per unit of a bucket's edge (0.001
-    for ms). A reading that has the key `bucket`, even without a series, gives histograms.
+    for ms). `seen`: what was cleaned in this look already. A reading that has the key `bucket`,
+    even without a series, gives histograms.
     Where there is no interval, nothing is consumed: the counts fold into the next one. Both arms must show a
     new scrape, so that they are compared over the same time.
     """
-    memory_c, grown_c = grow(before.canary, canary, begun(canary), unit, before.baseline)
+    memory_c, grown_c = grow(before.canary, canary, begun(canary), unit, before.baseline, seen)
     memory_b, grown_b = before.baseline, None
     if baseline is not None:
-        memory_b, grown_b = grow(before.baseline, baseline, begun(baseline), unit, before.canary)
+        memory_b, grown_b = grow(before.baseline, baseline, begun(baseline), unit, before.canary, seen)
     if (grown_c is None and memory_c != before.canary) or (grown_b is None and memory_b != before.baseline):
         return (
             Pair(memory_c, memory_b, before.end),

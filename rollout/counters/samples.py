@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from huidu.foundation.prometheus import Series
 from rollout.counters import native
@@ -23,8 +22,7 @@ BEHIND = 2
 Samples = tuple[tuple[float, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """Clean samples of one counter. `edge`: of a bucket, its upper edge in seconds. `group`: lines of one
     group are one thing, and reset together. `source`: the series of a native histogram."""
 
@@ -36,44 +34,93 @@ class Line:
     source: Series | None = None
 
 
-def by_target(reading: Reading, unit: float) -> dict[str, dict[str, Line]]:
-    """Lines by target, then by a key that names the series."""
+class Cleaned:
+    """The lines of the series of one look: several gates count the same ones, and each is cleaned once.
+
+    It must not outlive the answers it was made for: series are told apart by being the same object.
+    """
+
+    def __init__(self) -> None:
+        self._samples: dict[int, tuple[Series, Samples]] = {}
+        self._lines: dict[tuple[int, Quantity, float], list[tuple[str, Line]]] = {}
+
+    def samples(self, series: Series) -> Samples:
+        """As `cleaned`."""
+        kept = self._samples.get(id(series))
+        if kept is None:
+            # The series is kept as well: no other one can take its id meanwhile.
+            kept = self._samples[id(series)] = (series, cleaned(series.samples))
+        return kept[1]
+
+    def lines(self, quantity: Quantity, series: Series, unit: float) -> list[tuple[str, Line]]:
+        """Its lines, each with the key that names it."""
+        what = (id(series), quantity, unit)
+        lines = self._lines.get(what)
+        if lines is None:
+            lines = self._lines[what] = list(_lines(quantity, series, unit, self.samples(series)))
+        return lines
+
+
+def by_target(reading: Reading, unit: float, seen: Cleaned | None = None) -> dict[str, dict[str, Line]]:
+    """Lines by target, then by a key that names the series. `seen`: what was cleaned in this look already."""
+    seen = seen or Cleaned()
     targets: dict[str, dict[str, Line]] = {}
     for quantity, several in reading.items():
         for series in several if quantity != "started" else ():
-            lines = dict(_lines(quantity, series, unit))
-            if lines:
-                target = "|".join(series.labels.get(label, "") for label in TARGET_LABELS)
+            if lines := seen.lines(quantity, series, unit):
+                labels = series.labels
+                target = "|".join([labels.get(label, "") for label in TARGET_LABELS])
                 targets.setdefault(target, {}).update(lines)
     return targets
 
 
-def _lines(quantity: Quantity, series: Series, unit: float) -> Iterator[tuple[str, Line]]:
-    instance = series.labels.get("instance", "")
-    bucket = quantity == "bucket"
-    group = _key(quantity, {k: v for k, v in series.labels.items() if k != "le" or not bucket})
-    if bucket and series.histograms:
+def _lines(quantity: Quantity, series: Series, unit: float, samples: Samples) -> Iterator[tuple[str, Line]]:
+    name = _named(quantity, tuple(series.labels.items()))
+    if quantity == "bucket" and series.histograms:
         for edge, counts in native.as_classic(series, unit):
-            if samples := cleaned(counts):
+            if at_edge := cleaned(counts):
                 seconds = round(edge * unit, 9)
-                key = _key(quantity, {**series.labels, "le": f"{edge!r}"})
-                yield key, Line(quantity, seconds, group, instance, samples, series)
-    elif samples := cleaned(series.samples):
-        edge = round(_le(series) * unit, 9) if bucket else math.nan
-        yield _key(quantity, series.labels), Line(quantity, edge, group, instance, samples)
+                key = _key(quantity, tuple(sorted({**series.labels, "le": f"{edge!r}"}.items())))
+                yield key, Line(quantity, seconds, name.group, name.instance, at_edge, series)
+    elif samples:
+        edge = round(name.le * unit, 9) if quantity == "bucket" else math.nan
+        yield name.key, Line(quantity, edge, name.group, name.instance, samples)
 
 
-def _key(quantity: Quantity, labels: Mapping[str, str]) -> str:
-    return _named(quantity, tuple(sorted(labels.items())))
+class _Name(NamedTuple):
+    """What the labels of a series say of it."""
+
+    key: str
+    group: str
+    instance: str
+    le: float
 
 
 @lru_cache(maxsize=20_000)  # the same series come back at every look
-def _named(quantity: Quantity, labels: tuple[tuple[str, str], ...]) -> str:
+def _named(quantity: Quantity, labels: tuple[tuple[str, str], ...]) -> _Name:
+    plain = tuple(sorted(labels))
+    key = json.dumps([quantity, plain])
+    alike = tuple(each for each in plain if each[0] != "le")
+    group = _key(quantity, alike) if quantity == "bucket" else key
+    return _Name(key, group, dict(labels).get("instance", ""), _le(dict(labels)))
+
+
+@lru_cache(maxsize=20_000)
+def _key(quantity: Quantity, labels: tuple[tuple[str, str], ...]) -> str:
     return json.dumps([quantity, labels])
 
 
 def cleaned(samples: Sequence[tuple[float, float]]) -> Samples:
     """What a counter can have been, in order: finite, not negative, one value a moment."""
+    before = -math.inf
+    for t, value in samples:
+        if not (before < t < math.inf and 0 <= value < math.inf):
+            return _mended(samples)
+        before = t
+    return tuple(samples)  # nearly always there was nothing to clean
+
+
+def _mended(samples: Sequence[tuple[float, float]]) -> Samples:
     counts: dict[float, float] = {}
     twice = set()
     for t, value in samples:
@@ -96,22 +143,28 @@ def begun(reading: Reading) -> dict[str, float]:
 
 def newest(lines: Mapping[str, Line]) -> float:
     """The newest scrape of a target."""
-    return max(line.samples[-1][0] for line in lines.values())
+    return max([line.samples[-1][0] for line in lines.values()])
 
 
 def last_common(lines: Mapping[str, Line]) -> float:
     """The last scrape that shows all series still alive."""
-    scrapes = sorted({t for line in lines.values() for t, _ in line.samples})
+    shown = [[t for t, _ in line.samples] for line in lines.values()]
+    if shown.count(shown[0]) == len(shown):
+        return shown[0][-1]  # nearly always each shows the very same scrapes
+    return _last_common([set(times) for times in shown])
+
+
+def _last_common(shown: Sequence[set[float]]) -> float:
+    scrapes = sorted(set.union(*shown))
     alive = set(scrapes[-BEHIND:])
-    shown = [{t for t, _ in line.samples} for line in lines.values()]
     common = set.intersection(*(times for times in shown if times & alive))
     # Two queries may straddle a scrape: then the newest one is not common yet, the one before is. Where even
     # that fails (a series that appeared just now), the newest scrape of all is taken: absent means 0.
     return max(common) if common else scrapes[-1]
 
 
-def _le(series: Series) -> float:
+def _le(labels: Mapping[str, str]) -> float:
     try:
-        return float(series.labels.get("le", "nan"))
+        return float(labels.get("le", "nan"))
     except ValueError:
         return math.nan
