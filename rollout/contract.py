@@ -8,7 +8,7 @@ from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.begin import folder_of, journaled, journaled_plan
+from rollout.begin import folder_of, journaled, journaled_plan, publish
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.hooks import run_command
 from rollout.controller.jobs import CONTRACT, contract_due, moment
@@ -48,6 +48,7 @@ def contract(workspace: Workspace, name: str, clock: Clock, terminal: Terminal) 
             journal.append("job-failed", name=CONTRACT, problem=problem)
         else:
             journal.append("job-done", name=CONTRACT)
+        publish(folder, name, journal)
     if problem:
         terminal.say(f"{name}: the schema is not contracted: {problem}; mend it and run it again", "bold red")
         return Outcome.BAD

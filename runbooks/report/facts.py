@@ -95,6 +95,25 @@ class Poll(_Read):
     sentence: str = ""
 
 
+class SchemaStep(_Read):
+    """expand or contract: done, due (`at`), failed (`problem`), ..."""
+
+    name: str
+    standing: str
+    at: str | None = None
+    problem: str = ""
+
+
+class Letter(_Read):
+    """What people had to be told: `sent` at so many of `addresses`."""
+
+    event: str
+    emergency: bool = False
+    sent: int = 0
+    addresses: int = 0
+    acknowledged: bool = False
+
+
 class Rollout(_Read):
     """A rollout's report.json."""
 
@@ -109,6 +128,15 @@ class Rollout(_Read):
     exposed_customers: int | None = None
     requests_canary: int | None = None
     timeline: tuple[Poll, ...] = ()
+    customers_warning: str = ""
+    """One customer made so many of the failures that the release may not be the reason."""
+    schema_steps: tuple[SchemaStep, ...] = Field(default=(), alias="schema")
+    letters: tuple[Letter, ...] = ()
+
+    @property
+    def emergencies(self) -> tuple[Letter, ...]:
+        """Those that somebody is called for."""
+        return tuple(each for each in self.letters if each.emergency and each.addresses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,8 +130,15 @@ _OUTCOMES_ZH = {
     "retreated": "已撤回",
     "paused": "已中断",
 }
-
-
+_STANDINGS_ZH = {
+    "pending": "尚未执行",
+    "due": "到期时间",
+    "running": "正在执行",
+    "again": "将重新执行",
+    "done": "已完成",
+    "failed": "失败",
+    "never": "不执行：未发布成功",
+}
 _GATES_ZH = {
     "errors": "错误率",
     "latency": "响应时间",
@@ -152,6 +159,11 @@ def gate_zh(gate: str | None) -> str:
 def outcome_zh(outcome: str) -> str:
     """The outcome's name in Chinese."""
     return _OUTCOMES_ZH.get(outcome, outcome)
+
+
+def standing_zh(standing: str) -> str:
+    """Where a schema step stands, in Chinese."""
+    return _STANDINGS_ZH.get(standing, standing)
 
 
 def _rollout(facts: Facts, wanted: Wanted) -> Check:

@@ -22,7 +22,7 @@ from runbooks.report.figures import (
     share_over_time,
     turning_points,
 )
-from runbooks.report.judge import Check, Expectations, Wanted, gate_zh, outcome_zh
+from runbooks.report.judge import Check, Expectations, Wanted, gate_zh, outcome_zh, standing_zh
 
 _HERE = Path(__file__).resolve().parent
 
@@ -98,6 +98,9 @@ def _rollout_json(wanted: Wanted, rollout: Rollout, as_expected: bool) -> dict[s
         "seconds_from_first_bad_request": rollout.seconds_from_first_bad_request,
         "exposed_customers": rollout.exposed_customers,
         "requests_canary": rollout.requests_canary,
+        "customers_warning": rollout.customers_warning,
+        "schema": [each.model_dump() for each in rollout.schema_steps],
+        "emergencies": [each.model_dump() for each in rollout.emergencies],
         "sentence": rollout.sentence,
     }
 
@@ -111,7 +114,9 @@ def to_html(facts: Facts, checks: tuple[Check, ...], wanted: Expectations, run: 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, seconds=seconds, outcome_zh=outcome_zh, gate_zh=gate_zh)
+    environment.filters.update(
+        number=number, seconds=seconds, outcome_zh=outcome_zh, gate_zh=gate_zh, standing_zh=standing_zh
+    )
     by_subject = {check.subject: check for check in checks}
     drawings: tuple[Drawing, ...] = ()
     if facts.stack is not None and facts.stack.components:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from huidu.foundation.clock import SystemClock, VirtualClock
@@ -97,6 +99,8 @@ def test_contracting_is_refused_early_and_done_once(workspace, promoted):
     assert promoted.read_text() == "x\n"
     assert contract_line(state_of(workspace)).endswith("contracted")
     assert state_of(workspace).outcome == "promoted"
+    steps = json.loads((workspace.rollouts / "v2" / "report.json").read_text())["schema"]
+    assert (steps[-1]["name"], steps[-1]["standing"]) == ("contract", "done")
 
 
 def test_the_next_run_does_what_is_due_but_not_what_failed_before(workspace, promoted):

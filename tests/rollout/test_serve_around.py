@@ -31,7 +31,7 @@ def told(staged, tmp_path):
         def __init__(self, more, errors=0.0):
             stage = staged("limits:", more + "limits:")
             stage.world.candidate_errors = errors
-            self.launched, self.clock, self.folder = [], stage.clock, tmp_path / "home" / "v2"
+            self.launched, self.clock, self.folder = [], stage.clock, tmp_path / "home" / "rollouts" / "v2"
             stage.controller(launch=self.launch).drive()
             stage.journal.close()
             self.folder.mkdir(parents=True)

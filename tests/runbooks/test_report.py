@@ -277,3 +277,35 @@ def test_turning_points_are_the_polls_where_something_changed(home: Any) -> None
     assert [poll.t for poll in turning if poll.decision == "widen"] == [10, 20, 30, 40, 50, 60]
     assert turning[0] is rollout.timeline[0]
     assert turning[-1] is rollout.timeline[-1]
+
+
+def test_one_loud_customer_emergencies_and_the_schema_stand_on_the_rollouts_card(home: Any) -> None:
+    name = home.rollout("errors")
+    make(home)
+    assert "Emergency call" not in page(home) and "Schema, " not in page(home)
+    home.change(
+        name,
+        customers_warning="one customer made 41 % of the failures among high in the candidate",
+        letters=[
+            {"event": "started", "emergency": False, "sent": 1, "addresses": 1, "acknowledged": False},
+            {"event": "rolled-back", "emergency": True, "sent": 1, "addresses": 2, "acknowledged": True},
+        ],
+        schema=[
+            {"name": "expand", "standing": "done", "at": "2026-01-31T14:25:30.000Z", "problem": ""},
+            {"name": "contract", "standing": "failed", "at": None, "problem": "exit code 3"},
+        ],
+    )
+    make(home)
+    text = page(home)
+    for words in (
+        "one customer made 41 % of the failures",
+        "Emergency call (rolled back): told at 1 of 2 addresses, acknowledged",
+        "紧急通知（已自动回滚）：已通知 1/2 个地址，已确认知悉",
+        "Schema, expand: done",
+        "数据库结构，收缩：失败",
+        "(exit code 3)",
+    ):
+        assert words in text, words
+    (errors,) = [each for each in facts(home)["rollouts"] if each["name"] == "errors"]
+    assert errors["customers_warning"].startswith("one customer") and len(errors["emergencies"]) == 1
+    assert [each["standing"] for each in errors["schema"]] == ["done", "failed"]
