@@ -1,12 +1,13 @@
 """The reference stack as data: a CRM with its core in a private cloud and its touchpoints in a public one.
 
-    public                               link      private
+    public                               link      private                         second
     edge -> touchpoints -> touchpoints-db
-            synchronisation ------------> link --> core-proxy -> core -> core-db
+            synchronisation ------------> link --> core-proxy -> core -> core-db --> core-db-standby
     monitoring: prometheus
 
 Implementation guides: core data in a private cloud, high-concurrency touchpoints in the public cloud,
-services released independently of each other.
+services released independently of each other; a database across regions, writes and reads apart, so that a
+region may be lost without data loss.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from infra.topology import HIGH_CONCURRENCY, Arm, Backup, Component, Link, Topol
 
 REGION = "cn-hangzhou"
 """Where the stack lies unless a topology says otherwise; the local target has no regions."""
+SECOND_REGION = "cn-shanghai"
+"""Where the core's data live on when REGION is lost."""
 _RUNS = {"baseline": "the stable release, as new as the candidate"}
 
 
@@ -58,6 +61,16 @@ _COMPONENTS = {
         instances=2,
         backup=Backup(region=REGION),
     ),
+    "core-db-standby": Component(
+        zone="second",
+        kind="postgres",
+        after=("core-db",),
+        about="the core's data in a second region",
+        data="core",
+        instances=2,
+        # Its own: when the first region is lost, so are the backups there.
+        backup=Backup(region=SECOND_REGION),
+    ),
     "touchpoints-stable": _touchpoints("stable", "touchpoints-db"),
     "touchpoints-candidate": _touchpoints("candidate", "touchpoints-stable"),
     # What it writes bears the stable release, so that stable's worker delivers it: it needs none of its own.
@@ -80,7 +93,9 @@ _COMPONENTS = {
     ),
     "link": Component(zone="link", kind="tcp-proxy", about="carries TCP between the clouds; can be cut"),
     "core-proxy": Component(zone="private", kind="core-proxy", about="lets the core's RPC through"),
-    "core": Component(zone="private", kind="tryton", after=("core-db",), about="the CRM core (Tryton)"),
+    "core": Component(
+        zone="private", kind="tryton", after=("core-db", "core-db-standby"), about="the CRM core (Tryton)"
+    ),
     "prometheus": Component(
         zone="monitoring", kind="prometheus", about="metrics every second", data="operational"
     ),
@@ -124,7 +139,15 @@ def _links() -> tuple[Link, ...]:
         ),
         Link(source="link", target="core-proxy", role="upstream", data="personal"),
         Link(source="core-proxy", target="core", role="upstream", label="JSON-RPC", data="core"),
-        Link(source="core", target="core-db", role="database", data="core"),
+        Link(source="core", target="core-db", role="database", label="writes", data="core"),
+        Link(source="core", target="core-db-standby", role="reads", label="reads", data="core"),
+        Link(
+            source="core-db-standby",
+            target="core-db",
+            role="primary",
+            label="streaming replication",
+            data="core",
+        ),
         *(
             Link(source="prometheus", target=name, role=f"scrape-{name}", data="operational")
             for name in _SCRAPED
@@ -139,6 +162,7 @@ TOPOLOGY = Topology(
         "public": Zone(kind="public", region=REGION, about="high-concurrency touchpoints, elastic"),
         "link": Zone(kind="link", region=REGION, about="the line between the clouds"),
         "private": Zone(kind="private", region=REGION, about="core data"),
+        "second": Zone(kind="private", region=SECOND_REGION, about="core data, should the first be lost"),
         "monitoring": Zone(kind="monitoring", region=REGION, about="watches both"),
     },
     components=_COMPONENTS,

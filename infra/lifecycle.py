@@ -138,7 +138,7 @@ class Lifecycle:
 
     def _bring_about(self, desired: Desired, watched: int | None) -> Change:
         begun = time.monotonic()
-        stack = ground.lay(self.workspace, desired)
+        stack = ground.lay(self.workspace, desired, self._say)
         if watched is not None:
             ground.watch_over(self.workspace, watched)
         target = LocalTarget(stack)

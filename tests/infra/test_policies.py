@@ -21,6 +21,7 @@ from infra.topology import Size, Topology
 TODAY = datetime.date(2026, 11, 22)
 FRANKFURT = {name: {"region": "eu-central-1"} for name in TOPOLOGY.zones}
 ALL_THERE = {"customers": {"subjects": ["eu"]}, "zones": FRANKFURT}
+STORES = ("touchpoints-db", "core-db", "core-db-standby")
 
 
 def topology(**change: Any) -> Topology:
@@ -30,7 +31,7 @@ def topology(**change: Any) -> Topology:
 
 def european(**components: Any) -> dict[str, Any]:
     """Every zone in Frankfurt, backups too; then what is given."""
-    stores = {name: {"backup": {"region": "eu-central-1"}} for name in ("touchpoints-db", "core-db")}
+    stores = {name: {"backup": {"region": "eu-central-1"}} for name in STORES}
     return {**ALL_THERE, "components": {**stores, **components}}
 
 

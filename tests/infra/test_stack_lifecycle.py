@@ -27,8 +27,8 @@ PROGRAMS = ("pulumi", "envoy", "postgres", "prometheus", "supervisord", "trytond
 SMALL = """\
 extends: hybrid-crm
 name: small
-components: {core: null, core-db: null, core-proxy: null, link: null, prometheus: null,
-             sync-monitor: null, sync-stable: null, sync-candidate: null}
+components: {core: null, core-db: null, core-db-standby: null, core-proxy: null, link: null,
+             prometheus: null, sync-monitor: null, sync-stable: null, sync-candidate: null}
 """
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from infra.targets.local import postgres
+from infra.targets.local import postgres, replication
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
 from infra.targets.local.python import ENVIRONMENT, run_once
@@ -19,6 +19,9 @@ PORTS = ("",)
 DATABASE = tryton.DATABASE
 SYNC_USER = "sync"
 _PREPARE_SECONDS = 300.0
+_SPLIT = "crm.core.split.ReadsFromStandby"
+# Of each pool; both may go to one server, which lets 60 in.
+_CONNECTIONS = 24
 
 # A line for each request would be most of its log, and some of its time.
 _LOGGING = """[loggers]
@@ -44,12 +47,25 @@ format = %(asctime)s %(levelname)s %(name)s: %(message)s
 
 
 def configuration(site: Site, name: str) -> str:
-    """trytond.conf; the password stands in the file it names."""
-    database = site.upstream(name, "database")
-    server = f"{tryton.ROLE}@{HOST}:{site.port(database)}"
-    uri = f"postgresql://{server}/?passfile={quote(str(postgres.passfile(site, database)))}"
+    """trytond.conf; the password stands in the file it names.
+
+    Where there is a standby both servers stand in it, in an order that no failover changes: psycopg finds the
+    one that takes writes, and for what only reads the standby. So the core follows a failover by itself.
+    """
+    members = sorted(replication.group(site.desired.topology, site.upstream(name, "database")))
+    servers = ",".join(f"{HOST}:{site.port(each)}" for each in members)
+    options = [f"passfile={quote(str(postgres.passfile(site, members[0])))}"]
+    more = ""
+    if len(members) > 1:
+        # A lock is waited for so long: a writer that waits for a standby must not gather others behind it.
+        # (Never statement_timeout: it would end the wait for the standby, and the commit would stand.)
+        options += ["connect_timeout=3", f"options={quote('-c lock_timeout=4s')}"]
+        uri = f"postgresql://{tryton.ROLE}@{servers}/?{'&'.join(options)}"
+        more = f"reads = {uri}&target_session_attrs=prefer-standby\ndatabase_mixins = {_SPLIT}\n"
+        options.append("target_session_attrs=read-write")
     return f"""[database]
-uri = {uri}
+uri = postgresql://{tryton.ROLE}@{servers}/?{"&".join(options)}
+{more}maxconn = {_CONNECTIONS}
 path = {site.folder(name) / "attachments"}
 list = False
 [web]

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from huidu.foundation.errors import MissingProgram, UsageError
@@ -18,6 +19,7 @@ from infra.targets.local.probe import Tcp
 from infra.targets.local.process import Process, section
 from infra.targets.local.secrets import Secrets
 from infra.targets.local.site import Site
+from infra.toolchain import tryton
 
 WATCHER = "while"
 _SHUTDOWN_SECONDS = 25.0
@@ -41,7 +43,7 @@ def plan(workspace: Workspace, desired: Desired, secrets: Path | None = None) ->
     return Site(workspace, desired, chosen, programs, Secrets(secrets or workspace.secrets))
 
 
-def lay(workspace: Workspace, desired: Desired) -> Site:
+def lay(workspace: Workspace, desired: Desired, say: Callable[[str], None] = lambda text: None) -> Site:
     """Everything but components: folders, ports, a running supervisor. Raises MissingProgram, StateError."""
     stack = plan(workspace, desired)
     for folder in (site.root(workspace), site.root(workspace) / "pids", workspace.logs):
@@ -49,6 +51,9 @@ def lay(workspace: Workspace, desired: Desired) -> Site:
     ports.remember(site.ports_file(workspace), stack.ports)
     desired.write(site.desired_file(workspace))
     site.save(stack)
+    # Here and not where it is copied: it may take a minute, and this process can tell of it.
+    if any(postgres.from_template(stack, name) for name in desired.standing()):
+        tryton.prepare_template(workspace, say)
     site.make_runtime_folder(workspace)
     keeper = site.supervisor(workspace)
     if not keeper.alive():

@@ -11,6 +11,8 @@ from infra.targets.local.site import Site
 from infra.topology import Topology
 
 Prepare = Callable[[Site, str, Callable[[str], None]], None]
+Engage = Callable[[Site, str], None]
+Deviation = Callable[[Site, str], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,16 @@ class LocalKind:
     `ports`: roles of the ports it needs ("" is its own address). `process`: site and name to what runs.
     `prepare`: one-shot work before it starts, idempotent; files of the process lie in place by then.
     `program`: the external program it runs, if any.
+    `engage`: what is left to do when it answers, idempotent. `deviation`: in which way a running one is not
+    what it should be, "" for none; what `drift` sees and `up` puts right.
     """
 
     ports: tuple[str, ...]
     process: Callable[[Site, str], Process]
     prepare: Prepare | None = None
     program: str = ""
+    engage: Engage | None = None
+    deviation: Deviation | None = None
 
 
 KINDS: Mapping[str, LocalKind] = {
@@ -33,7 +39,14 @@ KINDS: Mapping[str, LocalKind] = {
     "tcp-proxy": LocalKind(proxies.PORTS, proxies.link_process, program="envoy"),
     "core-proxy": LocalKind(proxies.PORTS, proxies.core_proxy_process, program="envoy"),
     "touchpoints": LocalKind(touchpoints.PORTS, touchpoints.process, touchpoints.prepare),
-    "postgres": LocalKind(postgres.PORTS, postgres.process, postgres.prepare, "postgres"),
+    "postgres": LocalKind(
+        postgres.PORTS,
+        postgres.process,
+        postgres.prepare,
+        "postgres",
+        engage=postgres.engage,
+        deviation=postgres.deviation,
+    ),
     "synchronisation-worker": LocalKind(synchronisation.PORTS, synchronisation.worker),
     "synchronisation-monitor": LocalKind(synchronisation.PORTS, synchronisation.monitor),
     "tryton": LocalKind(core.PORTS, core.process, core.prepare, "trytond"),

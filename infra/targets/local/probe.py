@@ -62,12 +62,16 @@ class Tcp:
 
 @dataclass(frozen=True, slots=True)
 class Sql:
-    """Healthy where PostgreSQL lets this role in and answers a query."""
+    """Healthy where PostgreSQL lets this role in and answers a query.
+
+    `standby`: whether it must be one, where that matters.
+    """
 
     port: int
     database: str
     role: str
     passfile: Path
+    standby: bool | None = None
 
     def look(self) -> str:
         import psycopg  # only where it is used: the commands that never look need not load it
@@ -82,7 +86,9 @@ class Sql:
                 connect_timeout=int(LOOK_SECONDS),
                 application_name="huidu-probe",
             ) as connection:
-                connection.execute("SELECT 1")
+                row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
         except psycopg.Error as error:
             return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        return ""
+        if self.standby is None or row == (self.standby,):
+            return ""
+        return "is no standby" if self.standby else "is a standby, and takes no writes"

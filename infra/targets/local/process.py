@@ -27,6 +27,7 @@ class Process:
     `stop_signal`: a name without SIG; after `stop_seconds` it is SIGKILL.
     `ready_seconds`: how long it may take until the probe is content.
     `orphan_signal`: what the kernel sends it when the supervisor is killed.
+    `ready`: what is asked while it starts, where `probe` asks more than it can answer alone by then.
     `output`: where its standard output goes by itself, bounded as a log is; empty: into its log.
     """
 
@@ -41,6 +42,7 @@ class Process:
     stop_seconds: int = 8
     ready_seconds: float = 90.0
     orphan_signal: int = int(signal.SIGKILL)
+    ready: Probe | None = None
     output: Path | None = None
 
 

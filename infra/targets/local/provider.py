@@ -95,7 +95,7 @@ class LocalProvider(ResourceProvider):
                     path: PRESENT if (folder / path).exists() else "missing" for path in props["seeds"]
                 },
                 "section": digest_of(keeper.section_file(name)),
-                "state": RUNNING if found.state in ("RUNNING", "STARTING") else found.state.lower(),
+                "state": _state(workspace, name, found.state),
             },
         )
 
@@ -107,6 +107,17 @@ class LocalProvider(ResourceProvider):
         keeper.section_file(name).unlink(missing_ok=True)
         if keeper.alive():
             keeper.remove(name, _STOP_SLACK + 20)
+
+
+def _state(workspace: Workspace, name: str, said: str) -> str:
+    """RUNNING, or what is wrong: in supervisor's word, or in that of its kind where it runs."""
+    if said not in ("RUNNING", "STARTING"):
+        return said.lower()
+    stack = site.load(workspace)
+    if name not in stack.desired.standing():
+        return RUNNING
+    deviation = kinds.of(stack, name).deviation
+    return (deviation(stack, name) if deviation else "") or RUNNING
 
 
 def _apply(props: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +141,8 @@ def _apply(props: dict[str, Any]) -> dict[str, Any]:
     write_atomic(keeper.section_file(name), _section(stack, name, process))
     keeper.add(name)
     _await_health(stack, name, process)
+    if kind.engage is not None:
+        kind.engage(stack, name)
     return {**props, "state": RUNNING}
 
 
@@ -151,7 +164,8 @@ def _await_health(stack: Site, name: str, process: Process) -> None:
             remark = state.remark if state else ""
             problem = f"it ends as soon as it is started{f' ({remark})' if remark else ''}"
             break
-        problem = process.probe.look() if state.state in ("RUNNING", "STARTING") else state.remark
+        probe = process.ready or process.probe
+        problem = probe.look() if state.state in ("RUNNING", "STARTING") else state.remark
         if not problem:
             return
         time.sleep(_LOOK_SECONDS)
