@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from kubernetes import client
@@ -296,8 +298,27 @@ def test_a_control_plane_that_cannot_start_says_why_and_leaves_nothing(tmp_path:
     assert not _using(tmp_path)
 
 
-def _using(folder: Path) -> list[int]:
-    import psutil
+@pytest.mark.kubernetes
+def test_the_processes_end_with_the_test_run_even_when_it_is_killed(tmp_path: Path) -> None:
+    found = programs.find(Workspace.from_env())
+    assert found is not None
+    code = (
+        "import sys, time; from pathlib import Path; from tests.kubernetes.control_plane import running\n"
+        "with running(Path(sys.argv[1]), Path(sys.argv[2])): print('up', flush=True); time.sleep(100)"
+    )
+    line = [sys.executable, "-c", code, tmp_path, found.path.parent]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "up\n"
+            assert len(_using(tmp_path)) == 1 + len(programs.PROGRAMS)
+        finally:
+            process.kill()
+    deadline = time.monotonic() + 10
+    while _using(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _using(tmp_path)
 
+
+def _using(folder: Path) -> list[int]:
     found = psutil.process_iter(["cmdline"])
     return [each.pid for each in found if any(str(folder) in word for word in each.info["cmdline"] or ())]
