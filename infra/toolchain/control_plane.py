@@ -36,9 +36,9 @@ _PARTS = (  # What is built; in which folder; its commands; about how many packa
             "k8s.io/kubernetes/cmd/kube-controller-manager",
             "k8s.io/kubernetes/cmd/kube-scheduler",
         ),
-        1600,
+        2450,
     ),
-    (f"kwok {KWOK}", "kwok", ("sigs.k8s.io/kwok/cmd/kwok",), 700),
+    (f"kwok {KWOK}", "kwok", ("sigs.k8s.io/kwok/cmd/kwok",), 660),
 )
 
 
