@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pulumi
 
-from infra.targets.kubernetes import namespaces, postgres, services
+from infra.targets.kubernetes import access, certificates, edge, link, namespaces, network, postgres, services
 from infra.targets.kubernetes.place import Place
 from infra.topology import Kind
 
@@ -14,7 +14,10 @@ Declare = Callable[[Place, str, Sequence[pulumi.Resource]], pulumi.Resource]
 """Declares one component after others; what it returns is what others wait for."""
 
 KINDS: Mapping[Kind, Declare] = {
+    "edge": edge.declare,
     "postgres": postgres.cluster,
+    "tcp-proxy": link.link,
+    "core-proxy": link.proxy,
     "touchpoints": services.touchpoints,
     "synchronisation-worker": services.worker,
     "synchronisation-monitor": services.monitor,
@@ -22,5 +25,8 @@ KINDS: Mapping[Kind, Declare] = {
 
 WHOLE: tuple[Callable[[Place], None], ...] = (
     namespaces.declare,  # first: everything of a zone waits for its namespace
+    network.declare,
+    certificates.declare,
+    access.declare,
 )
 """Concerns of the whole stack, in this order, before any component."""

@@ -143,9 +143,10 @@ class Place:
 
     def resources(self, size: Size) -> Manifest:
         """Requests and limits: all of its memory is a pod's own, CPU may be more where there is some."""
-        memory = f"{size.memory_gb:g}Gi"
+        memory = f"{size.memory_gb:g}Gi" if size.memory_gb % 1 == 0 else f"{size.memory_gb * 1024:.0f}Mi"
+        cpu = f"{size.cores:g}" if size.cores % 1 == 0 else f"{size.cores * 1000:.0f}m"
         return {
-            "requests": {"cpu": f"{size.cores:g}", "memory": memory},
+            "requests": {"cpu": cpu, "memory": memory},
             "limits": {"memory": memory},
         }
 

@@ -5,66 +5,246 @@ Commands are those of the local target; passwords come from mounted files.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import pulumi
 
+from infra.targets.kubernetes import access, database, ports
 from infra.targets.kubernetes.place import Manifest, Place
+from infra.targets.local.core import DATABASE, SYNC_USER
+from infra.targets.local.python import SYNCHRONISATION_DEFECTS, TOUCHPOINTS_DEFECTS, defects
 
-PORT = 8080
-"""Where a touchpoints pod listens: customers' requests, /healthz and /metrics."""
-METRICS_PORT = 9100
-"""Where a worker and the monitor show /metrics; they serve nothing else."""
-_TOUCHPOINTS = "touchpoints"
+IMAGE = "touchpoints"
+"""One image for all of them."""
+CORE_PASSWORD = "core-sync"  # noqa: S105 - a Secret's name
+"""The Secret with the password of the login `sync` of the core, under the key `password`."""
+_CORE_PASSWORD_FOLDER = "/run/core"  # noqa: S105
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - of the pod; network policies say who reaches it
+# Endpoints are taken out of the proxies before a service hangs up, then it answers what it has begun.
+_LEAVE_SECONDS = 5
+_DRAIN_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    """One of our programs: its command, and where it is asked (port, path) whether it is well."""
+
+    command: tuple[str, ...]
+    port: int
+    port_name: str
+    health: str
+    version: str
+    environment: dict[str, str] = field(default_factory=dict)
+    mounts: tuple[Manifest, ...] = ()
+    volumes: tuple[Manifest, ...] = ()
+    before: tuple[Manifest, ...] = ()
 
 
 def touchpoints(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
-    """`python -m crm.touchpoints` for the release of this component's arm."""
+    """`python -m crm.touchpoints` for the release of this component's arm; its tables are laid before."""
     running = place.release(name)
-    command = ["python", "-m", "crm.touchpoints", "--listen", f"0.0.0.0:{PORT}"]
-    return _workload(place, name, after, [*command, "--release", running.version], PORT, running.version)
+    image = place.image(IMAGE, running.version)
+    store = database.access(place, name, image)
+    customers = place.topology.customers
+    tables: Manifest = {
+        "name": "tables",
+        "image": image,
+        "imagePullPolicy": place.settings.images.pull_policy,
+        "command": [
+            *("python", "-m", "crm.touchpoints.schema", "--database", store.conninfo),
+            *("--customers", str(customers.count), "--high", str(customers.high), "--wait", "60"),
+        ],
+        "volumeMounts": [*store.mounts, _TEMPORARY_MOUNT],
+        "resources": place.resources(database.SMALL),
+        "securityContext": place.container_security(),
+    }
+    service = _Service(
+        command=(
+            *("python", "-m", "crm.touchpoints", "--listen", f"{_EVERYWHERE}:{ports.TOUCHPOINTS}"),
+            *("--database", store.conninfo, "--release", running.version),
+            *defects(running, TOUCHPOINTS_DEFECTS),
+        ),
+        port=ports.TOUCHPOINTS,
+        port_name="http",
+        health="/healthz",
+        version=running.version,
+        # Another value starts a fresh process of the same version, to compare a release with.
+        environment={"HUIDU_BEGUN": running.begun} if running.begun else {},
+        mounts=store.mounts,
+        volumes=store.volumes,
+        before=(store.init, tables),
+    )
+    deployment = _deploy(place, name, service, after, scaled=True)
+    _scale(place, name, deployment)
+    return deployment
 
 
 def worker(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """`python -m crm.synchronisation worker` for the release of this component's arm."""
     running = place.release(name)
-    command = ["python", "-m", "crm.synchronisation", "worker", "--release", running.version]
-    return _workload(place, name, after, command, METRICS_PORT, running.version)
+    link = place.upstream(name, "core")
+    port = place.port(link, name, ports.SERVED[place.component(link).kind])
+    core = f"http://{place.host(link, name)}:{port}"
+    # Only the stable one: what a candidate leaves behind is delivered by who stays.
+    drains = ("--drain-abandoned",) if place.component(name).arm == "stable" else ()
+    words = (
+        *("worker", "--release", running.version, "--core-url", core),
+        *("--core-database", DATABASE, "--core-user", SYNC_USER),
+        *("--core-password-file", f"{_CORE_PASSWORD_FOLDER}/password", *drains),
+        *defects(running, SYNCHRONISATION_DEFECTS),
+    )
+    mount = {"name": "core-password", "mountPath": _CORE_PASSWORD_FOLDER, "readOnly": True}
+    secret = {"secretName": CORE_PASSWORD, "items": [{"key": "password", "path": "password"}]}
+    service = _synchronisation(place, name, running.version, words, (mount,), (secret,))
+    return _deploy(place, name, service, after)
 
 
 def monitor(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """`python -m crm.synchronisation monitor`."""
-    command = ["python", "-m", "crm.synchronisation", "monitor", "--metrics", f"0.0.0.0:{METRICS_PORT}"]
-    return _workload(place, name, after, command, METRICS_PORT, place.topology.release)
+    service = _synchronisation(place, name, place.topology.release, ("monitor",), (), ())
+    return _deploy(place, name, service, after)
 
 
-def _workload(
+def _synchronisation(
     place: Place,
     name: str,
-    after: Sequence[pulumi.Resource],
-    command: list[str],
-    port: int,
     version: str,
+    words: Sequence[str],
+    mounts: tuple[Manifest, ...],
+    secrets: tuple[Manifest, ...],
+) -> _Service:
+    store = database.access(place, name, place.image(IMAGE, version))
+    volumes = [
+        {"name": mount["name"], "secret": secret} for mount, secret in zip(mounts, secrets, strict=True)
+    ]
+    return _Service(
+        command=(
+            *("python", "-m", "crm.synchronisation", *words, "--database", store.conninfo),
+            *("--metrics", f"{_EVERYWHERE}:{ports.WORKER_METRICS}"),
+        ),
+        port=ports.WORKER_METRICS,
+        port_name="metrics",
+        health="/metrics",
+        version=version,
+        mounts=(*store.mounts, *mounts),
+        volumes=(*store.volumes, *volumes),
+        before=(store.init,),
+    )
+
+
+def arm(place: Place, name: str, component: str, zone: str) -> pulumi.Resource:
+    """The Service `name` in front of a touchpoints component's pods, whether any stand or not.
+
+    Routes name it from the first day: one that names what does not exist is no good route.
+    """
+    return place.put(
+        zone,
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": name},
+            "spec": {
+                "selector": place.selector(component),
+                "ports": [{"name": "http", "port": ports.TOUCHPOINTS, "targetPort": "http"}],
+            },
+        },
+        component,
+    )
+
+
+_TEMPORARY: Manifest = {"name": "temporary", "emptyDir": {"sizeLimit": "64Mi"}}
+_TEMPORARY_MOUNT: Manifest = {"name": "temporary", "mountPath": "/tmp"}  # noqa: S108 - the pod's own
+
+
+def _deploy(
+    place: Place, name: str, service: _Service, after: Sequence[pulumi.Resource], scaled: bool = False
 ) -> pulumi.Resource:
     component = place.component(name)
-    container: Manifest = {
-        "name": name,
-        "image": place.image(_TOUCHPOINTS, version),
-        "command": command,
-        "ports": [{"name": "http", "containerPort": port}],
-        "resources": place.resources(component.size),
-        "securityContext": place.container_security(),
+    account = access.account(place, name, component.zone)
+    pod = place.pod(name) | {
+        "initContainers": list(service.before),
+        "containers": [_container(place, name, service)],
+        "volumes": [_TEMPORARY, *service.volumes],
+        "terminationGracePeriodSeconds": _LEAVE_SECONDS + _DRAIN_SECONDS + 10,
     }
+    labels = place.labels(name) | {"huidu/release": service.version}
     manifest: Manifest = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name},
         "spec": {
             "selector": {"matchLabels": place.selector(name)},
-            "template": {
-                "metadata": {"labels": place.labels(name) | {"huidu/release": version}},
-                "spec": place.pod(name) | {"containers": [container]},
+            "replicas": component.instances,
+            "revisionHistoryLimit": 3,
+            # An image that does not start is told after this time.
+            "progressDeadlineSeconds": 300,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+            "template": {"metadata": {"labels": labels}, "spec": pod},
+        },
+    }
+    # How many there are belongs to the autoscaler, where there is one.
+    mine = ["spec.replicas"] if scaled else []
+    return place.put(component.zone, manifest, name, [account, *after], ignore=mine)
+
+
+def _container(place: Place, name: str, service: _Service) -> Manifest:
+    ask = {"httpGet": {"path": service.health, "port": service.port_name}}
+    return {
+        "name": name,
+        "image": place.image(IMAGE, service.version),
+        "imagePullPolicy": place.settings.images.pull_policy,
+        "command": list(service.command),
+        "env": [{"name": key, "value": value} for key, value in service.environment.items()],
+        "ports": [{"name": service.port_name, "containerPort": service.port}],
+        "volumeMounts": [*service.mounts, _TEMPORARY_MOUNT],
+        "resources": place.resources(place.component(name).size),
+        "securityContext": place.container_security(),
+        "startupProbe": ask | {"periodSeconds": 2, "failureThreshold": 60, "timeoutSeconds": 2},
+        "readinessProbe": ask | {"periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 2},
+        # A service that is only slow must not be restarted for it.
+        "livenessProbe": ask | {"periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
+        "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
+    }
+
+
+def _scale(place: Place, name: str, deployment: pulumi.Resource) -> None:
+    """Head-room: implementation guides, surge: one channel's requests grow by 300 %."""
+    component, scaling = place.component(name), place.settings.scaling
+    autoscaler: Manifest = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "minReplicas": component.instances,
+            "maxReplicas": math.ceil(component.instances * (1 + scaling.growth)),
+            "metrics": [
+                {
+                    "type": "Resource",
+                    # Of one core, whatever it is given: that is as much as a process of ours computes on.
+                    "resource": {
+                        "name": "cpu",
+                        "target": {"type": "AverageValue", "averageValue": f"{scaling.busy * 10}m"},
+                    },
+                }
+            ],
+            "behavior": {
+                "scaleUp": {
+                    "stabilizationWindowSeconds": 0,
+                    "policies": [{"type": "Percent", "value": 300, "periodSeconds": 15}],
+                },
+                "scaleDown": {"stabilizationWindowSeconds": 600},
             },
         },
     }
-    return place.put(component.zone, manifest, name, after)
+    place.put(component.zone, autoscaler, name, [deployment])
+    if component.instances > 1:
+        budget: Manifest = {
+            "apiVersion": "policy/v1",
+            "kind": "PodDisruptionBudget",
+            "metadata": {"name": name},
+            "spec": {"maxUnavailable": 1, "selector": {"matchLabels": place.selector(name)}},
+        }
+        place.put(component.zone, budget, name)

@@ -30,7 +30,7 @@ class ZoneSettings(_Part):
 
     `context`: of the kubeconfig; empty is its current one. `namespace`: empty is `<topology>-<zone>`.
     `nodes`: labels of the nodes it may use (`topology.kubernetes.io/region: eu-central-1` keeps data where it
-    belongs in a cluster that spans regions). `networks`: from where it calls into zones of other clusters.
+    belongs in a cluster that spans regions). `networks`: its addresses as zones on other clusters see them.
     """
 
     context: str = ""
@@ -143,6 +143,29 @@ class Databases(_Part):
     stores: dict[str, Store] = {}
 
 
+class LinkSettings(_Part):
+    """The proxies between the zones. `envoy`: the version that the local target is tested with."""
+
+    envoy: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
+
+
+PRIVATE: tuple[Cidr, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
+"""Addresses that are nobody's in the internet; clouds have their own services there."""
+
+
+class Reach(_Part):
+    """Addresses outside the stack's namespaces that some of it must reach, whatever else is denied.
+
+    `api_server`: the clusters' own. `object_store`: where backups go. `identity`: the provider of customers'
+    keys (only where `edge.tokens.keys_url` names one). `people`: whoever alerts are sent to.
+    """
+
+    api_server: tuple[Cidr, ...] = PRIVATE
+    object_store: tuple[Cidr, ...] = PRIVATE
+    identity: tuple[Cidr, ...] = ("0.0.0.0/0",)
+    people: tuple[Cidr, ...] = ("0.0.0.0/0",)
+
+
 class Settings(_Part):
     """One stack's place on one or more clusters.
 
@@ -157,7 +180,9 @@ class Settings(_Part):
     certificates: Certificates = Certificates()
     scaling: Scaling = Scaling()
     databases: Databases = Databases()
+    link: LinkSettings = LinkSettings()
     entrances: dict[Name, str] = {}
+    reach: Reach = Reach()
 
     @model_validator(mode="after")
     def _apart(self) -> Settings:

@@ -1,0 +1,68 @@
+"""Who may ask the API server for what: an account for each workload, with a token only where it needs one.
+
+The rollout controller may read and patch the HTTPRoutes whose weights it moves, by name, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+
+from infra.targets.kubernetes.place import Place
+
+CONTROLLER = "rollout-controller"
+GATEWAY_API = "gateway.networking.k8s.io"
+ROUTE = "arms"
+"""The HTTPRoute whose weights belong to the rollout."""
+
+
+def account(place: Place, name: str, zone: str) -> pulumi.Resource:
+    """The account a workload runs as. No token is mounted: nothing of ours asks the API server by itself."""
+    return place.put(
+        zone,
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name},
+            "automountServiceAccountToken": False,
+        },
+        name,
+    )
+
+
+def declare(place: Place) -> None:
+    """The rollout controller's account and what it may do, beside the routes."""
+    zone = place.component(next(name for name, _ in place.topology.of("edge"))).zone
+    account(place, CONTROLLER, zone)
+    # `watch` and `list` cannot be limited to a name but by a field selector; `get` can, and is all it needs.
+    rules = [
+        {
+            "apiGroups": [GATEWAY_API],
+            "resources": ["httproutes"],
+            "resourceNames": [ROUTE],
+            "verbs": ["get", "list", "watch", "patch", "update"],
+        }
+    ]
+    role(place, zone, CONTROLLER, rules)
+
+
+def role(place: Place, zone: str, name: str, rules: list[dict[str, Any]]) -> None:
+    """A Role of that name in the zone's namespace, bound to the account of the same name there."""
+    api = "rbac.authorization.k8s.io"
+    place.put(
+        zone,
+        {"apiVersion": f"{api}/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules},
+        name,
+    )
+    place.put(
+        zone,
+        {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": place.namespace(zone)}],
+        },
+        name,
+    )

@@ -1,0 +1,200 @@
+"""Who may talk to whom: nobody, but along the topology's links.
+
+Every namespace denies everything first. Then each component gets one policy: from its callers, to whom it
+calls, and what the operator behind it needs. Pods find names; nothing else is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+
+from huidu.foundation.errors import ConfigError
+from infra.targets.kubernetes import ports
+from infra.targets.kubernetes.edge import proxies_of
+from infra.targets.kubernetes.edge_routes import ARMS
+from infra.targets.kubernetes.place import Manifest, Place
+from infra.targets.kubernetes.settings import Cidr
+from infra.topology import Link
+
+_NAMESPACE = "kubernetes.io/metadata.name"
+_DNS = 53
+_API_SERVER = (443, 6443)
+_HTTPS = 443
+_XDS = (18000, 18001, 18002)
+"""Where Envoy Gateway's proxies ask their controller for configuration, limits and extensions."""
+# A listener below 1024 is served ten thousand higher, by a process that is not root.
+_EDGE_IN_POD = 10_000 + ports.EDGE
+_CNPG_STATUS = 8000
+_CNPG_NAMESPACE = "cnpg-system"
+
+Peer = Manifest
+Rule = Manifest
+
+
+@dataclass
+class Rules:
+    """What a policy lets in and out."""
+
+    ingress: list[Rule] = field(default_factory=list)
+    egress: list[Rule] = field(default_factory=list)
+
+
+def declare(place: Place) -> None:
+    """Deny by default, names for everybody, and a policy for each component."""
+    for zone in place.topology.zones:
+        policy(place, zone, "default-deny", {}, Rules())
+        policy(place, zone, "names", {}, Rules(egress=[_names()]))
+    found = {name: Rules() for name in place.topology.components}
+    inner = Rules()
+    for link in place.topology.links:
+        _along(place, link, found)
+    for name, component in place.topology.components.items():
+        rules = found[name]
+        if component.kind == "edge":
+            _edge(place, name, rules, inner)
+        elif component.kind == "postgres":
+            _operated(place, name, rules)
+        elif component.kind == "prometheus":
+            rules.egress.append(_to_networks(place.settings.reach.api_server, _API_SERVER))
+        policy(place, component.zone, name, pods_of(place, name), rules, name)
+
+
+def policy(
+    place: Place, zone: str, name: str, pods: dict[str, str], rules: Rules, component: str = ""
+) -> pulumi.Resource:
+    """A NetworkPolicy for the pods of a zone with these labels (none: all); empty rules deny."""
+    return place.put(
+        zone,
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "podSelector": {"matchLabels": pods} if pods else {},
+                "policyTypes": ["Ingress", "Egress"],
+                **({"ingress": rules.ingress} if rules.ingress else {}),
+                **({"egress": rules.egress} if rules.egress else {}),
+            },
+        },
+        component,
+    )
+
+
+def pods_of(place: Place, name: str) -> dict[str, str]:
+    """The labels of a component's pods; operators give theirs their own."""
+    kind = place.component(name).kind
+    if kind == "postgres":
+        return {"cnpg.io/cluster": name}
+    if kind == "prometheus":
+        return {"operator.prometheus.io/name": name}
+    if kind == "edge":
+        return proxies_of(place, name, place.component(name).zone)
+    return place.selector(name)
+
+
+def peer(place: Place, zone: str, pods: dict[str, str]) -> Peer:
+    """Pods with these labels in a zone's namespace, seen from anywhere on the same cluster."""
+    return {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE: place.namespace(zone)}},
+        "podSelector": {"matchLabels": pods},
+    }
+
+
+def rule(direction: str, peers: Sequence[Peer], numbers: Sequence[int], protocol: str = "TCP") -> Rule:
+    """`from` or `to` these peers, on these ports of the pods that are called."""
+    return {
+        direction: list(peers),
+        "ports": [{"protocol": protocol, "port": number} for number in numbers],
+    }
+
+
+def _along(place: Place, link: Link, found: dict[str, Rules]) -> None:
+    """A link of the topology, as the caller's egress and the called one's ingress."""
+    source, target = place.component(link.source), place.component(link.target)
+    scraped = source.kind == "prometheus"
+    known = ports.METRICS if scraped else ports.SERVED
+    if target.kind not in known:
+        return
+    number = known[target.kind]
+    if target.kind == "edge" and not scraped:
+        number = _EDGE_IN_POD
+    if place.together(source.zone, target.zone):
+        callers = [peer(place, source.zone, pods) for pods in _all_pods(place, link.source)]
+        called = [peer(place, target.zone, pods) for pods in _all_pods(place, link.target)]
+        outside = number
+    else:
+        callers = _blocks(_networks(place, source.zone))
+        called = _blocks(_networks(place, target.zone))
+        outside = place.port(link.target, link.source, number)
+    found[link.target].ingress.append(rule("from", callers, [number]))
+    found[link.source].egress.append(rule("to", called, [outside]))
+
+
+def _all_pods(place: Place, name: str) -> list[dict[str, str]]:
+    """The edge's pods are those of two Gateways."""
+    mine = [pods_of(place, name)]
+    if place.component(name).kind == "edge":
+        mine.append(proxies_of(place, ARMS, place.component(name).zone))
+    return mine
+
+
+def _edge(place: Place, name: str, rules: Rules, inner: Rules) -> None:
+    """Customers come in at the edge and nowhere else; `arms` hears the edge alone."""
+    zone = place.component(name).zone
+    edge, arms = proxies_of(place, name, zone), proxies_of(place, ARMS, zone)
+    controller = {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE: place.settings.edge.controller_namespace}}
+    }
+    configured = rule("to", [controller], _XDS)
+    inner.ingress = [*rules.ingress, rule("from", [peer(place, zone, edge)], [ports.ARMS])]
+    inner.egress = [*rules.egress, configured]
+    rules.ingress.append({"ports": [{"protocol": "TCP", "port": _EDGE_IN_POD}]})
+    rules.egress += [rule("to", [peer(place, zone, arms)], [ports.ARMS]), configured]
+    if place.settings.edge.tokens.keys_url:
+        rules.egress.append(_to_networks(place.settings.reach.identity, (_HTTPS,)))
+    policy(place, zone, ARMS, arms, inner, name)
+
+
+def _operated(place: Place, name: str, rules: Rules) -> None:
+    """CloudNativePG: pods replicate among themselves, ask the API server, answer the operator, back up."""
+    zone = place.component(name).zone
+    mine = peer(place, zone, pods_of(place, name))
+    operator = {"namespaceSelector": {"matchLabels": {_NAMESPACE: _CNPG_NAMESPACE}}}
+    rules.ingress += [
+        rule("from", [mine], [ports.POSTGRES, _CNPG_STATUS]),
+        rule("from", [operator], [ports.POSTGRES, _CNPG_STATUS]),
+    ]
+    rules.egress += [
+        rule("to", [mine], [ports.POSTGRES, _CNPG_STATUS]),
+        _to_networks(place.settings.reach.api_server, _API_SERVER),
+        _to_networks(place.settings.reach.object_store, (_HTTPS,)),
+    ]
+
+
+def _names() -> Rule:
+    system = {"namespaceSelector": {"matchLabels": {_NAMESPACE: "kube-system"}}}
+    return {
+        "to": [system],
+        "ports": [{"protocol": protocol, "port": _DNS} for protocol in ("UDP", "TCP")],
+    }
+
+
+def _to_networks(networks: Sequence[Cidr], numbers: Sequence[int]) -> Rule:
+    return rule("to", _blocks(networks), numbers)
+
+
+def _blocks(networks: Sequence[Cidr]) -> list[Peer]:
+    return [{"ipBlock": {"cidr": each}} for each in networks]
+
+
+def _networks(place: Place, zone: str) -> Sequence[Cidr]:
+    found = place.zone(zone).networks
+    if not found:
+        raise ConfigError(
+            f"{zone} has links to zones on other clusters, and the settings do not say its addresses",
+            expected=f"zones: {{{zone}: {{networks: [10.1.0.0/16]}}}}",
+        )
+    return found
