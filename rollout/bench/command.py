@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, NoReturn
 
 import click
 
@@ -14,6 +17,33 @@ from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.bench.page import page
 from rollout.bench.run import as_json, conclusion, run, word
 from rollout.bench.speed import poll_cost
+
+
+class _Told:
+    """Progress on standard error, results on standard output; beside JSON there, all on standard error."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._moment = Terminal()
+        self._results = self._moment if as_json else Terminal(sys.stdout)
+
+    @property
+    def progress(self) -> Callable[[str], None]:
+        """Says how far it is."""
+        return self._moment.progress
+
+    def results(self) -> Terminal:
+        """Where results are said, when there are some: the live line is taken away."""
+        self._moment.close()
+        return self._results
+
+    def end(self, plain: Mapping[str, Any], reached: bool, bar: str = "") -> NoReturn:
+        """Says whether the bar was reached, prints JSON where that was asked for; exit 1 for a bar missed."""
+        if bar:
+            self.results().say(f"bar: {bar}: {'reached' if reached else 'missed'}")
+        if self._as_json:
+            click.echo(json.dumps(plain))
+        raise SystemExit(Outcome.GOOD.code if reached else Outcome.BAD.code)
 
 
 @click.group()
@@ -32,37 +62,34 @@ def bench() -> None:
 @click.option("--speed", is_flag=True, help="Only measure what one poll costs.")
 def judge(quick: bool, seed: int, workers: int | None, out: Path | None, as_text: bool, speed: bool) -> None:
     """False rollbacks, time until a rollback, and the ramp, simulated; exit 1 where a bar is missed."""
-    terminal = Terminal()
+    told = _Told(as_text)
     if speed:
         cost = poll_cost()
-        terminal.say(
+        told.results().say(
             f"one poll of ten gates and three strata: {cost.first_ms:.2f} ms of CPU time "
             f"({cost.first_wall_ms:.2f} ms on the clock), the least {cost.least_ms:.2f} ms; "
             f"after {cost.polls} polls {cost.last_ms:.2f} ms ({cost.last_wall_ms:.2f} ms)"
         )
-        if as_text:
-            click.echo(json.dumps(asdict(cost)))
-        return
+        told.end(asdict(cost), True)
     results = run(
         seed,
         quick,
         workers,
-        lambda cell, done, of: terminal.progress(f"{done} of {of}: {cell}"),
+        lambda cell, done, of: told.progress(f"{done} of {of}: {cell}"),
     )
     plain = as_json(results, seed, quick)
     folder = out or Workspace.from_env().reports
     folder.mkdir(parents=True, exist_ok=True)
     write_atomic(folder / "bench-judge.json", json.dumps(plain, indent=1) + "\n")
     write_atomic(folder / "bench-judge.html", page(results, seed, quick))
+    terminal = told.results()
     terminal.table(
         ("cell", "runs", "bar", "measured", ""),
         [(each.cell, str(each.runs), each.bar, each.measured, word(each, quick)) for each in results],
     )
     terminal.say(conclusion(results, quick))
     terminal.say(f"written: {folder / 'bench-judge.json'}, {folder / 'bench-judge.html'}")
-    if as_text:
-        click.echo(json.dumps(plain))
-    raise SystemExit(Outcome.GOOD.code if plain["reached"] else Outcome.BAD.code)
+    told.end(plain, bool(plain["reached"]))
 
 
 @bench.command()
@@ -74,8 +101,9 @@ def switch(switches: int, rate: float, envoy: Path | None, as_text: bool) -> Non
     """From the decision to 0 % on a real Envoy under load; exit 1 where it is slow, or a request failed."""
     from rollout.bench.switch import LIMIT, switched
 
-    terminal = Terminal()
-    found = switched(switches, rate, envoy, terminal.progress)
+    told = _Told(as_text)
+    found = switched(switches, rate, envoy, told.progress)
+    terminal = told.results()
     terminal.table(
         ("from the decision until", "p50", "p99", "longest"),
         [
@@ -92,11 +120,7 @@ def switch(switches: int, rate: float, envoy: Path | None, as_text: bool) -> Non
         f"{found.switches} switches of Envoy {found.envoy}, {found.requests} requests ({found.rate}/s), "
         f"{found.candidate} answered by the candidate; failed: {failed}; {found.machine}"
     )
-    verdict = "reached" if found.reached else "missed"
-    terminal.say(f"bar: p99 below {1000 * LIMIT:.0f} ms, no request failed: {verdict}")
-    if as_text:
-        click.echo(json.dumps(found.to_json()))
-    raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)
+    told.end(found.to_json(), found.reached, f"p99 below {1000 * LIMIT:.0f} ms, no request failed")
 
 
 @bench.command()
@@ -109,8 +133,9 @@ def controller(rollouts: int, seconds: float, settle: float, poll: float, as_tex
     """How many rollouts one process carries; exit 1 where a look came a second late, or memory grew."""
     from rollout.bench.controller import LAG, carried
 
-    terminal = Terminal()
-    found = carried(rollouts, seconds, poll, terminal.progress, settle)
+    told = _Told(as_text)
+    found = carried(rollouts, seconds, poll, told.progress, settle)
+    terminal = told.results()
     terminal.say(
         f"{found.rollouts} rollouts at {found.poll:g} s polls for {found.seconds:.0f} s, "
         f"{found.looks} looks: late by {1000 * found.lag_p50:.0f} ms (median), "
@@ -121,8 +146,4 @@ def controller(rollouts: int, seconds: float, settle: float, poll: float, as_tex
         f"memory {found.memory_start:.0f}, {found.memory_half:.0f}, {found.memory_end:.0f} MiB at the start, "
         f"in the middle, at the end; {found.machine}"
     )
-    verdict = "reached" if found.reached else "missed"
-    terminal.say(f"bar: no look more than {LAG:g} s late, memory flat: {verdict}")
-    if as_text:
-        click.echo(json.dumps(found.to_json()))
-    raise SystemExit(Outcome.GOOD.code if found.reached else Outcome.BAD.code)
+    told.end(found.to_json(), found.reached, f"no look more than {LAG:g} s late, memory flat")

@@ -131,3 +131,10 @@ def test_speed_is_printed() -> None:
     assert result.exit_code == 0
     first = json.loads(result.stdout)
     assert first["last_ms"] > 0 and first["first_ms"] > 0
+    assert "one poll of ten gates" in result.stderr, "beside JSON what people read does not stand on stdout"
+
+
+def test_results_stand_on_standard_output() -> None:
+    result = CliRunner().invoke(bench, ["judge", "--speed"])
+    assert result.exit_code == 0 and result.stderr == ""
+    assert "one poll of ten gates" in result.stdout

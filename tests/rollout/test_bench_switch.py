@@ -20,6 +20,7 @@ def test_no_request_fails_by_a_switch_and_the_candidate_is_left(program):
     result = CliRunner().invoke(bench, ["switch", "--switches", "20", "--rate", "200", "--json"])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     told = json.loads(result.stdout)
+    assert "bar: p99" in result.stderr and result.exit_code == (0 if told["reached"] else 1)
     assert told["failed"] == {} and told["switches"] == 20
     assert told["candidate"] > 0 and told["requests"] > told["candidate"]
     assert 0 < told["confirmed"]["p50"] <= told["confirmed"]["p99"] <= told["confirmed"]["longest"]
