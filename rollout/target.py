@@ -93,7 +93,7 @@ class Target:
             return cls(
                 tuple(EnvoyProxy(proxy.file, proxy.admin) for proxy in route.proxies),
                 route.route_config,
-                {name: arms.as_counted() for name, arms in route.cohorts.items()},
+                route.counted,
                 address,
                 route.confirm_within,
                 entry=plan.synthetic.entry if plan.synthetic else None,
@@ -186,10 +186,7 @@ class Target:
 
 
 def _arms(cohorts: dict[str, CohortArms]) -> dict[str, Arms]:
-    return {
-        name: Arms(each.route, each.stable, each.candidate, each.trial, each.stable_parts, each.fresh)
-        for name, each in cohorts.items()
-    }
+    return {name: each.arms for name, each in cohorts.items()}
 
 
 def _entry(stack: Stack, fresh: bool) -> Entry:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import urllib3
+import yaml
 
 from huidu.foundation.errors import ConfigError, MissingProgram
 
@@ -64,7 +65,7 @@ def place_of(kubeconfig: Path | None, context: str, namespace: str) -> Place:
     files = str(kubeconfig.expanduser()) if kubeconfig else config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
     try:
         contexts, active = config.list_kube_config_contexts(files)
-    except (config.ConfigException, OSError, ValueError, TypeError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
         raise ConfigError(
             f"the kubeconfig cannot be read: {_first_line(error)}",
             file=files,
@@ -150,7 +151,7 @@ def _api(place: Place) -> Any:
                 client_configuration=configuration,
                 persist_config=False,
             )
-    except (config.ConfigException, OSError, ValueError, TypeError) as error:
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
         where = place.kubeconfig or "the pod's own account"
         raise ApiTrouble("refused", f"{where} cannot be used: {_first_line(error)}") from None
     return client.CustomObjectsApi(client.ApiClient(configuration))

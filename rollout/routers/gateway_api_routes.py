@@ -33,8 +33,8 @@ class Strategy(Protocol):
     def write(self, route: Json, arms: Arms, weights: Mapping[str, int], salt: str) -> None:
         """Give each cluster its basis points, in place. Raises RouteProblem."""
 
-    def rules(self, arms: Arms) -> tuple[str, ...]:
-        """The names of the cohort's rules."""
+    def rules(self, arms: Arms) -> dict[str, str]:
+        """The rule that leads to each cluster of the cohort, in the order of the list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,8 @@ class Weights:
         for name, ref in self._refs(route, arms).items():
             ref["weight"] = weights[name]
 
-    def rules(self, arms: Arms) -> tuple[str, ...]:
-        return (arms.route,)
+    def rules(self, arms: Arms) -> dict[str, str]:
+        return dict.fromkeys(arms.clusters, arms.route)
 
     @staticmethod
     def _refs(route: Json, arms: Arms) -> dict[str, Json]:
@@ -79,7 +79,7 @@ class Buckets:
 
     def read(self, route: Json, arms: Arms, salt: str) -> tuple[dict[str, int], bool]:
         taken: dict[str, frozenset[int]] = {}
-        for name, cluster in _rule_of(arms).items():
+        for cluster, name in self.rules(arms).items():
             stated = {match["value"] for match in self._matches(route, name, cluster)}
             if len(stated) > 1:
                 raise RouteProblem(f"the matches of rule {name!r} state different buckets")
@@ -100,12 +100,15 @@ class Buckets:
             if weights[cluster] * BUCKETS % WHOLE:
                 raise RouteProblem(f"{weights[cluster] / 100:g} % of {arms.route!r} are no whole buckets")
         share = ranges({name: weights[name] for name in arms.clusters}, salt)
-        for name, cluster in _rule_of(arms).items():
+        for cluster, name in self.rules(arms).items():
             for match in self._matches(route, name, cluster):
                 match["value"] = pattern(share[cluster])
 
-    def rules(self, arms: Arms) -> tuple[str, ...]:
-        return tuple(_rule_of(arms))
+    def rules(self, arms: Arms) -> dict[str, str]:
+        kinds = {arms.candidate: "candidate", arms.trial: "trial", arms.stable: "stable"}
+        kinds |= {arms.fresh: "baseline"}
+        kinds |= {part: f"stable-{number}" for number, part in enumerate(arms.parts, start=2)}
+        return {cluster: f"{arms.route}-{kinds[cluster]}" for cluster in arms.clusters}
 
     def _matches(self, route: Json, name: str, cluster: str) -> list[Json]:
         """The bucket header of every match of the rule, which leads to `cluster` alone."""
@@ -186,7 +189,11 @@ def outranked(route: Json, cohorts: Mapping[str, Arms], strategy: Strategy) -> I
     Longest path, then method, then number of headers, then of query parameters, then order of the rules.
     """
     rules = route.get("spec", {}).get("rules", [])
-    order = [(rank, name) for rank, arms in enumerate(cohorts.values()) for name in strategy.rules(arms)]
+    order = [
+        (rank, name)
+        for rank, arms in enumerate(cohorts.values())
+        for name in dict.fromkeys(strategy.rules(arms).values())
+    ]
     place = {rule.get("name"): number for number, rule in enumerate(rules)}
     for rank, name in order:
         for later, other in order:
@@ -227,13 +234,6 @@ def _disjoint(one: Json, other: Json) -> bool:
         short != long
         and any(path.get("type") == "Exact" and path["value"].rstrip("/") == short for path in paths)
     )
-
-
-def _rule_of(arms: Arms) -> dict[str, str]:
-    """The rule of each cluster, in the order of the list."""
-    kinds = {arms.candidate: "candidate", arms.trial: "trial", arms.stable: "stable", arms.fresh: "baseline"}
-    kinds |= {part: f"stable-{number}" for number, part in enumerate(arms.parts, start=2)}
-    return {f"{arms.route}-{kinds[cluster]}": cluster for cluster in arms.clusters}
 
 
 def _rule(route: Json, name: str) -> Json:

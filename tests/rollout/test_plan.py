@@ -189,7 +189,7 @@ def test_a_cohort_that_the_stack_does_not_have_is_told_with_its_line(tmp_path):
 
 
 def test_a_missing_plan_names_those_that_ship(tmp_path):
-    with pytest.raises(ConfigError, match="demo, fixed, production"):
+    with pytest.raises(ConfigError, match="demo, fixed, kubernetes, production"):
         load_plan(tmp_path / "no.yaml")
 
 
