@@ -19,6 +19,7 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+from infra.failover_command import COMMANDS
 from infra.render_command import render
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
@@ -104,7 +105,8 @@ def stack() -> None:
     """
 
 
-stack.add_command(render)
+for _command in (render, *COMMANDS):
+    stack.add_command(_command)
 
 
 @stack.command()
