@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from huidu.foundation.chart import decades
 from loadtests.report.drawing import (
     Frame,
     Line,
@@ -16,10 +17,12 @@ from loadtests.report.drawing import (
     drawn_pin,
     figure,
     label,
-    log_ticks,
     nice_ticks,
 )
 from loadtests.report.words import Text
+
+_FINE = 300.0
+"""Below so many times from bottom to top there is room for 2 and 5 as well."""
 
 
 def time_chart(
@@ -82,7 +85,7 @@ def percentile_chart(
         [stretch(each) for each, _ in points],
         [ms for _, ms in points],
     )
-    y_ticks = [(tick, label(tick)) for tick in log_ticks(frame.y0, frame.y1)]
+    y_ticks = [(tick, label(tick)) for tick in decades(frame.y0, frame.y1, _FINE)]
     return figure(
         title,
         [line],
@@ -125,7 +128,7 @@ def heat_map(title: Text, columns: Sequence[tuple[float, Sequence[tuple[float, i
             f' fill-opacity="{strength:.2f}"><title>{number} requests</title></rect>'
         )
     x_ticks = [(value, f"{label(value)} s") for value in nice_ticks(frame.x1) if value <= frame.x1]
-    y_ticks = [(tick, label(tick)) for tick in log_ticks(frame.y0, frame.y1)]
+    y_ticks = [(tick, label(tick)) for tick in decades(frame.y0, frame.y1, _FINE)]
     return figure(title, (), "".join(boxes) + axes(frame, x_ticks, y_ticks, "ms"))
 
 

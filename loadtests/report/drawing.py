@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from huidu.foundation.chart import Scale, step
 from loadtests.report.words import Text, both
 
 WIDTH, HEIGHT = 640.0, 240.0
@@ -56,28 +57,16 @@ class Frame:
 
     def y(self, value: float) -> float:
         """Vertical place; values outside stay on the edge."""
-        low, high, at = self.y0, self.y1, min(max(value, self.y0), self.y1)
-        if self.log:
-            low, high, at = math.log(low), math.log(high), math.log(at)
-        return HEIGHT - _BOTTOM - (at - low) / ((high - low) or 1) * (HEIGHT - _TOP - _BOTTOM)
+        part = Scale(self.y0, self.y1, math.log if self.log else float)(value)
+        return HEIGHT - _BOTTOM - part * (HEIGHT - _TOP - _BOTTOM)
 
 
 def nice_ticks(high: float, wanted: int = 5) -> list[float]:
     """Round numbers from 0 to at least `high`, about `wanted` of them."""
     if high <= 0 or not math.isfinite(high):
         return [0.0, 1.0]
-    raw = high / wanted
-    base = 10.0 ** math.floor(math.log10(raw))
-    size = next(base * step for step in (1, 2, 2.5, 5, 10) if base * step >= raw * 0.999)
+    size = step(high, wanted)
     return [round(size * number, 12) for number in range(math.ceil(high / size - 1e-9) + 1)]
-
-
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5 in every power of ten between; only powers of ten where they are many."""
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    many = len(powers) > 4
-    ticks = [factor * 10.0**power for power in powers for factor in ((1,) if many else (1, 2, 5))]
-    return [tick for tick in ticks if low * 0.999 <= tick <= high * 1.001]
 
 
 def label(value: float) -> str:

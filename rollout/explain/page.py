@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from huidu.foundation.chart import Scale, Tick, across, line, stairs, steps, thinned
 from huidu.model.evidence import Counts
 from huidu.model.verdict import Estimate
 from rollout.explain import words
@@ -17,7 +18,7 @@ from rollout.explain.text import size
 from rollout.failing import Failing
 from rollout.failing.told import said, warning
 from rollout.judge.explain import count, percent, rate
-from rollout.page_style import STYLE, Tick, nice_ticks, path, thinned
+from rollout.page_style import STYLE
 from rollout.serve.words import Text, gate_name
 
 _PAGE = Path(__file__).with_name("page.html.j2")
@@ -29,14 +30,13 @@ _TONES = {
     "rollback": "bad",
 }
 _LN10 = math.log(10.0)
+_ROUND = (1.0, 2.0, 5.0, 10.0)
 
 
 def page(told: Account, language: str = "en") -> str:
     """The page, in English and Chinese; it opens in `language` ("en" or "zh")."""
     length = max([t for gate in told.gates for t, _ in gate.series] + [told.decided - told.began, 1.0])
-    widest = max([share for _, share in told.shares] + [0.01])
-    shares = [(100 * t / length, 100 * (1 - share / widest)) for t, share in told.shares]
-    shares = [(0.0, 100.0), *shares, (100.0, shares[-1][1] if shares else 100.0)]
+    x, y = Scale(0.0, length), Scale(0.0, max([share for _, share in told.shares] + [0.01]))
     # Names, sentences, paths come from plans, counters and customers: everything is escaped.
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(
         _PAGE.read_text(encoding="utf-8")
@@ -52,26 +52,20 @@ def page(told: Account, language: str = "en") -> str:
         decided=_clock(told.decided),
         level=percent(told.level),
         max_excluded=percent(told.max_excluded),
-        decided_at=round(100 * (told.decided - told.began) / length, 2),
-        share_path=path(shares),
-        share_top=percent(widest),
-        time_ticks=[Tick(round(100 * t / length, 2), _seconds(t)) for t in nice_ticks(0.0, length)],
-        gates=[_gate(told, gate, length) for gate in told.gates if gate.series],
+        decided_at=x.across(told.decided - told.began),
+        share_path=line(stairs([(0.0, 0.0), *told.shares], length), x, y),
+        share_top=percent(y.high),
+        time_ticks=across(x, steps(0.0, length, 6, _ROUND), _seconds),
+        gates=[_gate(told, gate, x) for gate in told.gates if gate.series],
         failing=_failing(told.failing),
     )
 
 
-def _gate(told: Account, gate: GateAccount, length: float) -> dict[str, Any]:
+def _gate(told: Account, gate: GateAccount, x: Scale) -> dict[str, Any]:
     top = max(gate.bound * 1.15, min(gate.highest, gate.bound * 3))
     lowest = min([value for _, value in gate.series] + [0.0])
-    bottom = max(lowest, -gate.bound)
-
-    def y(value: float) -> float:
-        return round(100 * (top - min(max(value, bottom), top)) / (top - bottom), 2)
-
-    points = [(100 * t / length, value) for t, value in gate.series]
-    drawn = [(x, y(value)) for x, value in [(0.0, 0.0), *thinned(points)]]
-    powers = range(math.ceil(bottom / _LN10), math.floor(top / _LN10) + 1)
+    y = Scale(max(lowest, -gate.bound), top)
+    powers = range(math.ceil(y.low / _LN10), math.floor(top / _LN10) + 1)
     return {
         "gate": gate,
         "spec": told.specs[gate.name],
@@ -84,12 +78,12 @@ def _gate(told: Account, gate: GateAccount, length: float) -> dict[str, Any]:
         "state": Text(f"reached its bound after {gate.crossed:.0f} s", f"{gate.crossed:.0f} 秒后达到界限")
         if gate.crossed is not None
         else Text("", ""),
-        "path": path(drawn),
-        "bound": y(gate.bound),
+        "path": line(stairs([(0.0, 0.0), *thinned(gate.series)], gate.series[-1][0]), x, y),
+        "bound": y.down(gate.bound),
         "e": size(gate.log_e),
         "bound_e": size(gate.bound),
-        "ticks": [Tick(y(power * _LN10), _power(power)) for power in _apart(powers)],
-        "gaps": [_gap(gap, length) for gap in gate.gaps],
+        "ticks": [Tick(y.down(power * _LN10), _power(power)) for power in _apart(powers)],
+        "gaps": [_gap(gap, x.high) for gap in gate.gaps],
         "left_out": [
             Text(f"{count} {why}", f"{count} 个：{words.left_out(why)}")
             for why, count in gate.excluded.items()

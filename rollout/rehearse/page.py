@@ -8,7 +8,8 @@ from typing import Any
 
 from jinja2 import Environment
 
-from rollout.page_style import STYLE, Tick, log_scale
+from huidu.foundation.chart import Scale, Tick, across
+from rollout.page_style import STYLE
 from rollout.rehearse.decide import Outlook, words
 from rollout.rehearse.run import GOOD, Rehearsal, Rehearsed
 from rollout.rehearse.say import conclusions
@@ -18,11 +19,12 @@ _PAGE = Path(__file__).with_name("page.html.j2")
 
 def page(rehearsal: Rehearsal) -> str:
     """The page."""
-    low, high = _span(rehearsal)
+    span = _span(rehearsal)
     bake = rehearsal.gates[0].longest_bake if rehearsal.gates else 1800.0
     shown = [time for gate in rehearsal.gates for time in (gate.finds, gate.proves) if time]
     # Half of the shortest, so that its bar is seen as well.
-    gate_low, gate_high = min(10.0, bake / 10.0, *(max(0.5, time / 2.0) for time in shown)), bake * 64.0
+    least = min(10.0, bake / 10.0, *(max(0.5, time / 2.0) for time in shown))
+    gates = Scale(least, bake * 64.0, math.log)
     undecided = rehearsal.undecided
     headline = (
         f"Not ready: {', '.join(gate.gate for gate in undecided)} cannot decide with this traffic."
@@ -37,26 +39,25 @@ def page(rehearsal: Rehearsal) -> str:
         headline=headline,
         lines=conclusions(rehearsal),
         outcomes=[_outcome(each) for each in rehearsal.releases],
-        times=[_time(each, low, high) for each in rehearsal.releases],
-        ticks=_ticks(low, high),
-        gates=[row for gate in rehearsal.gates for row in _gate(gate, gate_low, gate_high)],
-        gate_ticks=_ticks(gate_low, gate_high),
-        bake=log_scale(gate_low, gate_high, bake),
+        times=[_time(each, span) for each in rehearsal.releases],
+        ticks=_ticks(span),
+        gates=[row for gate in rehearsal.gates for row in _gate(gate, gates)],
+        gate_ticks=_ticks(gates),
+        bake=gates.across(bake),
     )
 
 
-def _span(rehearsal: Rehearsal) -> tuple[float, float]:
+def _span(rehearsal: Rehearsal) -> Scale:
     times = [time for each in rehearsal.releases for time in each.ends]
     low, high = min(times, default=10.0), max(times, default=1800.0)
-    return max(1.0, low / 1.5), max(high * 1.5, low * 4)
+    return Scale(max(1.0, low / 1.5), max(high * 1.5, low * 4), math.log)
 
 
 _MARKS = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 24 * 3600, 7 * 86400)
 
 
-def _ticks(low: float, high: float) -> list[Tick]:
-    inside = [mark for mark in _MARKS if low <= mark <= high]
-    return [Tick(log_scale(low, high, mark), _short(mark)) for mark in inside]
+def _ticks(x: Scale) -> tuple[Tick, ...]:
+    return across(x, [mark for mark in _MARKS if x.low <= mark <= x.high], _short)
 
 
 def _short(seconds: float) -> str:
@@ -81,15 +82,15 @@ def _outcome(each: Rehearsed) -> dict[str, Any]:
     return {"name": each.name, "bars": bars, "label": ", ".join(parts)}
 
 
-def _time(each: Rehearsed, low: float, high: float) -> dict[str, Any]:
+def _time(each: Rehearsed, x: Scale) -> dict[str, Any]:
     good = each.name == GOOD
     label, line, median = "not in half of the rollouts", None, None
     if each.ends:
-        start = log_scale(low, high, each.ends[0])
-        end = log_scale(low, high, each.ends[-1]) if len(each.ends) == 9 else 100.0
+        start = x.across(each.ends[0])
+        end = x.across(each.ends[-1]) if len(each.ends) == 9 else 100.0
         line = (start, max(0.2, round(end - start, 2)))
     if each.median is not None:
-        median = log_scale(low, high, each.median)
+        median = x.across(each.median)
         late = words(each.ninetieth) if each.ninetieth is not None else "later, or never"
         label = f"{words(each.median)}, 90 %: {late}"
     return {
@@ -101,7 +102,7 @@ def _time(each: Rehearsed, low: float, high: float) -> dict[str, Any]:
     }
 
 
-def _gate(gate: Outlook, low: float, high: float) -> list[dict[str, Any]]:
+def _gate(gate: Outlook, x: Scale) -> list[dict[str, Any]]:
     rows = []
     for what, seconds in (
         (f"{gate.gate}: finds {gate.defect}", gate.finds),
@@ -112,7 +113,7 @@ def _gate(gate: Outlook, low: float, high: float) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "name": what,
-                    "width": 100.0 if math.isinf(seconds) else max(1.0, log_scale(low, high, seconds)),
+                    "width": 100.0 if math.isinf(seconds) else max(1.0, x.across(seconds)),
                     "colour": "good" if within else "bad" if gate.stops else "wait",
                     "label": words(seconds) + ("" if within else ", longer than the longest bake"),
                 }

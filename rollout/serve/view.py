@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
 from rollout.serve.ahead import Ahead, ahead, elsewhere
 from rollout.serve.around import CallRow, Caution, SchemaRow, call_row, cautions, schema_row
-from rollout.serve.drawn import POINTS, Frame, Plot, evidence_plot, exposed_plot, share_plot
+from rollout.serve.drawn import POINTS, Plot, evidence_plot, exposed_plot, share_plot, time_axis, time_ticks
 from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
 from rollout.serve.story import Turn, outcome, thinned
@@ -193,10 +194,10 @@ def view(reading: Reading, now: float) -> View:
     rows = gate_rows(state, blamed, _config(plan, ladder, state))
     points = thinned(story.points, POINTS)
     word = outcome(state)
-    frame = Frame(state.started_at, now if word == "running" else story.last_t)
+    x = time_axis(state.started_at, now if word == "running" else story.last_t)
     names = [row.name.en for row in rows]
-    seen = exposed_plot(points, frame)
-    evidence = evidence_plot(points, names, blamed, frame)
+    seen = exposed_plot(points, x)
+    evidence = evidence_plot(points, names, blamed, x)
     return View(
         glance=glance(reading, now),
         state=state,
@@ -207,8 +208,8 @@ def view(reading: Reading, now: float) -> View:
         weights=[(name, state.weights.get(name, 0)) for name in state.started.get("cohorts", state.weights)],
         turns=story.turns[: -SHOWN - 1 : -1],
         earlier=max(0, len(story.turns) - SHOWN),
-        share=share_plot(story.points, story.turns, frame),
-        evidence=evidence if seen else with_time(evidence, frame),
+        share=share_plot(story.points, story.turns, x),
+        evidence=evidence if seen else dataclasses.replace(evidence, x=time_ticks(x)),
         exposed=seen,
         next=_next(plan, ladder, state, now, attended=reading.driven is not False),
         offers=() if observed else offers(plan, ladder, state, any(each.unanswered(now) for each in called)),
@@ -219,11 +220,6 @@ def view(reading: Reading, now: float) -> View:
         excluded=reading.evidence.excluded.most_common(),
         requests=float(state.last.get("requests", 0)),
     )
-
-
-def with_time(plot: Plot, frame: Frame) -> Plot:
-    """The lowest panel carries the time axis."""
-    return Plot(plot.shapes, frame.ticks(), plot.y, plot.summary, plot.rule, plot.marks, plot.hover)
 
 
 def gate_rows(state: RolloutState, blamed: str | None, config: JudgeConfig | None = None) -> list[Row]:

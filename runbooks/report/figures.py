@@ -5,23 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from runbooks.report.charts import (
-    Mark,
-    Plot,
-    Rule,
-    Scale,
-    Shape,
-    across,
-    bars,
-    decades,
-    filled,
-    line,
-    number,
-    seconds,
-    staircase,
-    steps,
-    upward,
-)
+from huidu.foundation.chart import Mark, Scale, Shape, across, decades, filled, line, stairs, steps, upward
+from runbooks.report.charts import Plot, Rule, bars, number, seconds
 from runbooks.report.facts import Bin, LoadRun, Poll, Rollout
 
 EVIDENCE_FLOOR, EVIDENCE_TOP = -100.0, 150.0
@@ -78,7 +63,7 @@ def offered_and_done(bins: Sequence[Bin]) -> Plot | None:
         shapes=(
             Shape(bars([(each.t, 0, each.ok) for each in bins], width, x, y), "bars load"),
             Shape(bars([(each.t, each.ok, each.ok + each.failed) for each in bins], width, x, y), "bars bad"),
-            Shape(staircase([(each.t, each.planned) for each in bins], x, y, x.high), "line plan"),
+            Shape(line(stairs([(each.t, each.planned) for each in bins], x.high), x, y), "line plan"),
         ),
         x=across(x, steps(x.low, x.high, 6), seconds),
         y=upward(y, steps(0, y.high, 4), number),
@@ -113,7 +98,7 @@ def share_over_time(rollout: Rollout) -> Plot:
     """The candidate's share of all requests, with the points where something was decided."""
     x, y = _time(rollout), Scale(0, (max(poll.share for poll in rollout.timeline) or 0.05) * 1.15)
     points = [(poll.t, poll.share) for poll in rollout.timeline]
-    path = staircase(points, x, y, x.high)
+    path = line(stairs(points, x.high), x, y)
     return Plot(
         shapes=(Shape(filled(path, x, x.low, x.high), "area canary"), Shape(path, "line canary")),
         x=(),

@@ -12,7 +12,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from runbooks.commands import report
-from runbooks.report.charts import Scale, decades, staircase, steps
 from runbooks.report.drawing import draw, ranks, with_candidates
 from runbooks.report.facts import Rollout
 from runbooks.report.figures import turning_points
@@ -258,17 +257,6 @@ def test_the_drawing_follows_the_way_of_a_request(home: Any) -> None:
     ]
     assert [rank[name] for name in way] == list(range(8))
     assert rank["sync-candidate"] == rank["sync-stable"]
-
-
-def test_axes_have_round_numbers_and_values_stay_inside() -> None:
-    assert steps(0, 47, 4) == [0, 20, 40]
-    assert steps(0, 60, 6) == [0, 10, 20, 30, 40, 50, 60]
-    assert steps(0, 0, 4) == [0]
-    assert decades(10, 3200) == [10, 100, 1000]
-    assert decades(10, 90) == [10, 20, 50]
-    scale = Scale(0, 10)
-    assert (scale(-5), scale(5), scale(50)) == (0, 0.5, 1)
-    assert staircase([(0, 0), (5, 10)], scale, scale, 10) == "M0.0 100.00L500.0 100.00L500.0 0.00L1000.0 0.00"
 
 
 def test_turning_points_are_the_polls_where_something_changed(home: Any) -> None:
