@@ -6,7 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pulumi
 
-from infra.targets.kubernetes import access, certificates, edge, link, namespaces, network, postgres, services
+from infra.targets.kubernetes import (
+    access,
+    certificates,
+    core,
+    edge,
+    link,
+    namespaces,
+    network,
+    postgres,
+    services,
+)
 from infra.targets.kubernetes.place import Place
 from infra.topology import Kind
 
@@ -16,6 +26,7 @@ Declare = Callable[[Place, str, Sequence[pulumi.Resource]], pulumi.Resource]
 KINDS: Mapping[Kind, Declare] = {
     "edge": edge.declare,
     "postgres": postgres.cluster,
+    "tryton": core.declare,
     "tcp-proxy": link.link,
     "core-proxy": link.proxy,
     "touchpoints": services.touchpoints,

@@ -128,13 +128,20 @@ def _spec(place: Place, name: str) -> Manifest:
 
 def _parameters(place: Place, name: str) -> dict[str, str]:
     memory = place.component(name).size.memory_gb
-    return {
+    # Whoever reads from a copy must find there what was acknowledged before: then a commit waits until the
+    # copy shows it. (A replica cluster has the same: it may become the primary.)
+    own = primary_of(place, name) or name
+    read = {each.target for each in place.topology.links if each.role == "reads"}
+    shown = {"synchronous_commit": "remote_apply"} if read & set(_replicas(place, own)) else {}
+    return shown | {
         "ssl_min_protocol_version": "TLSv1.2",  # implementation guides: TLS >= 1.2
         "password_encryption": "scram-sha-256",
         "max_connections": "200",
         # PostgreSQL's manual: a quarter of the memory; the system's cache has most of the rest.
         "shared_buffers": f"{int(memory * 256)}MB",
         "effective_cache_size": f"{int(memory * 640)}MB",
+        # What a copy that was away for a while still finds here.
+        "wal_keep_size": "4GB",
         "log_min_duration_statement": "2000",  # implementation guides: response < 2 s
     }
 

@@ -19,12 +19,12 @@ PORTS = ("",)
 DATABASE = tryton.DATABASE
 SYNC_USER = "sync"
 _PREPARE_SECONDS = 300.0
-_SPLIT = "crm.core.split.ReadsFromStandby"
+SPLIT = "crm.core.split.ReadsFromStandby"
 # Of each pool; both may go to one server, which lets 60 in.
 _CONNECTIONS = 24
 
 # A line for each request would be most of its log, and some of its time.
-_LOGGING = """[loggers]
+LOGGING = """[loggers]
 keys = root,werkzeug
 [handlers]
 keys = stderr
@@ -61,7 +61,7 @@ def configuration(site: Site, name: str) -> str:
         # (Never statement_timeout: it would end the wait for the standby, and the commit would stand.)
         options += ["connect_timeout=3", f"options={quote('-c lock_timeout=4s')}"]
         uri = f"postgresql://{tryton.ROLE}@{servers}/?{'&'.join(options)}"
-        more = f"reads = {uri}&target_session_attrs=prefer-standby\ndatabase_mixins = {_SPLIT}\n"
+        more = f"reads = {uri}&target_session_attrs=prefer-standby\ndatabase_mixins = {SPLIT}\n"
         options.append("target_session_attrs=read-write")
     return f"""[database]
 uri = postgresql://{tryton.ROLE}@{servers}/?{"&".join(options)}
@@ -93,7 +93,7 @@ def process(site: Site, name: str) -> Process:
             body='{"id": 0, "method": "common.server.version", "params": []}',
         ),
         environment=ENVIRONMENT,
-        files={"trytond.conf": configuration(site, name), "logging.conf": _LOGGING},
+        files={"trytond.conf": configuration(site, name), "logging.conf": LOGGING},
         ready_seconds=150,
     )
 
