@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from infra.policies.policy import Policy, Says, keeps_data
-from infra.rendered import Rendered
+from infra.rendered import Rendered, at
 from infra.topology import Topology
 
 _CIPHERS = ("AES256", "aws:kms", "KMS", "SM4")  # mission: SM4 where required
-_BACKUP = ("spec", "backup", "barmanObjectStore")
+_BACKUPS = {  # CloudNativePG: in the cluster itself, or an object store of the Barman plugin
+    "Cluster": ("spec", "backup", "barmanObjectStore"),
+    "ObjectStore": ("spec", "configuration"),
+}
 
 
 def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
@@ -32,14 +35,10 @@ def _kubernetes(resource: Rendered) -> Says:
             if resource.at("spec", storage) is not None and not resource.at("spec", storage, "storageClass"):
                 what = f"{storage} takes whatever class is the cluster's default"
                 yield resource.label, what, f"{storage}.storageClass: a class that encrypts"
-        for part in ("data", "wal"):
-            kept = resource.at(*_BACKUP, part, "encryption")
-            if resource.at(*_BACKUP) is not None and kept not in _CIPHERS:
-                yield (
-                    resource.label,
-                    f"its backups ({part}) lie in clear",
-                    f"{part}.encryption: {_CIPHERS[0]}",
-                )
+    store = resource.at(*_BACKUPS.get(resource.kind, ("none",)))
+    for part in ("data", "wal") if store else ():
+        if at(store, part, "encryption") not in _CIPHERS:
+            yield resource.label, f"backups ({part}) lie in clear", f"{part}.encryption: {_CIPHERS[0]}"
 
 
 def _cloud(resource: Rendered) -> Says:

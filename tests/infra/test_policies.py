@@ -231,6 +231,10 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
             SCHEDULE,
         ],
     ),
+    "an object store in clear": (
+        "encryption",
+        [manifest("ObjectStore", {"configuration": {"data": {"encryption": "AES256"}, "wal": {}}})],
+    ),
     "a bucket in clear": ("encryption", [cloud("oss/bucket:Bucket", bucket="backups")]),
     "never backed up": ("backups", [manifest("Cluster", CLUSTER)]),
     "nowhere to back up to": (

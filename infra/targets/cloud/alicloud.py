@@ -14,6 +14,7 @@ import pulumi_alicloud as alicloud
 
 from huidu.foundation.errors import UsageError
 from infra.desired import Desired
+from infra.rendered import Rendered
 from infra.targets.cloud import line, storage
 from infra.targets.cloud.clusters import cluster
 from infra.targets.cloud.ground import plots
@@ -26,6 +27,8 @@ class AlicloudTarget:
     """What a stack needs of an account before the Kubernetes target can stand on it."""
 
     name = "alicloud"
+    provider = "alicloud"
+    serves = False
 
     def __init__(self, desired: Desired, settings: CloudSettings) -> None:
         self.desired = desired
@@ -62,3 +65,9 @@ class AlicloudTarget:
     def health(self, desired: Desired) -> tuple[Health, ...]:
         """There is nothing to look at yet."""
         raise UsageError("the cloud alone serves nobody", remedy="look at the stack: --target kubernetes")
+
+    def reachable(self) -> None:
+        """The provider says so itself: it asks the account before anything else."""
+
+    def preflight(self, rendered: Sequence[Rendered]) -> None:
+        """The provider's own preview asks the account; there is no second way to ask it here."""

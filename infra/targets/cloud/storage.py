@@ -13,26 +13,23 @@ from infra.topology import Backup, Topology
 
 
 def declare(topology: Topology, ground: Sequence[Plot], providers: Mapping[str, alicloud.Provider]) -> None:
-    """One bucket for each zone and region of backups, kept as long as the longest of them asks.
+    """One bucket for each region of backups, kept as long as the longest of them asks.
 
     Raises ConfigError where a backup's region is none of the stack's: nobody could write to it from here.
     """
     places = {zone: plot for plot in ground for zone in (plot.zone, *plot.lodgers)}
-    wanted: dict[tuple[str, str], list[Backup]] = {}
+    wanted: dict[str, list[Backup]] = {}
     for name, component in topology.components.items():
         if component.backup is not None:
-            plot = places[component.zone]
-            region = component.backup.region or plot.region
-            keeper = next((each.zone for each in ground if each.region == region), None)
-            if keeper is None:
+            region = component.backup.region or places[component.zone].region
+            if region not in {plot.region for plot in ground}:
                 raise ConfigError(
                     f"{name}: its backups shall lie in {region}, where this stack has no zone",
                     expected=f"one of {', '.join(sorted({each.region for each in ground}))}",
                 )
-            # The zone of the database where it has that region: its own account of who may read.
-            own = plot.zone if plot.region == region else keeper
-            wanted.setdefault((own, region), []).append(component.backup)
-    for (zone, region), backups in wanted.items():
+            wanted.setdefault(region, []).append(component.backup)
+    for region, backups in wanted.items():
+        zone = next(plot.zone for plot in ground if plot.region == region)
         _bucket(topology.name, zone, region, max(each.keep_days for each in backups), providers[zone])
 
 
@@ -40,7 +37,7 @@ def _bucket(stack: str, zone: str, region: str, days: int, provider: alicloud.Pr
     options = pulumi.ResourceOptions(provider=provider)
     bucket = alicloud.oss.Bucket(
         f"{zone}/backups",
-        bucket=f"{stack}-{zone}-backups-{region}",
+        bucket=f"{stack}-backups-{region}",  # as the Kubernetes target's backups are addressed
         redundancy_type="ZRS",  # in several data centres of the region, and in no other region
         server_side_encryption_rule=alicloud.oss.BucketServerSideEncryptionRuleArgs(sse_algorithm="KMS"),
         versioning=alicloud.oss.BucketVersioningArgs(status="Enabled"),
