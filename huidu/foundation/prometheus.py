@@ -17,6 +17,7 @@ from typing import Any
 import urllib3
 
 from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.kept_open import KeptOpen
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +57,13 @@ class Prometheus:
 
     def __init__(self, url: str, *, timeout: float = 3.0, headers: Mapping[str, str] | None = None) -> None:
         self.url = url.rstrip("/")
-        self._timeout = timeout
         parts = urllib3.util.parse_url(self.url)
         secret = urllib3.util.make_headers(basic_auth=urllib.parse.unquote(parts.auth)) if parts.auth else {}
-        self._headers = {"content-type": "application/x-www-form-urlencoded", **secret, **(headers or {})}
         self._path = f"{parts.path or ''}/api/v1/query"
-        # Straight to the server: a proxy meant for the internet must not swallow our metrics. A controller
-        # asks a dozen questions a poll: what one costs decides how many rollouts a process carries.
+        self._limit = f"{math.ceil(timeout * 1000)}ms"
+        # Straight to the server: a proxy meant for the internet must not swallow our metrics.
         try:
-            self._pool = urllib3.connection_from_url(self.url, maxsize=4, retries=False)
+            self._server = KeptOpen(self.url, timeout, {**secret, **(headers or {})})
         except urllib3.exceptions.LocationValueError:
             raise ConfigError(f"{url!r} is no address of Prometheus", expected="http://host:9090") from None
 
@@ -90,26 +89,19 @@ class Prometheus:
         return tuple(each for each in series if each.samples) or NoData(query)
 
     def _query(self, query: str, at: float | None) -> list[Any]:
-        data = {"query": query, "timeout": f"{math.ceil(self._timeout * 1000)}ms"}
+        data = {"query": query, "timeout": self._limit}
         if at is not None:
             data["time"] = f"{at:.3f}"
         try:
-            answer = self._pool.request(
-                "POST",
-                self._path,
-                body=urllib.parse.urlencode(data),
-                headers=self._headers,
-                timeout=self._timeout,
-                redirect=False,
-            )
-            body = json.loads(answer.data)
+            status, answer = self._server.post(self._path, urllib.parse.urlencode(data))
+            body = json.loads(answer)
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise Unreachable(
                 f"Prometheus did not answer: {type(error).__name__}",
                 where=self.url,
                 remedy="check that it runs; until it answers there is no evidence",
             ) from None
-        return self._result(query, answer.status, body)
+        return self._result(query, status, body)
 
     def _result(self, query: str, status: int, body: Any) -> list[Any]:
         if isinstance(body, dict) and body.get("status") == "success":
@@ -128,7 +120,7 @@ def _series(item: Mapping[str, Any]) -> Series:
     """One element of a result: [time, value] pairs of a window, or one of them of a moment."""
     plain = item.get("values") or ([item["value"]] if "value" in item else [])
     native = item.get("histograms") or ([item["histogram"]] if "histogram" in item else [])
-    values = tuple((float(t), float(value)) for t, value in plain)
+    values = tuple([(float(t), float(value)) for t, value in plain])
     histograms = tuple((float(t), _native(raw)) for t, raw in native)
     if histograms:
         # A series that was a plain one before counts as what it is now.
