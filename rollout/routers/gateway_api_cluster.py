@@ -147,7 +147,7 @@ def _api(place: Place) -> Any:
         else:
             config.load_kube_config(
                 config_file=place.kubeconfig,
-                context=place.context,
+                context=place.context or None,
                 client_configuration=configuration,
                 persist_config=False,
             )

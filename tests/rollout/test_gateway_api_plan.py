@@ -136,7 +136,8 @@ def test_the_stack_and_envoy_know_no_httproutes(field):
     with pytest.raises(ConfigError, match=f"`{key}` belongs to HTTPRoutes"):
         parse_plan(f"{head}router: stack\n  {field}\n", "p")
     with pytest.raises(ConfigError, match=f"`{key}` is for router: gateway-api"):
-        envoy = "proxies: [{file: f, admin: a}]\n  route_config: arms\n  cohorts: {a: {route: r, stable: s, candidate: c}}"
+        cohorts = "cohorts: {a: {route: r, stable: s, candidate: c}}"
+        envoy = f"proxies: [{{file: f, admin: a}}]\n  route_config: arms\n  {cohorts}"
         parse_plan(
             f"{head}router: envoy\n  {envoy}\n  {field}\nobservation: {{prometheus: 'http://p'}}\n", "p"
         )
