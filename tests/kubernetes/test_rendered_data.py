@@ -51,7 +51,9 @@ def of(documents: list[dict[str, Any]], group: str) -> list[dict[str, Any]]:
 GROUPS = {
     "postgresql.cnpg.io": 3,
     "barmancloud.cnpg.io": 1,
+    "monitoring.coreos.com": 5,
 }
+NATIVE = ("v1", "apps/v1", "batch/v1", "policy/v1")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -72,3 +74,28 @@ def test_a_field_that_the_operator_does_not_know_is_refused(
     wrong["spec"]["nobodyKnows"] = True
     with pytest.raises(Refused, match="nobodyKnows"):
         cluster.apply(wrong)
+
+
+def test_what_kubernetes_itself_knows_is_admitted(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]]
+) -> None:
+    found = [each for each in documents if each["apiVersion"] in NATIVE and each["kind"] != "Namespace"]
+    assert {"ConfigMap", "Deployment", "Job", "PodDisruptionBudget", "Service"} <= {e["kind"] for e in found}
+    for document in found:
+        assert cluster.apply(document)["metadata"]["uid"]
+
+
+@pytest.mark.parametrize(("name", "zone"), [("link", "link"), ("core-proxy", "private"), ("core", "private")])
+def test_the_way_to_the_core_rolls_out(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]], name: str, zone: str
+) -> None:
+    """Pod Security "restricted" is on in its namespace: what it forbids would never become a pod."""
+    namespace = f"hybrid-crm-{zone}"
+    for document in documents:
+        mine = document["metadata"].get("labels", {}).get("app.kubernetes.io/name") == name
+        if mine and document["apiVersion"] in NATIVE and document["kind"] != "Namespace":
+            cluster.apply(document)
+    cluster.rolled_out(name, namespace)
+    selector = f"app.kubernetes.io/name={name},huidu/program!=prepare"
+    nodes = {each["spec"]["nodeName"] for each in cluster.list("v1", "Pod", namespace, selector)}
+    assert {node.rpartition("-")[0] for node in nodes} == {"zone-a", "zone-b"}

@@ -149,6 +149,19 @@ class LinkSettings(_Part):
     envoy: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 
 
+class Monitoring(_Part):
+    """Prometheus and Alertmanager by the Prometheus operator: their versions, how long and how much is kept.
+
+    `receivers`: the Secret that says whom alerts are sent to (key alertmanager.yaml).
+    """
+
+    prometheus: str = "v3.5.0"
+    alertmanager: str = "v0.28.1"
+    retention: str = Field(default="15d", pattern=r"^[0-9]+[hdw]$")
+    size_gb: int = Field(default=50, ge=1)
+    receivers: DnsLabel = "alertmanager-receivers"
+
+
 PRIVATE: tuple[Cidr, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 """Addresses that are nobody's in the internet; clouds have their own services there."""
 
@@ -181,6 +194,7 @@ class Settings(_Part):
     scaling: Scaling = Scaling()
     databases: Databases = Databases()
     link: LinkSettings = LinkSettings()
+    monitoring: Monitoring = Monitoring()
     entrances: dict[Name, str] = {}
     reach: Reach = Reach()
 
