@@ -6,26 +6,24 @@ import dataclasses
 import datetime
 import json
 import re
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
-from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+from infra import elsewhere
+from infra.elsewhere import Elsewhere
 from infra.failover_command import COMMANDS
 from infra.render_command import render
+from infra.told import Progress, report, steps_of, table
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
-    from infra.lifecycle import Change, Lifecycle
-    from infra.news import News, Step
-    from infra.targets.protocol import Health
+    from infra.lifecycle import Lifecycle
 
 _DEFECT = re.compile(
     r"(errors|conversion)=[+-]?\d+(\.\d+)?%|latency=\+?\d+(ms|s)(@\d+(\.\d+)?%)?|sync=\+?\d+s|locks|all"
@@ -39,59 +37,7 @@ _TOPOLOGY = click.option(
 )
 
 
-class _Progress:
-    """Tells which component is being worked on and for how long, until the work is done."""
-
-    def __init__(self) -> None:
-        self.terminal = Terminal()
-        self._doing: dict[str, tuple[str, float]] = {}
-        self._done = threading.Event()
-        self._lock = threading.Lock()
-
-    def listener(self) -> News:
-        from infra.news import News
-
-        return News(began=self._began, ended=self._ended)
-
-    def say(self, text: str) -> None:
-        with self._lock:
-            self.terminal.say(text)
-
-    def _began(self, component: str, operation: str) -> None:
-        with self._lock:
-            self._doing[component] = (operation, time.monotonic())
-
-    def _ended(self, step: Step) -> None:
-        with self._lock:
-            self._doing.pop(step.component, None)
-            done = _PAST.get(step.operation, step.operation)
-            why = f" ({step.differs[0]})" if step.operation == "update" and step.differs else ""
-            self.terminal.say(f"  {step.component:<22} {done}, {step.seconds or 0:.1f} s{why}")
-
-    @contextmanager
-    def shown(self) -> Iterator[None]:
-        ticker = threading.Thread(target=self._tick, daemon=True)
-        ticker.start()
-        try:
-            yield
-        finally:
-            self._done.set()
-            ticker.join(timeout=2)
-            self.terminal.close()
-
-    def _tick(self) -> None:
-        while not self._done.wait(0.5):
-            with self._lock:
-                now = time.monotonic()
-                doing = [f"{name} ({now - since:.0f} s)" for name, (_, since) in self._doing.items()]
-                if doing:
-                    self.terminal.progress(f"working on {', '.join(doing)}")
-
-
-_PAST = {"create": "healthy", "update": "changed, healthy", "delete": "stopped"}
-
-
-def _lifecycle(progress: _Progress) -> Lifecycle:
+def _lifecycle(progress: Progress) -> Lifecycle:
     from infra.lifecycle import Lifecycle
 
     return Lifecycle(Workspace.from_env(), progress.listener, progress.say)
@@ -101,7 +47,8 @@ def _lifecycle(progress: _Progress) -> Lifecycle:
 def stack() -> None:
     """The stack: bring it up, look at it, release into it, take it down.
 
-    It stands on this machine, below HUIDU_HOME (default .huidu), on loopback addresses.
+    It stands on this machine, below HUIDU_HOME (default .huidu), on loopback addresses; or elsewhere, with
+    --target: on Kubernetes, or (what is under it) in a cloud.
     """
 
 
@@ -114,54 +61,68 @@ for _command in (render, *COMMANDS):
 @click.option(
     "--while", "watched", type=int, metavar="PID", help="Down by itself when this process is gone; 0: never."
 )
+@elsewhere.elsewhere
 @_JSON
-def up(topology: Path | None, watched: int | None, as_json: bool) -> None:
+def up(topology: Path | None, watched: int | None, place: Elsewhere, as_json: bool) -> None:
     """Bring the stack up, or what is missing of it. A second time it changes nothing."""
-    progress = _Progress()
+    if place.other:
+        if watched is not None:
+            raise UsageError("--while is for the stack on this machine", remedy="leave it out")
+        return elsewhere.up(place, topology, as_json)
+    progress = Progress()
     life = _lifecycle(progress)
     with progress.shown():
         change = life.up(topology, watched)
-    _report(life, change, as_json)
+    report(life, change, as_json)
 
 
 @stack.command()
 @_TOPOLOGY
+@elsewhere.elsewhere
 @_JSON
-def preview(topology: Path | None, as_json: bool) -> None:
+def preview(topology: Path | None, place: Elsewhere, as_json: bool) -> None:
     """What `up` would do; nothing is changed."""
-    progress = _Progress()
+    if place.other:
+        return elsewhere.preview(place, topology, as_json)
+    progress = Progress()
     steps = _lifecycle(progress).preview(topology)
-    _steps(steps, "nothing to do", as_json)
+    steps_of(steps, "nothing to do", as_json)
 
 
 @stack.command()
 @_JSON
 def status(as_json: bool) -> None:
     """Each component: healthy or not, address, version, since when. Exit 0 where all are healthy, else 1."""
-    found = _lifecycle(_Progress()).status()
+    found = _lifecycle(Progress()).status()
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in found], indent=2))
     else:
-        _table(found)
+        table(found)
     healthy = all(each.healthy for each in found)
     raise SystemExit((Outcome.GOOD if healthy else Outcome.BAD).code)
 
 
 @stack.command()
+@elsewhere.TARGET
 @_JSON
-def drift(as_json: bool) -> None:
+def drift(target: str, as_json: bool) -> None:
     """What stands otherwise than it was brought up. Exit 0: nothing, 1: something; `up` puts it right."""
-    steps = _lifecycle(_Progress()).drift()
-    _steps(steps, "no drift", as_json)
+    if target != elsewhere.LOCAL:
+        raise SystemExit((Outcome.BAD if elsewhere.drift(target, as_json) else Outcome.GOOD).code)
+    steps = _lifecycle(Progress()).drift()
+    steps_of(steps, "no drift", as_json)
     raise SystemExit((Outcome.BAD if steps else Outcome.GOOD).code)
 
 
 @stack.command()
 @click.option("--keep-data", is_flag=True, help="Keep databases and secrets: the next `up` finds them.")
 @click.option("--take-over", is_flag=True, hidden=True, help="End a running command on this stack first.")
-def down(keep_data: bool, take_over: bool) -> None:
-    """Take the stack down; nothing of it is left."""
-    progress = _Progress()
+@elsewhere.TARGET
+def down(keep_data: bool, take_over: bool, target: str) -> None:
+    """Take the stack down; nothing of it is left (elsewhere: but databases, in their namespaces)."""
+    if target != elsewhere.LOCAL:
+        return elsewhere.down(target)
+    progress = Progress()
     begun = time.monotonic()
     life = _lifecycle(progress)
     with progress.shown():
@@ -200,7 +161,7 @@ def release(
         )
     if baseline and version is None:
         raise UsageError("--baseline goes with VERSION", remedy="huidu stack release VERSION --baseline")
-    progress = _Progress()
+    progress = Progress()
     life = _lifecycle(progress)
     if not force:
         _refuse_where_they_serve(life, ("candidate", "baseline") if stop else ("baseline",))
@@ -214,7 +175,7 @@ def release(
             change = life.release(
                 lambda now: now.with_candidate(version or "", defects, begun), f"release {version}"
             )
-    _report(life, change, as_json)
+    report(life, change, as_json)
 
 
 def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
@@ -247,64 +208,3 @@ def doctor(obtain: bool, quiet: bool, kubernetes: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(each) for each in findings], indent=2, default=str))
     raise SystemExit((Outcome.GOOD if all(each.ok for each in findings) else Outcome.USAGE).code)
-
-
-def _report(life: Lifecycle, change: Change, as_json: bool) -> None:
-    from huidu.model.stack import Stack
-
-    found = Stack.read(life.workspace.stack_file)
-    if as_json:
-        document = {
-            "seconds": round(change.seconds, 2),
-            "unchanged": change.unchanged,
-            "changed": {step.component: step.operation for step in change.steps},
-            "stack": found.model_dump(mode="json"),
-        }
-        click.echo(json.dumps(document, indent=2))
-        return
-    terminal = Terminal()
-    if change.steps:
-        terminal.say(f"{len(change.steps)} changed, {change.unchanged} left alone, {change.seconds:.1f} s")
-    else:
-        terminal.say(f"nothing to change: {change.unchanged} components stand ({change.seconds:.1f} s)")
-    candidate = f", candidate {found.releases.candidate}" if found.releases.candidate else ""
-    if found.releases.baseline:
-        candidate += f", beside a fresh {found.releases.baseline}"
-    terminal.say(f"edge {found.edge.url}  prometheus {found.prometheus}  core {found.core}")
-    terminal.say(f"stable {found.releases.stable}{candidate}")
-
-
-def _table(found: Sequence[Health]) -> None:
-    rows = [("component", "zone", "state", "version", "up", "address")]
-    rows += [
-        (each.name, each.zone, each.problem or "healthy", each.version, _ago(each.seconds), each.address)
-        for each in found
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    styles: list[dict[str, Any]] = [
-        {"bold": True},
-        *({"fg": None if each.healthy else "red"} for each in found),
-    ]
-    for row, style in zip(rows, styles, strict=True):
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo(click.style(line.rstrip(), **style))
-
-
-def _steps(steps: Sequence[Step], nothing: str, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(each) for each in steps], indent=2))
-        return
-    for each in steps:
-        click.echo(f"{each.operation:<8} {each.component}")
-        for line in each.differs:
-            click.echo(f"         {line}")
-    if not steps:
-        click.echo(nothing)
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -56,7 +56,11 @@ class _Stack(auto.Stack):
 
 
 class Engine:
-    """Pulumi for one stack. `folder`: its state; `cli`: the program; `passphrase_file`: for its secrets."""
+    """Pulumi for one stack.
+
+    `folder`: its state; `cli`: the program; `passphrase_file`: for its secrets; `plugins`: providers'
+    programs by name.
+    """
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class Engine:
         environment: Mapping[str, str],
         python: str,
         record: Path,
+        plugins: Mapping[str, Path] | None = None,
     ) -> None:
         self.folder = folder
         self._cli = cli
@@ -73,6 +78,7 @@ class Engine:
         self._environment = environment
         self._python = python
         self._record = record
+        self._plugins = plugins or {}
 
     def up(self, program: Callable[[], None], news: News) -> None:
         """Bring about what the program says, after looking at what really stands. Raises HuiduError."""
@@ -137,6 +143,8 @@ class Engine:
                 python=shlex.quote(self._python), host=shlex.quote(host.__file__)
             ),
         }
+        for name, path in self._plugins.items():
+            texts[name] = f'#!/bin/sh\nexec {shlex.quote(str(path))} "$@"\n'
         for name, text in texts.items():
             write_atomic(self.folder / "bin" / name, text, mode=0o700)
 

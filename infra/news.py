@@ -13,6 +13,7 @@ from pulumi.automation.events import EngineEvent
 # Operations that only look.
 _LOOKS = ("same", "refresh", "read")
 _DYNAMIC = "pulumi-python:dynamic"
+_REMOTE = ("kubernetes:", "alicloud:")
 # What the engine says besides the cause.
 IDLE = re.compile(r"update failed|preview failed|resource .* failed$|^\s*$")
 _NOISE = re.compile(
@@ -95,7 +96,15 @@ def words(message: str) -> str:
 
 
 def _component(about: Any) -> str | None:
-    return str(about.urn).rsplit("::", 1)[-1] if _DYNAMIC in str(about.urn) else None
+    """A component of ours, or a resource elsewhere as `<zone>/<Kind> <name>`; None for Pulumi's own."""
+    kind, _, name = str(about.urn).split("::", 2)[-1].partition("::")
+    own = kind.rpartition("$")[2]
+    if _DYNAMIC in own:
+        return name
+    if own.startswith(_REMOTE):
+        zone, _, rest = name.rpartition("/")
+        return f"{zone}/{own.rpartition(':')[2]} {rest}".lstrip("/")
+    return None
 
 
 def _operation(about: Any) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import click
 
 from huidu.foundation.terminal import Terminal
-
-TARGETS = ("kubernetes", "alicloud")
-SETTINGS = click.option(
-    "--settings", type=click.Path(path_type=Path), help="A YAML file with what the target leaves to you."
-)
+from infra.elsewhere import EXEMPTIONS, SETTINGS, TARGETS
 
 
 @click.command()
@@ -25,15 +22,22 @@ SETTINGS = click.option(
     help="A YAML or Python file instead of the reference stack.",
 )
 @SETTINGS
+@EXEMPTIONS
 @click.option("--candidate", metavar="VERSION", help="With this release beside the stable one.")
 def render(
-    target: str, folder: Path, topology: Path | None, settings: Path | None, candidate: str | None
+    target: str,
+    folder: Path,
+    topology: Path | None,
+    settings: Path | None,
+    exemptions: Path | None,
+    candidate: str | None,
 ) -> None:
     """Write what the target would be asked for as files; no cluster, provider or credentials are needed.
 
-    They are the same for the same topology and settings. Apply them with
-    `kubectl apply --server-side -R -f DIR`, or let a GitOps tool do it.
+    They are the same for the same topology and settings, and nothing is written where a policy refuses them.
+    Apply them with `kubectl apply --server-side -R -f DIR`, or let a GitOps tool do it.
     """
+    from infra import policies
     from infra import render as room
     from infra.program import program
     from infra.targets import known
@@ -42,6 +46,7 @@ def render(
     desired = wanted(topology, candidate)
     made = known.make(target, desired, settings)
     rendered = room.render(program(desired, made))
+    policies.refuse(desired.topology, rendered, exemptions, datetime.datetime.now(datetime.UTC).date())
     room.write(rendered, folder)
     groups = sorted({each.zone for each in rendered})
     Terminal().say(f"{len(rendered)} resources in {folder}: {', '.join(groups)}")

@@ -16,12 +16,31 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class HttpRoutes(_Part):
+    """On Kubernetes: the HTTPRoutes whose weights, or ranges of buckets, a rollout moves.
+
+    `kubeconfig`, `context`: of which cluster; empty where nothing was chosen (as kubectl, or the pod's own
+    account). `strategy`: `weights` or `buckets` (`bucket_header` has the customer's, "00" to "99").
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str
+    names: tuple[str, ...]
+    strategy: str
+    bucket_header: str
+
+
 class Edge(_Part):
-    """The proxy that splits traffic: its public address, admin address and the route file a rollout edits."""
+    """The proxy that splits traffic: its public address, admin address and the route file a rollout edits.
+
+    `routes`: where the split stands in a cluster; there is no admin address and no route file then.
+    """
 
     url: str
-    admin: str
-    route_file: Path
+    admin: str = ""
+    route_file: Path = Path()
+    routes: HttpRoutes | None = None
     route_config: str
     testers_header: str
     testers_secret_file: Path
@@ -41,7 +60,8 @@ class CohortRoute(_Part):
 
     `trial`, `stable_parts`: more clusters of stable's endpoints: for the chosen customers before any release
     serves them, and for parts of stable's customers that are compared with each other. `fresh`: the cluster
-    of a process of the stable version that is as new as the candidate's (the baseline arm).
+    of a process of the stable version that is as new as the candidate's (the baseline arm). `labels`: what
+    metrics call each of them, where it is not that name (on Kubernetes the names are Services).
     """
 
     route: str
@@ -50,6 +70,7 @@ class CohortRoute(_Part):
     trial: str = ""
     stable_parts: tuple[str, ...] = ()
     fresh: str = ""
+    labels: dict[str, str] = Field(default={})
 
 
 class Tokens(_Part):

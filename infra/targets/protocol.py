@@ -10,6 +10,7 @@ import pulumi
 
 from huidu.model.stack import CohortRoute, Edge, Tokens
 from infra.desired import Desired
+from infra.rendered import Rendered
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +67,23 @@ class Target(Protocol):
 
     def health(self, desired: Desired) -> tuple[Health, ...]:
         """Every component that should stand, looked at now."""
+        ...
+
+
+class RemoteTarget(Target, Protocol):
+    """A target that stands elsewhere, behind a provider that the engine has as a plugin."""
+
+    provider: str
+    """Pulumi's name of it: `kubernetes`, `alicloud`."""
+    serves: bool
+    """Whether customers are served there, so that there is something to describe."""
+    keeps: tuple[str, ...]
+    """Kinds of resources that outlive the stack, since they keep data."""
+
+    def reachable(self) -> None:
+        """Raises HuiduError where what the stack stands on does not answer, or does not know us."""
+        ...
+
+    def preflight(self, rendered: Sequence[Rendered]) -> None:
+        """Raises HuiduError for what would stand in the way of these resources; nothing is changed."""
         ...

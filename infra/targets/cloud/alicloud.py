@@ -29,6 +29,7 @@ class AlicloudTarget:
     name = "alicloud"
     provider = "alicloud"
     serves = False
+    keeps: tuple[str, ...] = ()
 
     def __init__(self, desired: Desired, settings: CloudSettings) -> None:
         self.desired = desired

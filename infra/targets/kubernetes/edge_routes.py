@@ -36,6 +36,9 @@ TESTERS_HEADERS: Mapping[Arm, str] = {
 }
 TRIAL = "touchpoints-trial"
 """Stable's pods under another name: where a rollout sends its chosen customers before any release."""
+REST = "without-bucket"
+_SUFFIXES = {"fresh": "baseline"}
+"""What a rule is called that has another name than the part of the cohort it serves."""
 _ARM_TIMEOUT = "5s"
 
 
@@ -81,6 +84,24 @@ def backends(place: Place, name: str) -> dict[str, str]:
     return ordered | ({arms["baseline"]: arms["baseline"]} if "baseline" in arms else {})
 
 
+def cohort_services(place: Place, name: str) -> dict[str, str]:
+    """The Service of each part that a cohort's customers may have, by the part's name in a rollout."""
+    arms = arm_services(place, name)
+    found = {"candidate": arms.get("candidate"), "trial": TRIAL, "stable": arms["stable"]}
+    found["fresh"] = arms.get("baseline")
+    return {role: service for role, service in found.items() if service}
+
+
+def clusters(place: Place, name: str, cohort: str) -> dict[str, str]:
+    """What the inner Gateway's statistics call each part of a cohort, by the place of rule and backend."""
+    roles = list(cohort_services(place, name))
+    start = f"httproute/{place.namespace_of(name)}/{access.ROUTE}/rule"
+    number = COHORTS.index(cohort)
+    if place.settings.edge.strategy == "weights":
+        return {role: f"{start}/{number}/backend/{index}" for index, role in enumerate(roles)}
+    return {role: f"{start}/{number * len(roles) + index}" for index, role in enumerate(roles)}
+
+
 def _put(
     place: Place, name: str, title: str, gateway: str, rules: list[Manifest], owned_elsewhere: bool = False
 ) -> None:
@@ -122,19 +143,21 @@ def _rules(place: Place, name: str) -> Iterator[Manifest]:
 
     At the start stable serves everybody.
     """
-    known = backends(place, name)
-    stable = place.upstream(name, "stable")
+    known, stable = backends(place, name), place.upstream(name, "stable")
+    roles = cohort_services(place, name)
     for cohort in COHORTS:
-        selecting = _selecting(cohort)
         if place.settings.edge.strategy == "weights":
-            references = [_marked(service, TOTAL_WEIGHT if service == stable else 0) for service in known]
-            yield _rule(route(cohort), selecting, references)
+            weighted = [_marked(service, TOTAL_WEIGHT if service == stable else 0) for service in known]
+            yield _rule(route(cohort), _selecting(cohort), weighted)
             continue
-        for service in known:
+        for role, service in roles.items():
             pattern = buckets.EVERYBODY if service == stable else buckets.NOBODY
             bucket = {"type": "RegularExpression", "name": buckets.HEADER, "value": pattern}
-            title = f"{route(cohort)}-{service.removeprefix('touchpoints-')}"
-            yield _rule(title, [*selecting, bucket], [_reference(service, ports.TOUCHPOINTS)])
+            title = f"{route(cohort)}-{_SUFFIXES.get(role, role)}"
+            yield _rule(title, [*_selecting(cohort), bucket], [_reference(service, ports.TOUCHPOINTS)])
+    if place.settings.edge.strategy == "buckets":
+        # Who has no bucket is stable's; but the edge gives everybody one.
+        yield _rule(REST, [], [_reference(stable, ports.TOUCHPOINTS)])
 
 
 def _selecting(cohort: str) -> list[Manifest]:

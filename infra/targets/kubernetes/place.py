@@ -34,6 +34,7 @@ _MODULES = {
     "rbac.authorization.k8s.io/v1": "rbac.v1",
 }
 _WITHOUT_NAMESPACE = ("Namespace", "ClusterRole", "ClusterRoleBinding", "GatewayClass", "ClusterIssuer")
+KEPT = ("Namespace", "Cluster", "ObjectStore")
 _PART_OF = "app.kubernetes.io/part-of"
 _NAME = "app.kubernetes.io/name"
 USER = 10001
@@ -225,6 +226,8 @@ class Place:
         given["labels"] = self.labels(component) | dict(given.get("labels", {}))
         options = self.options(zone, after)
         options.ignore_changes = list(ignore)
+        # What keeps customers' data outlives the stack; its namespace would take it along.
+        options.retain_on_delete = kind in KEPT
         title = f"{zone}/{name}"
         if api in _MODULES:
             made = getattr(importlib.import_module(f"pulumi_kubernetes.{_MODULES[api]}"), kind)

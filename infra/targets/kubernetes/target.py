@@ -8,8 +8,10 @@ import pulumi
 
 from huidu.foundation.errors import UsageError
 from infra.desired import Desired
-from infra.targets.kubernetes import kinds
-from infra.targets.kubernetes.place import Place
+from infra.rendered import Rendered
+from infra.targets.kubernetes import description, kinds, preflight
+from infra.targets.kubernetes.cluster import Cluster
+from infra.targets.kubernetes.place import KEPT, Place
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.protocol import Description, Health
 
@@ -18,6 +20,10 @@ class KubernetesTarget:
     """One stack on the clusters that its settings name."""
 
     name = "kubernetes"
+
+    provider = "kubernetes"
+    serves = True
+    keeps: tuple[str, ...] = KEPT
 
     def __init__(self, desired: Desired, settings: Settings) -> None:
         self.desired = desired
@@ -43,9 +49,20 @@ class KubernetesTarget:
         return {}
 
     def describe(self, desired: Desired) -> Description:
-        """Where everything is."""
-        raise UsageError("a stack on Kubernetes is not described yet")
+        """Addresses of the edge and the routes; of Prometheus and the core, as pods reach them."""
+        return description.describe(Place(desired, self.settings))
 
     def health(self, desired: Desired) -> tuple[Health, ...]:
         """Every component that should stand, as the clusters tell it."""
-        raise UsageError("a stack on Kubernetes is not looked at yet")
+        raise UsageError(
+            "this target does not look at single components", remedy="kubectl get deployments,clusters -A"
+        )
+
+    def reachable(self) -> None:
+        """Every context's API server answers. Raises ConfigError, Unreachable, UsageError."""
+        for context in preflight.contexts(self._place):
+            Cluster(self.settings.kubeconfig, context).reachable()
+
+    def preflight(self, rendered: Sequence[Rendered]) -> None:
+        """Contexts, operators, permissions, Secrets. Raises ConfigError, Unreachable, UsageError."""
+        preflight.run(self._place, rendered)

@@ -1,0 +1,138 @@
+"""One cluster as its API server tells it: is it there, what does it know, what may we do. It only looks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import urllib3
+
+from huidu.foundation.errors import ConfigError, MissingProgram, Unreachable, UsageError
+
+_CONNECT, _ANSWER = 5.0, 10.0
+"""Seconds until a connection stands, and between two bytes of an answer."""
+_NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind the API server knows."""
+
+    group: str
+    plural: str
+
+
+class Cluster:
+    """The cluster of a kubeconfig's context; empty ones are kubectl's defaults. Raises ConfigError."""
+
+    def __init__(self, kubeconfig: str, context: str) -> None:
+        try:
+            from kubernetes import client, config
+        except ModuleNotFoundError:
+            raise MissingProgram(
+                "the Python package kubernetes is missing", remedy="pip install 'huidu[kubernetes]'"
+            ) from None
+        where = kubeconfig or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
+        try:
+            known, active = config.list_kube_config_contexts(where)  # type: ignore[no-untyped-call]
+        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"no kubeconfig that can be used: {str(error).splitlines()[0]}",
+                file=where,
+                remedy="set KUBECONFIG, or name it in the settings: kubeconfig: FILE",
+            ) from None
+        names = [each["name"] for each in known]
+        self.name = context or (active or {}).get("name", "")
+        if self.name not in names:
+            raise ConfigError(
+                f"there is no context {self.name!r}",
+                file=where,
+                expected=f"one of {', '.join(names) or 'none'}",
+                remedy="name it in the settings: zones: {ZONE: {context: ...}}",
+            )
+        chosen = next(each for each in known if each["name"] == self.name)["context"]
+        self.user = str(chosen.get("user", "this account"))
+        configuration = client.Configuration()
+        configuration.retries = False
+        try:
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                where, self.name, configuration, persist_config=False
+            )
+        except (config.ConfigException, OSError, ValueError, TypeError) as error:
+            raise ConfigError(f"the context {self.name} cannot be used: {error}", file=where) from None
+        self._errors = client.ApiException
+        self._host = configuration.host
+        self._client: Any = client.ApiClient(configuration)
+        self._known: dict[str, dict[str, str]] = {}
+
+    def reachable(self) -> None:
+        """It answers and knows who we are. Raises Unreachable, UsageError."""
+        self._ask("GET", "/api/v1")
+
+    def kind(self, api: str, kind: str) -> Kind | None:
+        """The kind `kind` of an API version, or None where the cluster does not know it."""
+        if api not in self._known:
+            path = f"/apis/{api}" if "/" in api else f"/api/{api}"
+            answer = self._ask("GET", path, none_is_fine=True) or {}
+            listed = [each for each in answer.get("resources", ()) if "/" not in each["name"]]
+            self._known[api] = {each["kind"]: each["name"] for each in listed}
+        plural = self._known[api].get(kind)
+        return Kind(api.rpartition("/")[0], plural) if plural else None
+
+    def may(self, verb: str, kind: Kind, namespace: str) -> bool:
+        """Whether this account may do that there."""
+        attributes = {"verb": verb, "group": kind.group, "resource": kind.plural, "namespace": namespace}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+        return bool((answer or {}).get("status", {}).get("allowed"))
+
+    def has(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether a Secret or ConfigMap is there; its name only is asked for, never what it holds."""
+        plural = {"Secret": "secrets", "ConfigMap": "configmaps"}[kind]
+        path = f"/api/v1/namespaces/{namespace}/{plural}/{name}"
+        return self._ask("GET", path, accept=_NAMES_ONLY, none_is_fine=True) is not None
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        accept: str = "application/json",
+        none_is_fine: bool = False,
+    ) -> Any:
+        headers = {"Accept": accept, "Content-Type": "application/json"}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+        try:
+            answer = self._client.rest_client.request(
+                *(method, f"{self._host}{path}"),
+                headers=headers,
+                body=body,
+                _request_timeout=(_CONNECT, _ANSWER),
+            )
+            found = json.loads(answer.read())
+        except self._errors as error:
+            if error.status == 404 and none_is_fine:
+                return None
+            if error.status in (401, 403):
+                known = "does not know us" if error.status == 401 else f"does not let {self.user} read {path}"
+                raise UsageError(
+                    f"the API server {known}", where=self.name, remedy="check the context's user"
+                ) from None
+            raise UsageError(f"the API server answers {error.status} to {path}", where=self.name) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(
+                f"the API server cannot be reached: {_short(error)}",
+                where=self.name,
+                remedy="nothing was changed; check the cluster, the network and the context",
+            ) from None
+        return found
+
+
+def _short(error: Exception) -> str:
+    cause = getattr(error, "reason", None) or error
+    return str(cause).rpartition(": ")[2] or type(cause).__name__

@@ -1,0 +1,91 @@
+"""Where things are in a stack on Kubernetes, for `stack.json`.
+
+Addresses of the public edge and the HTTPRoutes are good anywhere; those of Prometheus and the core are the
+clusters' own: whoever uses them runs there (the load generators and the rollout controller do).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huidu.model.stack import CohortRoute, Edge, HttpRoutes, Tokens
+from infra.targets.kubernetes import access, buckets, edge_routes, ports
+from infra.targets.kubernetes.place import Place
+from infra.targets.local.edge import COHORTS, route
+from infra.targets.protocol import Description
+
+SECRETS = Path("/run/huidu")
+"""Where pods find the secrets that they need: the testers' key, the one that signs customers' tokens."""
+
+
+def describe(place: Place) -> Description:
+    """The stack as others know it."""
+    door = next(name for name, _ in place.topology.of("edge"))
+    chosen = place.settings.edge
+    services, standing = edge_routes.arm_services(place, door), place.desired.standing()
+    headers = {arm: edge_routes.TESTERS_HEADERS[arm] for arm in services}
+    return Description(
+        edge=Edge(
+            url=f"https://{chosen.domain}",
+            routes=HttpRoutes(
+                kubeconfig=place.settings.kubeconfig,
+                context=place.zone(place.component(door).zone).context,
+                namespace=place.namespace_of(door),
+                names=(access.ROUTE,),
+                strategy=chosen.strategy,
+                bucket_header=buckets.HEADER,
+            ),
+            route_config=access.ROUTE,
+            testers_header=headers.get("candidate", ""),
+            testers_secret_file=SECRETS / "testers" / "key",
+            testers_stable_header=headers.get("stable", ""),
+            testers_stable=_testers(place, door, "stable"),
+            testers_candidate=_testers(place, door, "candidate"),
+            testers_fresh_header=headers.get("baseline", ""),
+            testers_fresh=_testers(place, door, "baseline") if "baseline" in services else "",
+        ),
+        cohorts={cohort: _cohort(place, door, cohort) for cohort in COHORTS},
+        prometheus=_inside(place, "prometheus"),
+        core=_inside(place, "tryton"),
+        tokens=Tokens(
+            key_file=SECRETS / "tokens" / "key", issuer=chosen.tokens.issuer, audience=chosen.tokens.audience
+        ),
+        components={name: (_address(place, name), _version(place, name)) for name in standing},
+    )
+
+
+def _cohort(place: Place, door: str, cohort: str) -> CohortRoute:
+    services = edge_routes.cohort_services(place, door)
+    return CohortRoute(
+        route=route(cohort),
+        stable=services["stable"],
+        candidate=services["candidate"],
+        trial=services["trial"],
+        fresh=services.get("fresh", ""),
+        labels=edge_routes.clusters(place, door, cohort),
+    )
+
+
+def _testers(place: Place, door: str, arm: str) -> str:
+    """What the edge's statistics call the cluster that testers of an arm meet."""
+    return f"httproute/{place.namespace_of(door)}/testers-{arm}/rule/0"
+
+
+def _address(place: Place, name: str) -> str:
+    component = place.component(name)
+    if component.kind == "edge":
+        return f"https://{place.settings.edge.domain}"
+    where = f"{name}.{place.namespace_of(name)}.svc"
+    port = ports.SERVED.get(component.kind) or ports.METRICS[component.kind]
+    scheme = {"postgres": "postgresql", "tcp-proxy": "tcp"}.get(component.kind, "http")
+    return f"{scheme}://{where}:{port}"
+
+
+def _inside(place: Place, kind: str) -> str:
+    found = next((name for name, each in place.topology.components.items() if each.kind == kind), None)
+    return _address(place, found) if found else ""
+
+
+def _version(place: Place, name: str) -> str:
+    component = place.component(name)
+    return place.release(name).version if component.arm else place.topology.release

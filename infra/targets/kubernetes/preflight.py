@@ -1,0 +1,165 @@
+"""What stands in the way on the clusters, said before anything is changed: operators, rights, Secrets."""
+
+from __future__ import annotations
+
+import concurrent.futures
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huidu.foundation.errors import UsageError
+from infra.rendered import Rendered, at, containers_of, pod_of
+from infra.targets.kubernetes.cluster import Cluster, Kind
+from infra.targets.kubernetes.place import Place
+
+OPERATORS: Mapping[str, str] = {
+    "gateway.networking.k8s.io": "the Gateway API 1.4 (standard channel)",
+    "gateway.envoyproxy.io": "Envoy Gateway 1.6",
+    "postgresql.cnpg.io": "CloudNativePG 1.27",
+    "barmancloud.cnpg.io": "CloudNativePG's Barman Cloud plugin",
+    "monitoring.coreos.com": "the Prometheus operator",
+    "cert-manager.io": "cert-manager 1.18",
+}
+"""Who brings which kinds. Install them before the stack (docs/infra.md)."""
+_VERBS = ("create", "patch", "delete")
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A Secret or ConfigMap that pods wait for and that nothing of the stack makes."""
+
+    kind: str
+    namespace: str
+    name: str
+    keys: tuple[str, ...]
+
+    @property
+    def command(self) -> str:
+        """How it is made by hand."""
+        make = "secret generic" if self.kind == "Secret" else "configmap"
+        files = " ".join(f"--from-file={key}=FILE" for key in self.keys) or "--from-file=KEY=FILE"
+        return f"kubectl -n {self.namespace} create {make} {self.name} {files}"
+
+
+def run(place: Place, rendered: Sequence[Rendered]) -> None:
+    """Every context the zones stand on. Raises ConfigError, Unreachable, UsageError."""
+    for context, zones in contexts(place).items():
+        cluster = Cluster(place.settings.kubeconfig, context)
+        mine = [each for each in rendered if each.zone in zones]
+        cluster.reachable()
+        _operators(cluster, mine)
+        _permissions(cluster, mine)
+        _inputs(cluster, mine)
+
+
+def contexts(place: Place) -> dict[str, list[str]]:
+    """The zones of each context."""
+    found: dict[str, list[str]] = {}
+    for zone in place.topology.zones:
+        found.setdefault(place.zone(zone).context, []).append(zone)
+    return found
+
+
+def _operators(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
+    needed = sorted({(str(each.body["apiVersion"]), each.kind) for each in rendered})
+    unknown = [(api, kind) for api, kind in needed if cluster.kind(api, kind) is None]
+    if unknown:
+        groups = sorted({api.rpartition("/")[0] for api, _ in unknown})
+        said = ", ".join(f"{kind} ({api})" for api, kind in unknown)
+        install = "; ".join(OPERATORS.get(group, f"what brings {group or 'v1'}") for group in groups)
+        raise UsageError(
+            f"the cluster does not know {said}", where=cluster.name, remedy=f"install first: {install}"
+        )
+
+
+def _permissions(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
+    asked: set[tuple[str, Kind, str]] = set()
+    for each in rendered:
+        kind = cluster.kind(str(each.body["apiVersion"]), each.kind)
+        if kind is not None:
+            namespace = str(each.at("metadata", "namespace") or "")
+            asked |= {(verb, kind, namespace) for verb in _VERBS}
+    questions = sorted(asked, key=str)
+    with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(lambda question: cluster.may(*question), questions))
+    refused = [question for question, may in zip(questions, answers, strict=True) if not may]
+    if refused:
+        places: dict[str, set[str]] = {}
+        for verb, kind, namespace in refused:
+            where = f" in {namespace}" if namespace else ""
+            places.setdefault(f"{kind.plural}{where}", set()).add(verb)
+        said = [f"{'/'.join(sorted(verbs))} {what}" for what, verbs in sorted(places.items())]
+        more = f" and {len(said) - 5} more" if len(said) > 5 else ""
+        raise UsageError(
+            f"{cluster.user} may not {', '.join(said[:5])}{more}",
+            where=cluster.name,
+            remedy="use an account that may, or have these rights given to it",
+        )
+
+
+def _inputs(cluster: Cluster, rendered: Sequence[Rendered]) -> None:
+    missing = [each for each in inputs(rendered) if not cluster.has(each.kind, each.namespace, each.name)]
+    if missing:
+        named = ", ".join(f"{each.kind} {each.namespace}/{each.name}" for each in missing)
+        spaces = sorted({each.namespace for each in missing})
+        commands = [f"kubectl create namespace {space}  # where it is not there yet" for space in spaces]
+        commands += [each.command for each in missing]
+        raise UsageError(
+            f"pods would wait for what only you can give: {named}",
+            where=cluster.name,
+            remedy="\n  ".join(commands),
+        )
+
+
+def inputs(rendered: Sequence[Rendered]) -> tuple[Missing, ...]:
+    """Secrets and ConfigMaps that are read and not made by the stack or an operator of its. Pure."""
+    made = {(kind, space, name) for each in rendered for kind, space, name in _made(each)}
+    read: dict[tuple[str, str, str], set[str]] = {}
+    for each in rendered:
+        space = str(each.at("metadata", "namespace") or "")
+        for kind, name, keys in _read(each):
+            if (kind, space, name) not in made:
+                read.setdefault((kind, space, name), set()).update(keys)
+    return tuple(Missing(*place, tuple(sorted(keys))) for place, keys in sorted(read.items()))
+
+
+def _made(each: Rendered) -> Iterable[tuple[str, str, str]]:
+    space = str(each.at("metadata", "namespace") or "")
+    name = str(each.at("metadata", "name"))
+    if each.kind in ("Secret", "ConfigMap"):
+        yield each.kind, space, name
+    elif each.kind == "Certificate":
+        yield "Secret", space, str(each.at("spec", "secretName"))
+    elif each.kind == "Cluster":
+        for suffix in ("app", "ca", "server", "replication", "superuser"):
+            yield "Secret", space, f"{name}-{suffix}"
+
+
+def _read(each: Rendered) -> Iterable[tuple[str, str, Sequence[str]]]:
+    for volume in pod_of(each).get("volumes") or ():
+        for source in (volume, *(at(volume, "projected", "sources") or ())):
+            yield from _mounted(source)
+    for container in containers_of(each):
+        for variable in container.get("env") or ():
+            secret = at(variable, "valueFrom", "secretKeyRef")
+            if secret:
+                yield "Secret", str(secret["name"]), [str(secret["key"])]
+    if each.kind == "SecurityPolicy":
+        for reference in each.at("spec", "apiKeyAuth", "credentialRefs") or ():
+            yield "Secret", str(reference["name"]), ["key"]
+        for provider in each.at("spec", "jwt", "providers") or ():
+            config = at(provider, "localJWKS", "valueRef")
+            if config:
+                yield "ConfigMap", str(config["name"]), ["jwks"]
+
+
+def _mounted(source: Mapping[str, Any]) -> Iterable[tuple[str, str, Sequence[str]]]:
+    for key, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
+        found = source.get(key)
+        if found and not found.get("optional"):
+            yield kind, str(found.get("secretName") or found["name"]), _keys(found)
+
+
+def _keys(source: Mapping[str, Any]) -> list[str]:
+    return [str(item["key"]) for item in source.get("items") or ()]
