@@ -11,6 +11,7 @@ from rollout.controller.reconcile import next_position
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE
+from rollout.serve.story import BLIND_AFTER
 from rollout.serve.words import Text, minutes, percent, stage_name, weights_text
 
 
@@ -52,6 +53,8 @@ def ahead(  # noqa: PLR0911 - one return a situation
         return Ahead(Text("The end is being written down.", "正在记录结果。"))
     if state.hook == "intended":
         return Ahead(Text(f"{state.release} is being made stable.", f"正在将 {state.release} 设为稳定版本。"))
+    if (unseen := blind_for(state, now)) > BLIND_AFTER:
+        return _unseen(plan, unseen)
     if all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts):
         return _last(plan, state, now)
     return _wider(plan, ladder, state, now)
@@ -73,6 +76,25 @@ def _changed(plan: Plan, state: RolloutState, now: float) -> Ahead:
             "在有人采用代理现有的权重、恢复日志中的权重或中止之前，不再放量。仍可随时退回。",
         ),
         _limits(plan, state, now)[1:],
+    )
+
+
+def blind_for(state: RolloutState, now: float) -> float:
+    """Seconds without usable evidence while customers are on the candidate; as the controller counts them."""
+    if state.position <= 0 or state.outcome or state.closing is not None:
+        return 0.0
+    return now - max(state.evidence_at, state.watched_from, state.opened_at, state.restarted_at)
+
+
+def _unseen(plan: Plan, seconds: float) -> Ahead:
+    """Nothing widens meanwhile; and then everybody goes back."""
+    passed, left = minutes(seconds), minutes(max(0.0, plan.limits.blind - seconds))
+    return Ahead(
+        Text(
+            f"There has been no usable evidence for {passed.en}: nothing widens. If none comes within "
+            f"{left.en}, everybody goes back to stable, and nobody is blamed.",
+            f"已有 {passed.zh}没有可用的证据：不再放量。若 {left.zh}内仍没有，则全部退回稳定版本，不作定论。",
+        )
     )
 
 

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 
 from rollout.around import Call, SchemaStep
 from rollout.controller.fold import RolloutState
+from rollout.controller.petition import next_stage
 from rollout.controller.proxies import partly_sentence
 from rollout.explain.words import warning as warning_zh
 from rollout.failing import Failing
 from rollout.failing.told import warning
+from rollout.ladder import Ladder
+from rollout.plan import Plan
 from rollout.plan_people import EventKind
+from rollout.serve.ahead import blind_for
+from rollout.serve.story import BLIND_AFTER
 from rollout.serve.turns import job_word
-from rollout.serve.words import Text, clock_time, minutes, moment
+from rollout.serve.words import Text, clock_time, minutes, moment, stage_name
 
 LETTERS: Mapping[EventKind, Text] = {
     "started": Text("started", "开始"),
@@ -87,6 +92,25 @@ def cautions(
     if failing is not None and failing.suspects:
         found.append(Caution(Text(_begun(warning(failing)), warning_zh(failing.suspects[0]) + "。")))
     return found
+
+
+def attention(
+    plan: Plan | None, ladder: Ladder | None, state: RolloutState, called: Sequence[Call], now: float
+) -> Text | None:
+    """Why a person should look at this rollout rather than at another one; None where nothing is amiss."""
+    urgent = [_emergency(call).text for call in called if call.unanswered(now)]
+    if urgent or state.outcome:
+        return urgent[0] if urgent else None
+    if state.proxies.changed:
+        return Text("Somebody else moved the weights: nothing widens.", "有人改动了代理的权重，不再放量。")
+    if not state.resting and (unseen := blind_for(state, now)) > BLIND_AFTER:
+        since = minutes(unseen)
+        return Text(f"No usable evidence for {since.en}.", f"已有 {since.zh}没有可用的证据。")
+    stage = next_stage(plan, ladder, state) if plan is not None and ladder is not None else None
+    if stage is not None and state.waiting == stage.name:
+        named = stage_name(stage.name)
+        return Text(f"“{named.en}” waits for approval.", f"“{named.zh}”等待批准。")
+    return Text("Held: a person has to decide.", "等待人工决定。") if state.resting == "held" else None
 
 
 def _emergency(call: Call) -> Caution:

@@ -56,6 +56,7 @@ class Told:
         past = [each for each in all_ if each not in going]
         watched = self._observations.all() if self._observations is not None else []
         return {
+            "needing": [each for each in all_ if each.needs],
             "going": going,
             "past": past[:RECENT],
             "more": max(0, len(past) - RECENT),

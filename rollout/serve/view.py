@@ -3,72 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from huidu.foundation.errors import HuiduError
-from huidu.model.verdict import Estimate
-from rollout.around import calls, plan_of, schema_steps
+from rollout.around import Call, calls, plan_of, schema_steps
 from rollout.controller.fold import RolloutState
 from rollout.dispersed import judged_with
-from rollout.judge.estimate import rate
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
 from rollout.serve.ahead import Ahead, ahead, elsewhere
-from rollout.serve.around import CallRow, Caution, SchemaRow, call_row, cautions, schema_row
+from rollout.serve.around import CallRow, Caution, SchemaRow, attention, call_row, cautions, schema_row
 from rollout.serve.drawn import POINTS, Plot, evidence_plot, exposed_plot, share_plot, time_axis, time_ticks
 from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
+from rollout.serve.rows import Row, gate_rows
 from rollout.serve.story import Turn, outcome, thinned
 from rollout.serve.turns import said_zh
-from rollout.serve.words import Text, gate_name, minutes
+from rollout.serve.words import Text, minutes
 
 SHOWN = 300
 """Turns on the page, the newest; the journal holds all."""
 QUIET = 30.0
 """Seconds without a journaled event after which the page says so, where nobody knows who holds the lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One gate at its last look; of a rollback at the look that decided. `level`: log E per bound."""
-
-    name: Text
-    colour: int
-    blamed: bool
-    log_e: float
-    bound: float
-    level: float
-    canary: Mapping[str, float]
-    baseline: Mapping[str, float]
-    harm_upper: float | None
-    sentence: str
-    canary_rate: Estimate | None = None
-    baseline_rate: Estimate | None = None
-    """With intervals that hold at every look at once; None where the plan is not understood any more."""
-
-    @property
-    def e(self) -> str:
-        """E itself: the factor by which harm explains the counts better than no harm."""
-        return factor(self.log_e)
-
-    @property
-    def e_bound(self) -> str:
-        """The factor at which the release goes back."""
-        return factor(self.bound)
-
-    @property
-    def percent(self) -> str:
-        """Of the bound; "–" where nothing speaks for harm."""
-        return f"{100 * self.level:.0f} %" if self.level > 0.005 else "–"
-
-    @property
-    def bar(self) -> float:
-        """Per cent of a bar that is full at the bound."""
-        return min(max(100 * self.level, 0.0), 100.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +48,8 @@ class Glance:
     last: Turn | None
     closest: Row | None
     watch: Text | None
+    needs: Text | None
+    """Why a person should look at it now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +78,6 @@ class View:
     schema: Sequence[SchemaRow]
 
 
-def factor(log_value: float) -> str:
-    """exp of it, as a person reads it: 0.02, 24, 1.4e9."""
-    if log_value > math.log(1e6):
-        return f"10^{log_value / math.log(10):.0f}"
-    value = math.exp(log_value)
-    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}" if value >= 0.001 else "< 0.001"
-
-
 def glance(reading: Reading, now: float) -> Glance:
     """For lists."""
     story, state = reading.story, reading.story.state
@@ -134,6 +86,7 @@ def glance(reading: Reading, now: float) -> Glance:
     end = state.ended_at or (story.last_t if word != "running" else now)
     rows = gate_rows(state, _blamed(reading))
     alone = watch(reading, now)
+    needs = attention(*_planned(state), state, _called(reading), now)
     return Glance(
         name=reading.name,
         problem=reading.problem,
@@ -151,6 +104,7 @@ def glance(reading: Reading, now: float) -> Glance:
         last=story.turns[-1] if story.turns else None,
         closest=max(rows, key=lambda row: (row.blamed, row.level), default=None),
         watch=alone,
+        needs=needs or (Text("Nobody drives it.", "没有进程在驱动。") if alone else None),
     )
 
 
@@ -190,9 +144,9 @@ def view(reading: Reading, now: float) -> View:
     blamed = _blamed(reading)
     plan, ladder = _planned(state)
     observed = state.started.get("mode") == "observed"
-    called = () if observed else calls(reading.letters, plan.notify if plan is not None else ())
+    called = _called(reading)
     rows = gate_rows(state, blamed, _config(plan, ladder, state))
-    points = thinned(story.points, POINTS)
+    points, told = thinned(story.points, POINTS), without_begun(story.turns)
     word = outcome(state)
     x = time_axis(state.started_at, now if word == "running" else story.last_t)
     names = [row.name.en for row in rows]
@@ -206,8 +160,8 @@ def view(reading: Reading, now: float) -> View:
         said_zh=said_zh(word, state.release, story.turns),
         gates=sorted(rows, key=lambda row: not row.blamed),
         weights=[(name, state.weights.get(name, 0)) for name in state.started.get("cohorts", state.weights)],
-        turns=story.turns[: -SHOWN - 1 : -1],
-        earlier=max(0, len(story.turns) - SHOWN),
+        turns=told[: -SHOWN - 1 : -1],
+        earlier=max(0, len(told) - SHOWN),
         share=share_plot(story.points, story.turns, x),
         evidence=evidence if seen else dataclasses.replace(evidence, x=time_ticks(x)),
         exposed=seen,
@@ -222,35 +176,24 @@ def view(reading: Reading, now: float) -> View:
     )
 
 
-def gate_rows(state: RolloutState, blamed: str | None, config: JudgeConfig | None = None) -> list[Row]:
-    """One per gate of the last look, in the order of the journal."""
-    gates: Mapping[str, Any] = state.last.get("gates", {})
+def without_begun(turns: Sequence[Turn]) -> list[Turn]:
+    """Without the beginning of a command whose end comes right behind it."""
     return [
-        Row(
-            name=gate_name(name),
-            colour=index % 6,
-            blamed=name == blamed,
-            log_e=gate["log_e"],
-            bound=gate["bound"],
-            level=gate["log_e"] / gate["bound"] if gate["bound"] else 0.0,
-            canary=gate["canary"],
-            baseline=gate["baseline"],
-            harm_upper=gate.get("harm_upper"),
-            sentence=str(gate.get("sentence", "")),
-            canary_rate=_rate(config, name, gate["canary"]),
-            baseline_rate=_rate(config, name, gate["baseline"]),
-        )
-        for index, (name, gate) in enumerate(gates.items())
+        turn
+        for turn, after in zip(turns, [*turns[1:], None], strict=True)
+        if after is None
+        or turn.kind != "job-begun"
+        or after.kind not in ("job-done", "job-failed")
+        or after.facts.get("name") != turn.facts.get("name")
     ]
 
 
-def _rate(config: JudgeConfig | None, name: str, counts: Mapping[str, float]) -> Estimate | None:
-    if config is None:
-        return None
-    try:
-        return rate(counts["total"], counts["bad"], config.gate(name).c, config.alpha)
-    except (KeyError, ValueError, HuiduError):
-        return None
+def _called(reading: Reading) -> Sequence[Call]:
+    state = reading.story.state
+    plan = plan_of(state)
+    return (
+        [] if plan is None or state.started.get("mode") == "observed" else calls(reading.letters, plan.notify)
+    )
 
 
 def _blamed(reading: Reading) -> str | None:

@@ -83,10 +83,12 @@ def decision_word(word: str) -> Text:
 
 
 def percent(share: float) -> str:
-    """5 %, 0.6 %, 0.02 %: as many digits as tell something."""
+    """5 %, 0.6 %, 0.02 %, < 0.001 %: as many digits as tell something."""
     value = 100 * share
     if value >= 10 or value == 0:
         return f"{value:.0f} %"
+    if value < 0.001:
+        return "< 0.001 %"
     return f"{value:.1f} %" if value >= 0.1 else f"{value:.2g} %"
 
 

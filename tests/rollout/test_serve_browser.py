@@ -348,6 +348,10 @@ def test_weights_that_somebody_else_gave_are_adopted_by_whom_the_plan_allows(pag
     assert "Nothing widens: memory serves high 20 %" in opened.locator(".warn.box").inner_text()
     assert "until a person adopts" in opened.locator(".next").inner_text()
     checked(opened, "moved by somebody else")
+    other = page()
+    other.goto("/?lang=en")
+    assert "Somebody else moved the weights" in other.locator(".needs li", has_text=name).inner_text()
+    checked(other, "somebody is needed")
     act(opened, "Adopt these weights", "Go on from what is served", "let me", tokens["guest"])
     assert "managers" in opened.get_by_role("alert").inner_text()
     opened.problems.clear()  # the browser notes the 403 itself

@@ -13,11 +13,13 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from rollout.controller.proxies import Proxies
 from rollout.serve.ahead import ahead
+from rollout.serve.around import attention
 from rollout.serve.offers import offers
 from rollout.serve.readings import Evidence, Readings, held
-from rollout.serve.story import KEPT, Point, Story, outcome, thinned
+from rollout.serve.rows import factor
+from rollout.serve.story import KEPT, Point, Story, Turn, outcome, thinned
 from rollout.serve.turns import turn_text
-from rollout.serve.view import factor, view, watch
+from rollout.serve.view import view, watch, without_begun
 from rollout.serve.words import minutes, percent, with_code, without_addresses
 
 
@@ -67,6 +69,46 @@ def test_blindness_is_told_once_and_its_end(stage):
     stage.world.silent = silent
     stage.controller(stop=lambda: stage.clock.now() > 1_700_000_060).drive()
     assert [kind for kind in kinds(told(stage)) if kind in ("blind", "seeing")] == ["blind", "seeing"]
+
+
+def test_while_evidence_is_missing_the_page_counts_down_to_the_way_back(stage):
+    stage.world.silent = lambda now: now > 1_700_000_015
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_055).drive()
+    state = dataclasses.replace(told(stage).state, resting="")
+    text = ahead(stage.plan, stage.ladder, state, state.evidence_at + 40).text
+    assert "no usable evidence for 40 s" in text.en and "within 20 s" in text.en and "40 秒没有" in text.zh
+    needs = attention(stage.plan, stage.ladder, state, (), state.evidence_at + 40)
+    assert needs.en == "No usable evidence for 40 s."
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "chinese"),
+    [
+        ({}, None, None),
+        ({"outcome": "rolled-back"}, None, None),
+        ({"resting": "held"}, "Held: a person has to decide.", "等待人工决定。"),
+        ({"proxies": Proxies(changed="x")}, "Somebody else moved the weights: nothing widens.", "有人改动"),
+    ],
+)
+def test_what_needs_a_person_is_named_and_nothing_else(stage, changes, english, chinese):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    state = dataclasses.replace(told(stage).state, **{"resting": "", **changes})
+    found = attention(stage.plan, stage.ladder, state, (), stage.clock.now())
+    assert (found.en if found else None) == english and (found is None or chinese in found.zh)
+
+
+def test_a_command_that_ended_at_once_is_one_line():
+    def turns(*pairs):
+        return [Turn(1.0, kind, 0.1, "half", {}, "", facts={"name": name}) for kind, name in pairs]
+
+    def lines(*pairs):
+        return [(turn.kind, turn.facts["name"]) for turn in without_begun(turns(*pairs))]
+
+    assert lines(("job-begun", "scale"), ("job-done", "scale")) == [("job-done", "scale")]
+    still = [("job-begun", "scale"), ("widen", ""), ("job-begun", "stop")]
+    assert lines(*still) == still
+    other = [("job-begun", "scale"), ("job-failed", "start")]
+    assert lines(*other) == other
 
 
 def test_someone_else_taking_over_is_told(stage):
@@ -227,6 +269,7 @@ def test_evidence_is_counted_with_the_reasons_for_what_was_left_out(tmp_path):
 
 
 def test_numbers_as_a_person_reads_them():
+    assert percent(3.8e-7) == "< 0.001 %"
     assert [percent(value) for value in (0, 0.0002, 0.0202, 0.5, 1)] == [
         "0 %",
         "0.02 %",
