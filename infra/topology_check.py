@@ -109,7 +109,7 @@ def _cycles(topology: Topology) -> Iterator[tuple[Place, str, str]]:
     done: list[str] = []
     for name in topology.standing(candidate=True, baseline=True):
         for index, before in enumerate(topology.components[name].after):
-            if before not in done:
+            if before not in done and not topology.components[before].lost:
                 yield (
                     ("components", name, "after", index),
                     f"{name} and {before} wait for each other",

@@ -7,103 +7,25 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import requests
 
 from huidu.foundation.workspace import Workspace
-from huidu.model.stack import Stack
 from infra.targets.local import launch
+from tests.infra.homes import PROGRAMS, Home, until
 
 pytestmark = pytest.mark.server
 
-PROGRAMS = ("pulumi", "envoy", "postgres", "prometheus", "supervisord", "trytond")
 SMALL = """\
 extends: hybrid-crm
 name: small
 components: {core: null, core-db: null, core-db-standby: null, core-proxy: null, link: null,
              prometheus: null, sync-monitor: null, sync-stable: null, sync-candidate: null}
 """
-
-
-@dataclass
-class Home:
-    """A HUIDU_HOME and the command line in it."""
-
-    path: Path
-
-    def huidu(self, *words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            self.line(*words),
-            env=self.environment(),
-            capture_output=True,
-            text=True,
-            timeout=200,
-            check=False,
-        )
-        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout + (done.stderr if not done.stdout else "")
-
-    def healthy(self) -> bool:
-        done = subprocess.run(
-            self.line("status"), env=self.environment(), capture_output=True, timeout=60, check=False
-        )
-        return done.returncode == 0
-
-    def line(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "huidu.cli", "stack", *words]
-
-    def environment(self) -> dict[str, str]:
-        return os.environ | {"HUIDU_HOME": str(self.path), "PYTHONSAFEPATH": "1"}
-
-    @property
-    def stack(self) -> Stack:
-        return Stack.read(self.path / "stack.json")
-
-    def pid(self, component: str) -> int | None:
-        found = launch.read_record(self.path / "stack" / "pids" / component)
-        return found[0] if found else None
-
-    def pids(self) -> dict[str, int | None]:
-        return {each.name: self.pid(each.name) for each in self.stack.components}
-
-    def processes(self) -> list[str]:
-        """Every process that has this home in its command line or environment."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                words = process.cmdline()
-                if any(str(self.path) in word for word in words) and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(f"{process.pid} {' '.join(words)[:150]}")
-            except psutil.Error:
-                continue
-        return found
-
-    def leads(self, count: int = 1) -> set[str | None]:
-        """Register leads through the edge; the releases that answered."""
-        answers = [
-            requests.post(
-                f"{self.stack.edge.url}/web/leads",
-                json={"name": "A", "email": f"a{index}@example.com", "interest": "x"},
-                timeout=10,
-            )
-            for index in range(count)
-        ]
-        assert {each.status_code for each in answers} == {201}
-        return {each.headers.get("x-release") for each in answers}
-
-
-def until(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come about"
-        time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")
