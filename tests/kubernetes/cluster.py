@@ -24,7 +24,7 @@ Document = dict[str, Any]
 Answer = TypeVar("Answer")
 MANAGER = "huidu-tests"
 _TIMEOUT = 30.0
-_PATIENCE = 60.0
+_PATIENCE = 120.0  # A busy machine is slow; none of this takes 5 s on a free one.
 
 
 class Refused(Exception):
@@ -223,11 +223,12 @@ class Cluster:
                 if document["kind"] == "Namespace" and metadata["name"] not in fresh:
                     awaited.append(metadata["name"])
         for name in awaited:
-            self.until(lambda name=name: self._is_gone(name), what=f"the end of namespace {name}")
+            self.until(lambda name=name: self.is_gone(name), what=f"the end of namespace {name}")
         self._applied.clear()
         self._namespaces.clear()
 
-    def _is_gone(self, namespace: str) -> bool:
+    def is_gone(self, namespace: str) -> bool:
+        """Whether a namespace is no more (it takes its time)."""
         try:
             self.read("v1", "Namespace", namespace)
         except Refused as error:

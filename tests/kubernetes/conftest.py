@@ -6,7 +6,10 @@ skipped where the control plane is not built or where pytest-xdist spreads tests
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,3 +71,16 @@ def cluster(control_plane: ControlPlane) -> Iterator[Cluster]:
     made = Cluster(control_plane)
     yield made
     made.sweep()
+
+
+@pytest.fixture
+def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Pulumi's engine finds a provider for Kubernetes on PATH: our small one (provider/serve.py)."""
+    program = tmp_path / "provider" / "pulumi-resource-kubernetes"
+    program.parent.mkdir()
+    root = shlex.quote(str(_HERE.parents[1]))
+    line = f"exec {shlex.quote(sys.executable)} -u -m tests.kubernetes.provider.serve $PPID"
+    program.write_text(f"#!/bin/sh\nPYTHONPATH={root} {line}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    return program

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.toolchain import work
 
-READY = 90.0  # Seconds; it takes 3 on a free machine.
+READY = 150.0  # Seconds; it takes 3 on a free machine.
 CONTEXTS = ("public", "private", "second-region")
 """Names of kubeconfig contexts, all of this one cluster: a stack may map its zones to them."""
 _TRIES = 3  # Somebody else may take a port between our choosing it and our listening on it.

@@ -293,7 +293,7 @@ def test_a_control_plane_that_cannot_start_says_why_and_leaves_nothing(tmp_path:
         "with running(Path(sys.argv[1]), Path(sys.argv[2])): pass"
     )
     line = [sys.executable, "-c", code, tmp_path, broken]
-    done = subprocess.run(line, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=250)
     assert done.returncode == 1 and "DidNotStart: kube-apiserver" in done.stderr
     assert not _using(tmp_path)
 
@@ -304,7 +304,7 @@ def test_the_processes_end_with_the_test_run_even_when_it_is_killed(tmp_path: Pa
     assert found is not None
     code = (
         "import sys, time; from pathlib import Path; from tests.kubernetes.control_plane import running\n"
-        "with running(Path(sys.argv[1]), Path(sys.argv[2])): print('up', flush=True); time.sleep(100)"
+        "with running(Path(sys.argv[1]), Path(sys.argv[2])): print('up', flush=True); time.sleep(300)"
     )
     line = [sys.executable, "-c", code, tmp_path, found.path.parent]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
