@@ -14,7 +14,7 @@ from tests.kubernetes.control_plane import ControlPlane, running
 
 @contextlib.contextmanager
 def standing(folder: Path, programs: Path, definitions: Path) -> Iterator[ControlPlane]:
-    """A control plane in `folder`, ready for a test: 40 definitions and 4 nodes take some 10 s."""
+    """A control plane in `folder`, ready for a test: 41 definitions and 4 nodes take some 10 s."""
     with running(folder, programs) as plane:
         cluster = Cluster(plane)
         for document in ground.documents():
