@@ -47,22 +47,28 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where evidence comes from: cohorts with their clusters (empty where there are none), Prometheus."""
+    """Where evidence comes from: cohorts with their clusters (empty where there are none), Prometheus.
+
+    `target`: of the route, whose proxies are asked what they serve; None where there is none.
+    """
 
     cohorts: dict[str, CohortArms]
     prometheus: str
     stable: str
+    target: Target | None = None
 
     def to_data(self) -> dict[str, Any]:
         """For the journal."""
         arms = {name: each.model_dump() for name, each in self.cohorts.items()}
-        return {"arms": arms, "prometheus": self.prometheus, "stable_release": self.stable}
+        route = {} if self.target is None else {"route": self.target.to_data()}
+        return {"arms": arms, "prometheus": self.prometheus, "stable_release": self.stable, **route}
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Place:
         """The inverse of `to_data`; other keys are ignored."""
         arms = {name: CohortArms(**each) for name, each in data["arms"].items()}
-        return cls(arms, data["prometheus"], data["stable_release"])
+        target = Target.from_data(dict(data["route"])) if "route" in data else None
+        return cls(arms, data["prometheus"], data["stable_release"], target)
 
 
 def observations(workspace: Workspace) -> Path:
@@ -118,7 +124,8 @@ def opened(
         if state.polls:
             collector.restore(evidence.read(state.evidence_lines), state.evidence_end)
         share = _stated(prometheus, order.share) if order.share else None
-        outside = Outside(journal, collector, evidence, clock, Steady(terminal), stop, share)
+        weights = _served(place.target, clock)
+        outside = Outside(journal, collector, evidence, clock, Steady(terminal), stop, share, weights)
         ladder = ladder_of(plan, tuple(place.cohorts))
         yield Watcher(order.name, plan, ladder, outside), lambda: account(order.name, journal.events())
 
@@ -151,7 +158,7 @@ def place_of(plan: Plan, order: Order, stack_file: Path) -> Place:
     routed = plan.route.router != "stack"
     if routed or (plan.observation.prometheus == "stack" and stack_file.exists()):
         target = Target.of(plan, stack_file)
-        return Place(dict(target.cohorts), target.prometheus, order.stable or target.stable_release)
+        return Place(dict(target.cohorts), target.prometheus, order.stable or target.stable_release, target)
     if plan.observation.prometheus == "stack":
         raise ConfigError(
             "no stack stands here, and the plan does not say where Prometheus is",
@@ -178,6 +185,22 @@ def place_of(plan: Plan, order: Order, stack_file: Path) -> Place:
     named = order.cohorts or tuple(sorted({c for s in plan.stages for c in s.weights} - {EVERYBODY}))
     empty = CohortArms(route="", stable="", candidate="")
     return Place(dict.fromkeys(named or (EVERYBODY,), empty), plan.observation.prometheus, order.stable)
+
+
+def _served(target: Target | None, clock: Clock) -> Callable[[], Mapping[str, int] | None]:
+    """Asks the proxies for the candidate's weights; None where one is silent, or they disagree."""
+    if target is None:
+        return lambda: None
+    router = target.router(clock)
+
+    def weights() -> Mapping[str, int] | None:
+        served = [proxy.served for proxy in router.look().proxies]
+        first = served[0] if served else None
+        if first is None or any(each is None or not each.same_traffic(first) for each in served):
+            return None
+        return dict.fromkeys(first.weights, 0) if first.trial else first.weights
+
+    return weights
 
 
 def _stated(prometheus: Prometheus, expression: str) -> Callable[[], float]:

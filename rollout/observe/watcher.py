@@ -1,4 +1,4 @@
-"""The observer's loop: look, judge, note what huidu would have done. It has no router and moves nothing."""
+"""The observer's loop: look, judge, note what huidu would have done. It moves nothing, and cannot."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from rollout.controller.judgement import SETTLING, Judgement, first_bad
 from rollout.controller.reconcile import planned_shares
 from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
-from rollout.ladder import Ladder
+from rollout.ladder import Ladder, share_of
 from rollout.observe.fold import observed, stepping
 from rollout.observe.shares import Flow, Flows, Held, flows_of, share_of_all, shifted
 from rollout.observe.would import BACK, EVERYBODY, Act, act_now, allowed
 from rollout.plan import Plan, judge_config
+from rollout.routers.router import WHOLE
 
 SLICE = 0.2
 """Seconds between two looks at whether somebody wants it to stop."""
@@ -34,7 +35,8 @@ COUNTING = ("error-ratio", "slo", "absolute-margin", "service")
 
 @dataclass
 class Outside:
-    """What the observer touches. `share`: the share as a selector tells it, None where traffic must tell."""
+    """What the observer touches. `share`: the share as a selector tells it; `weights`: the candidate's, as
+    all proxies serve them (None: they do not say). Without either traffic must tell."""
 
     journal: Journal
     eyes: Eyes
@@ -43,6 +45,15 @@ class Outside:
     voice: Voice
     stop: Callable[[], bool]
     share: Callable[[], float] | None = None
+    weights: Callable[[], Mapping[str, int] | None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """Which share the candidate has, by somebody's word: of each cohort, and of all."""
+
+    shares: Mapping[str, float]
+    share: float
 
 
 class Watcher:
@@ -57,8 +68,9 @@ class Watcher:
         self.would: list[Mapping[str, Any]] = [e.data for e in outside.journal.events() if e.kind == "would"]
         self._first = next((n for n, g in plan.gates.items() if g.kind in COUNTING), next(iter(plan.gates)))
         self._held = Held()
-        self._looked = False
+        self._looked = self._stated = False
         self._seen_at = 0.0
+        self._traffic: Mapping[str, float] = {}
         self._verdict: Verdict | None = None
         self._judgement: Judgement | None = None
         self._take_over()
@@ -98,6 +110,7 @@ class Watcher:
         """One look; why it is over, "" while it is not."""
         now = self._out.clock.now()
         look, stated = self._share(self._out.eyes.look(self.state, now))
+        self._stated = stated is not None
         flows = flows_of(look.intervals, self._first)
         intervals = self._shift(look, flows, stated, now)
         self._judge(dataclasses.replace(look, intervals=intervals), flows, now)
@@ -133,32 +146,46 @@ class Watcher:
         shares = self.state.judging["shares"] if self.state.judging else ()
         return judge_config(self._plan, self._ladder.cohorts, tuple(shares))
 
-    def _share(self, look: Look) -> tuple[Look, float | None]:
-        """The share as the selector says it; None where traffic must tell."""
+    def _share(self, look: Look) -> tuple[Look, Stated | None]:
+        """The share as the selector or the proxies say it; None where traffic must tell."""
         if self._out.share is None:
-            return look, None
+            weights = self._out.weights()
+            if weights is None:
+                return look, None
+            self._traffic = look.traffic if sum(look.traffic.values()) > 0 else self._traffic
+            shares = {name: weight / WHOLE for name, weight in weights.items()}
+            return look, Stated(shares, share_of(weights, self._traffic))
         try:
-            return look, self._out.share()
+            share = self._out.share()
         except HuiduError as error:
-            return dataclasses.replace(look, problems=(*look.problems, error.what)), self.state.share
+            share = self.state.share
+            look = dataclasses.replace(look, problems=(*look.problems, error.what))
+        return look, Stated(dict.fromkeys(self._ladder.cohorts, share), share)
 
-    def _shift(self, look: Look, flows: Flows, stated: float | None, now: float) -> tuple[Interval, ...]:
+    def _is_moved(self, flows: Flows, stated: Stated | None) -> bool:
+        if stated is None:
+            return shifted(self._held, flows)
+        if self._out.share is not None:
+            return abs(stated.share - self.state.share) > 1e-6
+        known = self.state.weights
+        return any(round(part * WHOLE) != known.get(name, 0) for name, part in stated.shares.items())
+
+    def _shift(self, look: Look, flows: Flows, stated: Stated | None, now: float) -> tuple[Interval, ...]:
         """Note a change of the share; the intervals, those of a change left out."""
         if sum(flow.canary for flow in flows.values()) > 0:
             self._seen_at = now
-        moved = shifted(self._held, flows) if stated is None else abs(stated - self.state.share) > 1e-6
-        if not moved:
+        if not self._is_moved(flows, stated):
             self._held = self._held.after(flows)
             self._looked = self._looked or sum(flow.total for flow in flows.values()) > 0
             return look.intervals
-        share = share_of_all(flows) if stated is None else stated
+        share = share_of_all(flows) if stated is None else stated.share
         borne = allowed(self._plan, self._config(), self.state, self._verdict)
         before = self.state.share
         self._note(
             "shifted",
             share=share,
             before=before,
-            shares={name: flow.share if stated is None else stated for name, flow in flows.items()},
+            shares={name: flow.share for name, flow in flows.items()} if stated is None else stated.shares,
             since=min((each.start for each in look.intervals), default=now),
             borne=borne,
             # What was already open when the observation began was opened before anybody looked.
@@ -191,7 +218,7 @@ class Watcher:
     def _judged(self, look: Look, lines: int) -> dict[str, Any]:
         verdict, config = self._verdict, self._config()
         gates = verdict.gates if verdict else {}
-        known = self._held.flows if self._out.share is None else {}
+        known = self._held.flows if not self._stated else {}
         share = share_of_all(known) if sum(known.values(), Flow()).total > 0 else self.state.share
         everybody = share >= EVERYBODY
         usable = verdict is not None and not look.problems and look.requests > 0

@@ -49,14 +49,14 @@ class Somebody:
 def observing(stage, tmp_path):
     """An observation of the virtual world, in which somebody takes `steps`: second -> basis points."""
 
-    def make(steps, share=None, name="v2", stop=None):
+    def make(steps, share=None, name="v2", stop=None, weights=lambda: None):
         folder = tmp_path / "observations" / name
         journal = Journal.open(folder / "journal.sqlite", stage.clock)
         started = next(iter(stage.journal.events())).data
         journal.append("started", mode="observed", **started)
         somebody = Somebody(stage, steps)
         outside = Outside(
-            journal, stage.world, stage.evidence, stage.clock, stage.lines, stop or somebody, share
+            journal, stage.world, stage.evidence, stage.clock, stage.lines, stop or somebody, share, weights
         )
         return Watcher(name, stage.plan, stage.ladder, outside), journal
 
@@ -110,6 +110,37 @@ def test_the_share_may_be_told_by_a_selector(stage, observing):
         observing, {5: 500}, until=30, share=lambda: stage.router.served.weights["high"] / 10000
     )
     assert [s["share"] for s in facts["shifts"]] == [0.05]
+
+
+def test_a_proxy_is_asked_what_it_serves_and_no_step_is_missed_or_seen_twice(stage, observing):
+    stage.world.rate = {"high": 20.0, "standard": 30.0}  # so little that counts alone would waver
+    steps = {5: 200, 15: 210, 25: 600, 45: 1800}
+    _, facts, _ = watched(observing, steps, until=60, weights=lambda: stage.router.served.weights)
+    assert [s["share"] for s in facts["shifts"]] == pytest.approx([0.02, 0.021, 0.06, 0.18])
+    assert [s["before"] for s in facts["shifts"]] == pytest.approx([0.0, 0.02, 0.021, 0.06])
+
+
+def test_a_proxy_that_does_not_say_what_it_serves_leaves_it_to_the_traffic(stage, observing):
+    silent = lambda: stage.clock.now() > 1_700_000_000 + 20  # noqa: E731
+    _, facts, _ = watched(
+        observing,
+        {5: 500, 40: 5000},
+        until=80,
+        weights=lambda: None if silent() else stage.router.served.weights,
+    )
+    assert [round(s["share"], 2) for s in facts["shifts"]] == [0.05, 0.5]
+
+
+def test_only_the_weights_of_one_cohort_count_for_its_part_of_the_traffic(stage, observing):
+    weights = {"high": 0, "standard": 0}
+    watcher, journal = observing({}, weights=lambda: weights)
+    for _ in range(3):
+        watcher.turn()
+        stage.clock.sleep(1)
+    weights["high"] = 1000
+    watcher.turn()
+    (shifted_,) = account("v2", journal.events())["shifts"]
+    assert shifted_["share"] == pytest.approx(0.1 * 200 / 500)
 
 
 def test_a_selector_that_gives_no_part_of_one_is_refused_with_a_hint():

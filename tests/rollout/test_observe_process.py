@@ -16,6 +16,8 @@ import requests
 
 from huidu.foundation.journal import Journal
 from rollout.observe.begin import _Never
+from tests.rollout.edges import route_document
+from tests.rollout.sites import SECRET
 
 pytestmark = pytest.mark.server
 
@@ -108,6 +110,34 @@ def decision_of(address, wanted):
             return found
         time.sleep(0.3)
     raise AssertionError(found)
+
+
+def test_beside_a_proxy_the_share_is_what_it_serves_and_nothing_is_touched(site):
+    plan = site.plan()
+    process = site.start("observe", str(plan), "--release", "v2", "--listen", "0", "--json")
+    try:
+        address = process.stderr.readline().strip()
+        site.until(lambda: requests.get(address, timeout=5).json().get("decision") == "advance")
+        for share in (0.1, 0.3):
+            _shift(site, share)
+            site.until(lambda share=share: requests.get(address, timeout=5).json()["share"] > share * 0.9)
+        before = site.edge.route_file.read_bytes()
+        site.until(lambda: requests.get(address, timeout=5).json()["allowed"] > 0)
+        assert site.edge.route_file.read_bytes() == before
+        assert not list(site.edge.route_file.parent.glob(".*.lock")), "it owns nothing"
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=30)
+    assert process.returncode == 3, told
+    assert [each["share"] for each in json.loads(out)["shifts"]] == pytest.approx([0.1, 0.3])
+
+
+def _shift(site, share):
+    """As another controller does it."""
+    document = route_document({"high": round(share * 10_000), "rest": round(share * 10_000)}, SECRET, True)
+    fresh = site.edge.route_file.with_name("fresh")
+    fresh.write_text(json.dumps(document | {"version_info": f"argo-{share}"}))
+    fresh.rename(site.edge.route_file)
 
 
 def test_observed_from_outside_while_somebody_shifts(prometheus, tmp_path):
