@@ -1,6 +1,7 @@
 """Who may ask the API server for what: an account for each workload, with a token only where it needs one.
 
-The rollout controller may read and patch the HTTPRoutes whose weights it moves, by name, and nothing else.
+The rollout's controller and guard may read and patch the HTTPRoute whose weights they move, by name, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import pulumi
 
 from infra.targets.kubernetes.place import Place
 
-CONTROLLER = "rollout-controller"
+CONTROLLER, GUARD = "rollout-controller", "rollout-guard"
 GATEWAY_API = "gateway.networking.k8s.io"
 ROUTE = "arms"
 """The HTTPRoute whose weights belong to the rollout."""
@@ -32,9 +33,8 @@ def account(place: Place, name: str, zone: str) -> pulumi.Resource:
 
 
 def declare(place: Place) -> None:
-    """The rollout controller's account and what it may do, beside the routes."""
+    """The accounts of the rollout and what they may do, beside the routes."""
     zone = place.component(next(name for name, _ in place.topology.of("edge"))).zone
-    account(place, CONTROLLER, zone)
     # `list` and `watch` would show it the others' routes, and it needs neither.
     rules = [
         {
@@ -44,7 +44,9 @@ def declare(place: Place) -> None:
             "verbs": ["get", "patch"],
         }
     ]
-    role(place, zone, CONTROLLER, rules)
+    for name in (CONTROLLER, GUARD):
+        account(place, name, zone)
+        role(place, zone, name, rules)
 
 
 def role(place: Place, zone: str, name: str, rules: list[dict[str, Any]]) -> None:

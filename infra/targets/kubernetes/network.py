@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pulumi
 
 from huidu.foundation.errors import ConfigError
-from infra.targets.kubernetes import ports
+from infra.targets.kubernetes import ports, postgres
 from infra.targets.kubernetes.edge import proxies_of
 from infra.targets.kubernetes.edge_routes import ARMS
 from infra.targets.kubernetes.place import Manifest, Place
@@ -28,6 +28,9 @@ _XDS = (18000, 18001, 18002)
 # A listener below 1024 is served ten thousand higher, by a process that is not root.
 _EDGE_IN_POD = 10_000 + ports.EDGE
 _CNPG_STATUS = 8000
+_POOLER, _POOLER_METRICS = "cnpg.io/poolerName", 9127
+_POOLED = (postgres.READ_WRITE, postgres.READ_ONLY)
+_ALERTS = 9093
 _CNPG_NAMESPACE = "cnpg-system"
 
 Peer = Manifest
@@ -48,17 +51,16 @@ def declare(place: Place) -> None:
         policy(place, zone, "default-deny", {}, Rules())
         policy(place, zone, "names", {}, Rules(egress=[_names()]))
     found = {name: Rules() for name in place.topology.components}
-    inner = Rules()
     for link in place.topology.links:
         _along(place, link, found)
+    for name, _ in place.topology.of("prometheus"):
+        _watching(place, name, found[name], found)
     for name, component in place.topology.components.items():
         rules = found[name]
         if component.kind == "edge":
-            _edge(place, name, rules, inner)
+            _edge(place, name, rules)
         elif component.kind == "postgres":
             _operated(place, name, rules)
-        elif component.kind == "prometheus":
-            rules.egress.append(_to_networks(place.settings.reach.api_server, _API_SERVER))
         policy(place, component.zone, name, pods_of(place, name), rules, name)
 
 
@@ -134,14 +136,16 @@ def _along(place: Place, link: Link, found: dict[str, Rules]) -> None:
 
 
 def _all_pods(place: Place, name: str) -> list[dict[str, str]]:
-    """The edge's pods are those of two Gateways."""
-    mine = [pods_of(place, name)]
-    if place.component(name).kind == "edge":
+    """The edge's pods are those of two Gateways; a database's are its instances and their poolers."""
+    mine, kind = [pods_of(place, name)], place.component(name).kind
+    if kind == "edge":
         mine.append(proxies_of(place, ARMS, place.component(name).zone))
+    elif kind == "postgres":
+        mine += [{_POOLER: postgres.pooler(name, each)} for each in _POOLED]
     return mine
 
 
-def _edge(place: Place, name: str, rules: Rules, inner: Rules) -> None:
+def _edge(place: Place, name: str, rules: Rules) -> None:
     """Customers come in at the edge and nowhere else; `arms` hears the edge alone."""
     zone = place.component(name).zone
     edge, arms = proxies_of(place, name, zone), proxies_of(place, ARMS, zone)
@@ -149,8 +153,10 @@ def _edge(place: Place, name: str, rules: Rules, inner: Rules) -> None:
         "namespaceSelector": {"matchLabels": {_NAMESPACE: place.settings.edge.controller_namespace}}
     }
     configured = rule("to", [controller], _XDS)
-    inner.ingress = [*rules.ingress, rule("from", [peer(place, zone, edge)], [ports.ARMS])]
-    inner.egress = [*rules.egress, configured]
+    inner = Rules(
+        [*rules.ingress, rule("from", [peer(place, zone, edge)], [ports.ARMS])],
+        [*rules.egress, configured],
+    )
     rules.ingress.append({"ports": [{"protocol": "TCP", "port": _EDGE_IN_POD}]})
     rules.egress += [rule("to", [peer(place, zone, arms)], [ports.ARMS]), configured]
     if place.settings.edge.tokens.keys_url:
@@ -159,19 +165,44 @@ def _edge(place: Place, name: str, rules: Rules, inner: Rules) -> None:
 
 
 def _operated(place: Place, name: str, rules: Rules) -> None:
-    """CloudNativePG: pods replicate among themselves, ask the API server, answer the operator, back up."""
+    """CloudNativePG: instances replicate among themselves, ask the API server, answer the operator, back up.
+
+    Its poolers stand before them: whoever may call the database may call them.
+    """
     zone = place.component(name).zone
     mine = peer(place, zone, pods_of(place, name))
     operator = {"namespaceSelector": {"matchLabels": {_NAMESPACE: _CNPG_NAMESPACE}}}
-    rules.ingress += [
-        rule("from", [mine], [ports.POSTGRES, _CNPG_STATUS]),
-        rule("from", [operator], [ports.POSTGRES, _CNPG_STATUS]),
-    ]
-    rules.egress += [
-        rule("to", [mine], [ports.POSTGRES, _CNPG_STATUS]),
-        _to_networks(place.settings.reach.api_server, _API_SERVER),
-        _to_networks(place.settings.reach.object_store, (_HTTPS,)),
-    ]
+    poolers = {each: {_POOLER: each} for each in (postgres.pooler(name, kind) for kind in _POOLED)}
+    asks = _to_networks(place.settings.reach.api_server, _API_SERVER)
+    callers = list(rules.ingress)
+    standing = [peer(place, zone, pods) for pods in poolers.values()]
+    inside = [ports.POSTGRES, _CNPG_STATUS]
+    rules.ingress += [rule("from", [mine, *standing], inside), rule("from", [operator], inside)]
+    backups = _to_networks(place.settings.reach.object_store, (_HTTPS,))
+    rules.egress += [rule("to", [mine], inside), asks, backups]
+    for title, pods in poolers.items():
+        passed = Rules(callers, [rule("to", [mine], [ports.POSTGRES]), asks])
+        policy(place, zone, title, pods, passed, name)
+
+
+def _watching(place: Place, name: str, rules: Rules, found: dict[str, Rules]) -> None:
+    """Prometheus asks the API server for pods, reads databases, tells Alertmanager; that tells people."""
+    zone = place.component(name).zone
+    prometheus = peer(place, zone, pods_of(place, name))
+    rules.egress.append(_to_networks(place.settings.reach.api_server, _API_SERVER))
+    for store, component in place.topology.of("postgres"):
+        if place.together(zone, component.zone):
+            numbers = [ports.METRICS["postgres"], _POOLER_METRICS]
+            found[store].ingress.append(rule("from", [prometheus], numbers))
+            called = [peer(place, component.zone, pods) for pods in _all_pods(place, store)]
+            rules.egress.append(rule("to", called, numbers))
+    alerts = {"alertmanager": name}
+    rules.egress.append(rule("to", [peer(place, zone, alerts)], [_ALERTS]))
+    heard = Rules(
+        [rule("from", [prometheus], [_ALERTS])],
+        [_to_networks(place.settings.reach.people, (_HTTPS,))],
+    )
+    policy(place, zone, f"{name}-alertmanager", alerts, heard, name)
 
 
 def _names() -> Rule:

@@ -6,12 +6,12 @@ Commands are those of the local target; passwords come from mounted files.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
 
-from infra.targets.kubernetes import access, database, ports
+from infra.targets.kubernetes import access, certificates, database, ports, proxies
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.local.core import DATABASE, SYNC_USER
 from infra.targets.local.python import SYNCHRONISATION_DEFECTS, TOUCHPOINTS_DEFECTS, defects
@@ -21,6 +21,7 @@ IMAGE = "touchpoints"
 CORE_PASSWORD = "core-sync"  # noqa: S105 - a Secret's name
 """The Secret with the password of the login `sync` of the core, under the key `password`."""
 _CORE_PASSWORD_FOLDER = "/run/core"  # noqa: S105
+_CORE_AUTHORITY_FOLDER = "/run/core-authority"
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - of the pod; network policies say who reaches it
 # Endpoints are taken out of the proxies before a service hangs up, then it answers what it has begun.
 _LEAVE_SECONDS = 5
@@ -86,7 +87,10 @@ def worker(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.
     running = place.release(name)
     link = place.upstream(name, "core")
     port = place.port(link, name, ports.SERVED[place.component(link).kind])
-    core = f"http://{place.host(link, name)}:{port}"
+    core = f"https://{place.host(link, name)}:{port}"
+    authority = f"{name}-client"
+    zone = place.component(name).zone
+    certificate = certificates.leaf(place, zone, authority, [proxies.client_name(place, name)], server=False)
     # Only the stable one: what a candidate leaves behind is delivered by who stays.
     drains = ("--drain-abandoned",) if place.component(name).arm == "stable" else ()
     words = (
@@ -95,15 +99,18 @@ def worker(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.
         *("--core-password-file", f"{_CORE_PASSWORD_FOLDER}/password", *drains),
         *defects(running, SYNCHRONISATION_DEFECTS),
     )
-    mount = {"name": "core-password", "mountPath": _CORE_PASSWORD_FOLDER, "readOnly": True}
-    secret = {"secretName": CORE_PASSWORD, "items": [{"key": "password", "path": "password"}]}
-    service = _synchronisation(place, name, running.version, words, (mount,), (secret,))
-    return _deploy(place, name, service, after)
+    files = {
+        "core-password": (_CORE_PASSWORD_FOLDER, CORE_PASSWORD, "password"),
+        "core-authority": (_CORE_AUTHORITY_FOLDER, authority, "ca.crt"),
+    }
+    trusted = {"REQUESTS_CA_BUNDLE": f"{_CORE_AUTHORITY_FOLDER}/ca.crt"}
+    service = _synchronisation(place, name, running.version, words, files, trusted)
+    return _deploy(place, name, service, [certificate, *after])
 
 
 def monitor(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """`python -m crm.synchronisation monitor`."""
-    service = _synchronisation(place, name, place.topology.release, ("monitor",), (), ())
+    service = _synchronisation(place, name, place.topology.release, ("monitor",), {}, {})
     return _deploy(place, name, service, after)
 
 
@@ -112,12 +119,15 @@ def _synchronisation(
     name: str,
     version: str,
     words: Sequence[str],
-    mounts: tuple[Manifest, ...],
-    secrets: tuple[Manifest, ...],
+    files: Mapping[str, tuple[str, str, str]],
+    environment: dict[str, str],
 ) -> _Service:
+    """`files`: by volume: the folder a Secret's key is mounted into, the Secret, the key."""
     store = database.access(place, name, place.image(IMAGE, version))
+    mounts = [{"name": title, "mountPath": each[0], "readOnly": True} for title, each in files.items()]
     volumes = [
-        {"name": mount["name"], "secret": secret} for mount, secret in zip(mounts, secrets, strict=True)
+        {"name": title, "secret": {"secretName": secret, "items": [{"key": key, "path": key}]}}
+        for title, (_, secret, key) in files.items()
     ]
     return _Service(
         command=(
@@ -128,6 +138,7 @@ def _synchronisation(
         port_name="metrics",
         health="/metrics",
         version=version,
+        environment=environment,
         mounts=(*store.mounts, *mounts),
         volumes=(*store.volumes, *volumes),
         before=(store.init,),
@@ -146,11 +157,12 @@ def arm(place: Place, name: str, component: str, zone: str) -> pulumi.Resource:
             "kind": "Service",
             "metadata": {"name": name},
             "spec": {
+                # Not its labels: a second name for the same pods is not watched a second time.
                 "selector": place.selector(component),
                 "ports": [{"name": "http", "port": ports.TOUCHPOINTS, "targetPort": "http"}],
             },
         },
-        component,
+        name,
     )
 
 
