@@ -136,15 +136,15 @@ def _walk(group: Mapping[str, Line], known: Target, end: float) -> _Walk:
                 at.setdefault(t, {})[key] = value
     before = known.t
     for t in sorted(at):
-        now = at[t]
-        if any(value < walk.last[key] for key, value in now.items()):
+        now, last = at[t], walk.last
+        if any([value < last[key] for key, value in now.items()]):
             walk.fell.append((before, t))
-            walk.last = dict.fromkeys(group, 0.0)
-        elif any(walk.last[key] > 0 for key in now):
+            last = walk.last = dict.fromkeys(group, 0.0)
+        elif any([last[key] > 0 for key in now]):
             walk.stood.append((before, t))
         for key, value in now.items():
-            walk.growth[key] += value - walk.last[key]
-        walk.last |= now
+            walk.growth[key] += value - last[key]
+        last.update(now)
         before = t
     return walk
 

@@ -34,6 +34,10 @@ class Line(NamedTuple):
     source: Series | None = None
 
 
+Lines = Sequence[tuple[str, Line]]
+"""Lines of one series, each with the key that names it."""
+
+
 class Cleaned:
     """The lines of the series of one look: several gates count the same ones, and each is cleaned once.
 
@@ -42,7 +46,7 @@ class Cleaned:
 
     def __init__(self) -> None:
         self._samples: dict[int, tuple[Series, Samples]] = {}
-        self._lines: dict[tuple[int, Quantity, float], list[tuple[str, Line]]] = {}
+        self._lines: dict[tuple[int, Quantity, float], tuple[str, Lines]] = {}
 
     def samples(self, series: Series) -> Samples:
         """As `cleaned`."""
@@ -52,13 +56,13 @@ class Cleaned:
             kept = self._samples[id(series)] = (series, cleaned(series.samples))
         return kept[1]
 
-    def lines(self, quantity: Quantity, series: Series, unit: float) -> list[tuple[str, Line]]:
-        """Its lines, each with the key that names it."""
+    def lines(self, quantity: Quantity, series: Series, unit: float) -> tuple[str, Lines]:
+        """Its target and its lines."""
         what = (id(series), quantity, unit)
-        lines = self._lines.get(what)
-        if lines is None:
-            lines = self._lines[what] = list(_lines(quantity, series, unit, self.samples(series)))
-        return lines
+        found = self._lines.get(what)
+        if found is None:
+            found = self._lines[what] = _lines(quantity, series, unit, self.samples(series))
+        return found
 
 
 def by_target(reading: Reading, unit: float, seen: Cleaned | None = None) -> dict[str, dict[str, Line]]:
@@ -67,42 +71,49 @@ def by_target(reading: Reading, unit: float, seen: Cleaned | None = None) -> dic
     targets: dict[str, dict[str, Line]] = {}
     for quantity, several in reading.items():
         for series in several if quantity != "started" else ():
-            if lines := seen.lines(quantity, series, unit):
-                labels = series.labels
-                target = "|".join([labels.get(label, "") for label in TARGET_LABELS])
+            target, lines = seen.lines(quantity, series, unit)
+            if lines:
                 targets.setdefault(target, {}).update(lines)
     return targets
 
 
-def _lines(quantity: Quantity, series: Series, unit: float, samples: Samples) -> Iterator[tuple[str, Line]]:
-    name = _named(quantity, tuple(series.labels.items()))
+def _lines(quantity: Quantity, series: Series, unit: float, samples: Samples) -> tuple[str, Lines]:
+    name = _named(quantity, unit, tuple(series.labels.items()))
     if quantity == "bucket" and series.histograms:
-        for edge, counts in native.as_classic(series, unit):
-            if at_edge := cleaned(counts):
-                seconds = round(edge * unit, 9)
-                key = _key(quantity, tuple(sorted({**series.labels, "le": f"{edge!r}"}.items())))
-                yield key, Line(quantity, seconds, name.group, name.instance, at_edge, series)
-    elif samples:
-        edge = round(name.le * unit, 9) if quantity == "bucket" else math.nan
-        yield name.key, Line(quantity, edge, name.group, name.instance, samples)
+        return name.target, list(_native(series, unit, name))
+    if not samples:
+        return name.target, ()
+    return name.target, [(name.key, Line(quantity, name.edge, name.group, name.instance, samples))]
+
+
+def _native(series: Series, unit: float, name: _Name) -> Iterator[tuple[str, Line]]:
+    for edge, counts in native.as_classic(series, unit):
+        if samples := cleaned(counts):
+            key = _key("bucket", tuple(sorted({**series.labels, "le": f"{edge!r}"}.items())))
+            yield key, Line("bucket", round(edge * unit, 9), name.group, name.instance, samples, series)
 
 
 class _Name(NamedTuple):
     """What the labels of a series say of it."""
 
+    target: str
     key: str
     group: str
     instance: str
-    le: float
+    edge: float
 
 
 @lru_cache(maxsize=20_000)  # the same series come back at every look
-def _named(quantity: Quantity, labels: tuple[tuple[str, str], ...]) -> _Name:
-    plain = tuple(sorted(labels))
-    key = json.dumps([quantity, plain])
-    alike = tuple(each for each in plain if each[0] != "le")
-    group = _key(quantity, alike) if quantity == "bucket" else key
-    return _Name(key, group, dict(labels).get("instance", ""), _le(dict(labels)))
+def _named(quantity: Quantity, unit: float, labels: tuple[tuple[str, str], ...]) -> _Name:
+    known, plain = dict(labels), tuple(sorted(labels))
+    key, bucket = json.dumps([quantity, plain]), quantity == "bucket"
+    return _Name(
+        target="|".join(known.get(label, "") for label in TARGET_LABELS),
+        key=key,
+        group=_key(quantity, tuple(each for each in plain if each[0] != "le")) if bucket else key,
+        instance=known.get("instance", ""),
+        edge=round(_le(known) * unit, 9) if bucket else math.nan,
+    )
 
 
 @lru_cache(maxsize=20_000)
