@@ -22,18 +22,22 @@
     const open = new Set([...live.querySelectorAll("details[open]")].map((each) => each.id));
     const spot = document.activeElement;
     const inside = live.contains(spot);
-    const focused = inside && (spot.getAttribute("href") || (spot.parentElement && spot.parentElement.id));
+    const named = (each) => each.getAttribute("href") || (each.parentElement && each.parentElement.id);
+    const alike = (name) => [...live.querySelectorAll("a, summary")].filter((each) => named(each) === name);
+    const focused = inside && named(spot), place = inside ? alike(focused).indexOf(spot) : 0;
     live.innerHTML = html;
     for (const each of live.querySelectorAll("details")) if (open.has(each.id)) each.open = true;
     if (!inside) return;
-    for (const each of live.querySelectorAll("a, summary"))
-      if (focused === (each.getAttribute("href") || each.parentElement.id)) { each.focus({ preventScroll: true }); break; }
+    const again = alike(focused);
+    const found = again[Math.min(Math.max(place, 0), again.length - 1)];
+    if (found) found.focus({ preventScroll: true });
   };
 
   const follow = () => {
     const live = document.getElementById("live");
     if (!live) return;
     const link = document.getElementById("link"), said = document.getElementById("said");
+    const title = document.title;
     let first = true;
     const source = new EventSource(live.dataset.stream);
     const state = (lost) => { link.textContent = lost ? link.dataset.lost : link.dataset.live; link.classList.toggle("lost", lost); };
@@ -46,6 +50,9 @@
       if (String(getSelection()) || document.querySelector(".hair:not([hidden])")) return;
       replace(live, news.html);
       live.dataset.followed = "";
+      // A tab among many tells how many rollouts need a person, or what became of this one.
+      const needs = live.querySelectorAll(".needs li").length, chip = live.querySelector("h1 .chip");
+      document.title = (needs ? `(${needs}) ` : "") + (chip ? `${chip.textContent} · ` : "") + title;
       if (!first && said.textContent !== news.said) said.textContent = news.said;
       first = false;
     });
