@@ -246,6 +246,10 @@ def _along(a: Box, b: Box) -> str:
     right = a.x < b.x
     x1, x2 = (a.x + a.w, b.x - 5) if right else (a.x, b.x + b.w + 5)
     y1, y2 = a.y + a.h / 2, b.y + b.h / 2
+    if y1 == y2 and abs(x2 - x1) > a.w:
+        # Another one stands between: beneath it.
+        x1, x2, y1, y2 = a.middle, b.middle, a.y + a.h, b.y + b.h + 5
+        return f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + 44:.0f} {x2:.0f} {y2 + 39:.0f} {x2:.0f} {y2:.0f}"
     bend = (x2 - x1) / 2
     return f"M{x1:.0f} {y1:.0f}C{x1 + bend:.0f} {y1:.0f} {x2 - bend:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
 
@@ -255,4 +259,8 @@ def _down(a: Box, b: Box) -> str:
     y1, y2 = (a.y + a.h, b.y - 5) if below else (a.y, b.y + b.h + 5)
     bend = (y2 - y1) / 2
     x1, x2 = a.middle, b.middle
+    if x1 == x2 and abs(y2 - y1) > 1.7 * a.h:
+        # Another one stands between: beside it.
+        x1, x2, y1, y2 = a.x + a.w, b.x + b.w + 5, a.y + a.h / 2, b.y + b.h / 2
+        return f"M{x1:.0f} {y1:.0f}C{x1 + 60:.0f} {y1:.0f} {x2 + 55:.0f} {y2:.0f} {x2:.0f} {y2:.0f}"
     return f"M{x1:.0f} {y1:.0f}C{x1:.0f} {y1 + bend:.0f} {x2:.0f} {y2 - bend:.0f} {x2:.0f} {y2:.0f}"
