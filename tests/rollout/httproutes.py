@@ -38,7 +38,8 @@ def http_route(strategy: str, name: str = "shop", cohorts: dict[str, Arms] | Non
     """A route that sends nobody to the candidate, between rules that are none of a rollout's business."""
     rules = copy.deepcopy(OTHERS)
     for cohort, arms in (cohorts or COHORTS).items():
-        chosen = [{"name": "x-customer-tier", "value": "high"}] if cohort == "high" else []
+        tier = {"high", "standard"} & {cohort}
+        chosen = [{"name": "x-customer-tier", "value": each} for each in tier]
         if strategy == "weights":
             refs = [{"name": each, "port": 80, "weight": 0} for each in arms.clusters]
             refs[arms.clusters.index(arms.stable)]["weight"] = 1
