@@ -17,9 +17,13 @@ from huidu.foundation.prometheus import NoData, Prometheus
 
 
 @contextmanager
-def answering(status: int, body: bytes) -> Iterator[str]:
+def answering(status: int, body: bytes, asked: list[tuple[str, str | None]] | None = None) -> Iterator[str]:
+    """A server with one answer; `asked`: takes the path and the authorization of every question."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            if asked is not None:
+                asked.append((self.path, self.headers["Authorization"]))
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -110,28 +114,9 @@ def test_nobody_listening_and_nobody_answering_are_unreachable() -> None:
 
 
 def test_a_name_and_password_in_the_address_are_sent_as_such() -> None:
-    seen = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            seen.append((self.path, self.headers["Authorization"]))
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            body = success([])
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        Prometheus(f"http://me:p%40ss@127.0.0.1:{server.server_port}/prom/").instant("up")
-    finally:
-        server.shutdown()
-        server.server_close()
+    seen: list[tuple[str, str | None]] = []
+    with answering(200, success([]), seen) as url:
+        Prometheus(f"{url.replace('//', '//me:p%40ss@')}/prom/").instant("up")
     assert seen == [("/prom/api/v1/query", "Basic bWU6cEBzcw==")]
 
 
