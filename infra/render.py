@@ -6,7 +6,8 @@ Kubernetes that is the manifest itself; for a cloud the resource's type and its 
 
 from __future__ import annotations
 
-import contextvars
+import asyncio
+import concurrent.futures
 import itertools
 import logging
 import re
@@ -53,24 +54,33 @@ def path(rendered: Rendered) -> str:
 def render(program: Callable[[], None]) -> tuple[Rendered, ...]:
     """Every resource the program declares, in the order of their paths. Raises what the program raises."""
     listener = _Listener()
-
-    def run() -> None:
-        pulumi.runtime.set_mocks(listener, preview=False)
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
-
-    # Pulumi's settings are context variables: this run's are gone afterwards.
-    quiet = logging.getLogger("pulumi")
-    level = quiet.level
-    quiet.setLevel(logging.CRITICAL)
-    try:
-        contextvars.copy_context().run(run)
-    finally:
-        quiet.setLevel(level)
+    # Pulumi's settings are context variables, and its event loop is the thread's: with this thread both go.
+    with concurrent.futures.ThreadPoolExecutor(1, "render") as thread:
+        thread.submit(_run, program, listener).result()
     rendered = sorted(listener.asked, key=path)
     twice = [path(one) for one, other in itertools.pairwise(rendered) if path(one) == path(other)]
     if twice:
         raise StateError("two resources of the program have one name", where=twice[0])
     return tuple(rendered)
+
+
+def _run(program: Callable[[], None], listener: _Listener) -> None:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    quiet = logging.getLogger("pulumi")
+    level = quiet.level
+    quiet.setLevel(logging.CRITICAL)
+    try:
+        pulumi.runtime.set_mocks(listener, preview=False)
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+    finally:
+        quiet.setLevel(level)
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
 
 
 def write(rendered: Sequence[Rendered], folder: Path) -> None:
