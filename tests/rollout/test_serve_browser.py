@@ -352,11 +352,11 @@ def test_weights_that_somebody_else_gave_are_adopted_by_whom_the_plan_allows(pag
     other.goto("/?lang=en")
     assert "Somebody else moved the weights" in other.locator(".needs li", has_text=name).inner_text()
     checked(other, "somebody is needed")
-    other.wait_for_function("document.title.startsWith('(')")  # so does a tab among many
+    playwright.expect(other).to_have_title(re.compile(r"^\("), timeout=15_000)  # so does a tab among many
     card = other.locator(".card", has_text=name).get_by_role("link")
     card.focus()
     other.evaluate("document.querySelector('#live > section').dataset.before = ''")
-    other.wait_for_function("!document.querySelector('#live > [data-before]')")  # it was sent again
+    other.locator("#live > [data-before]").wait_for(state="detached")  # it was sent again
     assert card.evaluate("link => link === document.activeElement")
     act(opened, "Adopt these weights", "Go on from what is served", "let me", tokens["guest"])
     assert "managers" in opened.get_by_role("alert").inner_text()
