@@ -59,7 +59,12 @@ def control_plane() -> Iterator[ControlPlane]:
     assert built and definitions
     folder = Path(tempfile.mkdtemp(prefix="huidu-kubernetes-"))
     try:
-        with standing(folder, built.path.parent, definitions.path) as plane:
+        with (
+            pytest.MonkeyPatch.context() as environment,
+            standing(folder, built.path.parent, definitions.path) as plane,
+        ):
+            for name in ("NO_PROXY", "no_proxy"):  # The official client would go through a proxy to loopback.
+                environment.setenv(name, "127.0.0.1", prepend=",")
             yield plane
     finally:
         shutil.rmtree(folder, ignore_errors=True)
