@@ -153,7 +153,7 @@ def _objects(text: str) -> list[dict[str, Any]]:
     return found
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
     """PyYAML refuses a bare `=`, which stands in some descriptions' lists of operators."""
 
     yaml_constructors = yaml.SafeLoader.yaml_constructors | {
