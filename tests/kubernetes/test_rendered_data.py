@@ -99,3 +99,34 @@ def test_the_way_to_the_core_rolls_out(
     selector = f"app.kubernetes.io/name={name},huidu/program!=prepare"
     nodes = {each["spec"]["nodeName"] for each in cluster.list("v1", "Pod", namespace, selector)}
     assert {node.rpartition("-")[0] for node in nodes} == {"zone-a", "zone-b"}
+
+
+def test_controller_and_guard_stand_on_one_node_and_stay_there(cluster: Cluster, namespaces: None) -> None:
+    """By the real scheduler; the claim is bound to a volume of the cluster's own class."""
+    settings = Settings.model_validate({"databases": {"storage_class": "standard"}})
+    for each in rendered(settings):
+        if each.name.startswith("public/rollout-") and not each.kind.endswith("Monitor"):
+            cluster.apply(dict(each.body))
+    namespace = "hybrid-crm-public"
+    names = ("rollout-controller", "rollout-guard")
+
+    def nodes() -> set[str]:
+        pods = [cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/name={name}") for name in names]
+        return {each["spec"].get("nodeName", "") for found in pods for each in found}
+
+    for name in names:
+        cluster.rolled_out(name, namespace)
+    first = nodes()
+    assert len(first) == 1
+    # The controller's pod goes; the next one finds the guard, whose node has the volume.
+    (old,) = cluster.list("v1", "Pod", namespace, "app.kubernetes.io/name=rollout-controller")
+    cluster.delete(old | {"apiVersion": "v1", "kind": "Pod"})
+    cluster.until(
+        lambda: (
+            old["metadata"]["uid"]
+            not in {each["metadata"]["uid"] for each in cluster.list("v1", "Pod", namespace)}
+        ),
+        what="the end of the old pod",
+    )
+    cluster.rolled_out("rollout-controller", namespace)
+    assert nodes() == first

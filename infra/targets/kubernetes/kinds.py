@@ -16,6 +16,7 @@ from infra.targets.kubernetes import (
     namespaces,
     network,
     postgres,
+    rollout,
     services,
 )
 from infra.targets.kubernetes.place import Place
@@ -41,5 +42,6 @@ WHOLE: tuple[Callable[[Place], None], ...] = (
     network.declare,
     certificates.declare,
     access.declare,
+    rollout.declare,
 )
 """Concerns of the whole stack, in this order, before any component."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ Config = dict[str, Any]
 FOLDER = "/etc/envoy"
 SERVER, CLIENT = "/run/tls/server", "/run/tls/client"
 ADMIN = 9902
-"""Of the pod's loopback; only what `_shown` lets through is seen from outside."""
+"""Of the pod's loopback; of it only `_SHOWN` is seen from outside."""
+_SHOWN = {"/stats/prometheus": "", "/ready": ""}
 _EVERYWHERE = "0.0.0.0"  # noqa: S104 - of the pod; network policies say who reaches it
 _TLS = "envoy.extensions.transport_sockets.tls.v3"
 _LEAVE_SECONDS = 10
@@ -64,7 +65,8 @@ def files(plain: Config, upstream: Upstream, callers: Callers, port: int) -> dic
     target["upstream_connection_options"] = {
         "tcp_keepalive": {"keepalive_time": 15, "keepalive_interval": 5, "keepalive_probes": 3}
     }
-    resources["listeners"].append(_shown())
+    # What Prometheus and the kubelet may ask; everything else of the admin address stays on loopback.
+    resources["listeners"].append(shown("admin", ports.ENVOY_METRICS, _SHOWN))
     resources["clusters"].append(cluster("admin", ADMIN))
     secrets = {
         "server": {"tls_certificate": _certificate(SERVER)},
@@ -238,16 +240,21 @@ def _trusted(folder: str, names: Sequence[str]) -> Config:
     return context
 
 
-def _shown() -> Config:
-    """What Prometheus and the kubelet may ask; everything else of the admin address stays on loopback."""
+def shown(target: str, port: int, paths: Mapping[str, str]) -> Config:
+    """A listener for everybody that leads to the cluster `target`, but only where `paths` say: each with the
+    Host header it is asked with (empty: the caller's)."""
     routes = [
-        {"name": path, "match": {"path": path}, "route": {"cluster": "admin"}}
-        for path in ("/stats/prometheus", "/ready")
+        {
+            "name": path,
+            "match": {"path": path},
+            "route": {"cluster": target, **({"host_rewrite_literal": host} if host else {})},
+        }
+        for path, host in paths.items()
     ]
-    hosts = [{"name": "admin", "domains": ["*"], "routes": routes}]
+    hosts = [{"name": target, "domains": ["*"], "routes": routes}]
     manager = http("shown", [], route_config={"name": "shown", "virtual_hosts": hosts})
     return {
         "name": "shown",
-        "address": _socket(_EVERYWHERE, ports.ENVOY_METRICS),
+        "address": _socket(_EVERYWHERE, port),
         "filter_chains": [{"filters": [manager]}],
     }

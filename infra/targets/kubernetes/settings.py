@@ -7,6 +7,7 @@ A concern's own settings are a class of their own here, and one line in `Setting
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,11 +43,12 @@ class ZoneSettings(_Part):
 class Images(_Part):
     """Our own images, built by the user's pipeline from infra/containers.
 
-    The tag of what belongs to a release is the release's version. `digests`: by `<image>:<tag>`; an image
-    that stands there is taken by its digest.
+    The tag of what belongs to a release is the release's version; `huidu`: the tag of huidu's own image, for
+    rollouts and load. `digests`: by `<image>:<tag>`; an image that stands there is taken by its digest.
     """
 
     registry: str = Field(default="registry.example.com/huidu", min_length=1)
+    huidu: str = Field(default=version("huidu"), min_length=1)
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     pull_secrets: tuple[DnsLabel, ...] = ()
     digests: dict[str, Digest] = {}
@@ -179,6 +181,14 @@ class Reach(_Part):
     people: tuple[Cidr, ...] = ("0.0.0.0/0",)
 
 
+class Rollouts(_Part):
+    """The rollout's controller and guard. `plans`: your own, by file name, as text; they lie in the pods in
+    /etc/huidu/plans. `journal_gb`: of the volume that both share."""
+
+    plans: dict[str, str] = {}
+    journal_gb: int = Field(default=10, ge=1)
+
+
 class Settings(_Part):
     """One stack's place on one or more clusters.
 
@@ -195,6 +205,7 @@ class Settings(_Part):
     databases: Databases = Databases()
     link: LinkSettings = LinkSettings()
     monitoring: Monitoring = Monitoring()
+    rollout: Rollouts = Rollouts()
     entrances: dict[Name, str] = {}
     reach: Reach = Reach()
 
