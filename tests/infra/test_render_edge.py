@@ -1,0 +1,237 @@
+"""The edge as it is rendered: cohorts and arms, both strategies, who may say what, channels' guards, TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from infra.hybrid_crm import TOPOLOGY
+from infra.program import program
+from infra.render import render
+from infra.rendered import Rendered
+from infra.targets.kubernetes.description import describe
+from infra.targets.kubernetes.place import Place
+from infra.targets.kubernetes.settings import Settings
+from infra.targets.kubernetes.target import KubernetesTarget
+from infra.targets.local.edge import CHANNELS, COHORTS
+from tests.infra.test_render import BESIDE
+
+BUCKETS = Settings.model_validate({"edge": {"strategy": "buckets"}})
+
+
+def rendered(settings: Settings) -> dict[tuple[str, str], Rendered]:
+    """The edge's zone, by kind and name."""
+    found = render(program(BESIDE, KubernetesTarget(BESIDE, settings)))
+    return {(each.kind, str(each.at("metadata", "name"))): each for each in found if each.zone == "public"}
+
+
+@pytest.fixture(scope="module")
+def weights() -> dict[tuple[str, str], Rendered]:
+    return rendered(Settings())
+
+
+@pytest.fixture(scope="module")
+def buckets() -> dict[tuple[str, str], Rendered]:
+    return rendered(BUCKETS)
+
+
+def rules(found: dict[tuple[str, str], Rendered]) -> list[dict[str, Any]]:
+    return list(found["HTTPRoute", "arms"].at("spec", "rules"))
+
+
+def test_with_weights_a_cohort_is_a_rule_and_stable_begins_with_all(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    assert [rule["name"] for rule in rules(weights)] == [f"cohort-{cohort}" for cohort in COHORTS]
+    for rule in rules(weights):
+        given = {each["name"]: each["weight"] for each in rule["backendRefs"]}
+        assert given == {
+            "touchpoints-candidate": 0,
+            "touchpoints-trial": 0,
+            "touchpoints-stable": 10_000,
+            "touchpoints-baseline": 0,
+        }
+        assert rule["timeouts"] == {"request": "5s"}
+
+
+def test_every_backend_is_marked_so_that_each_arm_has_statistics_of_its_own(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    for rule in rules(weights):
+        assert all(each["filters"] for each in rule["backendRefs"])
+
+
+def test_with_buckets_a_cohort_has_a_rule_for_each_arm_and_stable_begins_with_all(
+    buckets: dict[tuple[str, str], Rendered],
+) -> None:
+    found = {rule["name"]: rule for rule in rules(buckets)}
+    assert len(found) <= 16  # as many as an HTTPRoute may have
+    for cohort in COHORTS:
+        for arm in ("candidate", "trial", "stable", "baseline"):
+            rule = found[f"cohort-{cohort}-{arm}"]
+            assert [each["name"] for each in rule["backendRefs"]] == [f"touchpoints-{arm}"]
+            header = rule["matches"][0]["headers"][-1]
+            assert (header["name"], header["type"]) == ("x-huidu-bucket", "RegularExpression")
+            everybody = "^([0-9]?[0-9])$"
+            assert header["value"] == (everybody if arm == "stable" else "^nobody$")
+    # Who has no bucket is stable's.
+    assert list(found)[-1] == "without-bucket"
+
+
+def test_high_value_customers_are_selected_before_those_with_an_id(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    high, standard, rest = (rule["matches"][0].get("headers", []) for rule in rules(weights))
+    assert high == [{"name": "x-customer-tier", "type": "Exact", "value": "high"}]
+    assert standard == [{"name": "x-customer-id", "type": "RegularExpression", "value": ".+"}]
+    assert rest == []
+
+
+@pytest.mark.parametrize("settings", [Settings(), BUCKETS], ids=["weights", "buckets"])
+def test_every_service_that_a_route_names_stands_from_the_first_day(settings: Settings) -> None:
+    alone = BESIDE.without_candidate()
+    found = render(program(alone, KubernetesTarget(alone, settings)))
+    services = {each.at("metadata", "name") for each in found if each.kind == "Service"}
+    named = {
+        reference["name"]
+        for each in found
+        if each.kind == "HTTPRoute"
+        for rule in each.at("spec", "rules")
+        for reference in rule["backendRefs"]
+    }
+    # That of the inner Gateway's proxies is made by Envoy Gateway, with the name it is told.
+    proxies = {
+        each.at("spec", "provider", "kubernetes", "envoyService", "name")
+        for each in found
+        if each.kind == "EnvoyProxy"
+    }
+    assert named <= services | proxies
+    assert "touchpoints-candidate" in named
+
+
+def test_what_a_rollout_moves_is_ignored_by_the_program(weights: dict[tuple[str, str], Rendered]) -> None:
+    """The names of rules and Services in stack.json are those of the route."""
+    told = describe(Place(BESIDE, Settings()))
+    assert told.edge.routes is not None and told.edge.routes.names == ("arms",)
+    found = {rule["name"]: rule for rule in rules(weights)}
+    for number, cohort in enumerate(COHORTS):
+        arms = told.cohorts[cohort]
+        references = [each["name"] for each in found[arms.route]["backendRefs"]]
+        assert references == [arms.candidate, arms.trial, arms.stable, arms.fresh]
+        space = told.edge.routes.namespace
+        assert arms.labels["stable"] == f"httproute/{space}/arms/rule/{number}/backend/2"
+
+
+def test_statistics_are_named_by_the_rule_where_customers_come_in_buckets(
+    buckets: dict[tuple[str, str], Rendered],
+) -> None:
+    told = describe(Place(BESIDE, BUCKETS))
+    names = [rule["name"] for rule in rules(buckets)]
+    for cohort in COHORTS:
+        for part, rule in {"candidate": "candidate", "stable": "stable", "fresh": "baseline"}.items():
+            number = names.index(f"cohort-{cohort}-{rule}")
+            assert told.cohorts[cohort].labels[part].endswith(f"/arms/rule/{number}")
+
+
+def test_only_the_edge_says_who_a_customer_is(weights: dict[tuple[str, str], Rendered]) -> None:
+    policy = weights["ClientTrafficPolicy", "edge"]
+    removed = set(policy.at("spec", "headers", "earlyRequestHeaders", "remove"))
+    assert {"x-customer-id", "x-customer-tier", "x-release", "x-huidu-bucket"} <= removed
+    token = weights["SecurityPolicy", "edge"].at("spec", "jwt")
+    assert token["optional"] is True
+    claims = {each["header"]: each["claim"] for each in token["providers"][0]["claimToHeaders"]}
+    assert claims == {"x-customer-id": "sub", "x-customer-tier": "tier"}
+
+
+def test_testers_need_the_secret_and_are_still_known_by_their_token(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    for arm in ("candidate", "stable", "baseline"):
+        policy = weights["SecurityPolicy", f"testers-{arm}"]
+        assert policy.at("spec", "apiKeyAuth", "credentialRefs", 0, "name") == "testers"
+        assert policy.at("spec", "apiKeyAuth", "sanitize") is True
+        assert policy.at("spec", "jwt", "optional") is True
+        route = weights["HTTPRoute", f"testers-{arm}"]
+        header = policy.at("spec", "apiKeyAuth", "extractFrom", 0, "headers", 0)
+        asked = {each["headers"][0]["name"] for each in route.at("spec", "rules", 0, "matches")}
+        assert asked == {header}
+
+
+def test_each_channel_has_a_breaker_a_limit_and_a_timeout_of_its_own() -> None:
+    limits = {"web": {"at_once": 10, "waiting": 5, "per_second": 20}}
+    found = rendered(Settings.model_validate({"edge": {"limits": limits}}))
+    for channel in CHANNELS:
+        policy = found["BackendTrafficPolicy", f"channel-{channel}"]
+        assert policy.at("spec", "targetRefs", 0, "name") == f"channel-{channel}"
+        assert policy.at("spec", "circuitBreaker", "maxParallelRequests") == (
+            10 if channel == "web" else 1024
+        )
+        assert policy.at("spec", "timeout", "http", "requestTimeout") == "6s"
+    rule = found["BackendTrafficPolicy", "channel-web"].at("spec", "rateLimit", "local", "rules", 0)
+    assert rule["limit"] == {"requests": 20, "unit": "Second"}
+    # No arm's breaker trips before every channel's has.
+    arms = found["BackendTrafficPolicy", "arms"]
+    assert arms.at("spec", "circuitBreaker", "maxParallelRequests") == 10 + 3 * 1024
+
+
+def test_the_inner_gateway_hears_the_edge_alone(weights: dict[tuple[str, str], Rendered]) -> None:
+    for gateway in ("edge", "arms"):
+        policy = weights["ClientTrafficPolicy", gateway]
+        assert policy.at("spec", "tls", "minVersion") == "1.2"
+        assert {each["protocol"] for each in weights["Gateway", gateway].at("spec", "listeners")} == {"HTTPS"}
+    inner = weights["ClientTrafficPolicy", "arms"]
+    assert inner.at("spec", "tls", "clientValidation", "caCertificateRefs")
+    assert weights["EnvoyProxy", "edge"].at("spec", "backendTLS", "clientCertificateRef")
+    assert weights["BackendTLSPolicy", "arms"].at("spec", "validation", "hostname").startswith("arms.")
+    service = weights["EnvoyProxy", "arms"].at("spec", "provider", "kubernetes", "envoyService")
+    assert service == {"name": "arms", "type": "ClusterIP"}
+    callers = weights["NetworkPolicy", "arms"].at("spec", "ingress")
+    onto = [each for each in callers if {"port": 8443, "protocol": "TCP"} in each["ports"]]
+    assert len(onto) == 1
+    labels = onto[0]["from"][0]["podSelector"]["matchLabels"]
+    assert labels["gateway.envoyproxy.io/owning-gateway-name"] == "edge"
+
+
+def test_edges_proxies_have_the_guides_size_and_room_to_grow(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    for gateway in ("edge", "arms"):
+        made = weights["EnvoyProxy", gateway].at("spec", "provider", "kubernetes")
+        assert made["envoyDeployment"]["container"]["resources"]["requests"] == {"cpu": "8", "memory": "16Gi"}
+        assert made["envoyHpa"]["maxReplicas"] == 4 * made["envoyHpa"]["minReplicas"]
+
+
+def test_everything_is_denied_but_the_topologys_links(weights: dict[tuple[str, str], Rendered]) -> None:
+    deny = weights["NetworkPolicy", "default-deny"]
+    assert deny.at("spec", "podSelector") == {}
+    assert deny.at("spec", "policyTypes") == ["Ingress", "Egress"]
+    assert deny.at("spec", "ingress") is None and deny.at("spec", "egress") is None
+    called = {(link.source, link.target) for link in TOPOLOGY.links if not link.role.startswith("scrape-")}
+    door = weights["NetworkPolicy", "touchpoints-stable"]
+    callers = {
+        each["podSelector"]["matchLabels"].get(
+            "app.kubernetes.io/name",
+            each["podSelector"]["matchLabels"].get("gateway.envoyproxy.io/owning-gateway-name"),
+        )
+        for rule in door.at("spec", "ingress")
+        for each in rule["from"]
+        if {"port": 8080, "protocol": "TCP"} in rule["ports"]
+    } - {None}
+    assert {source for source, target in called if target == "touchpoints-stable"} <= callers
+    assert callers == {"edge", "arms"}
+
+
+def test_keys_of_an_identity_provider_are_fetched_by_the_edge_alone() -> None:
+    url = "https://id.example.com/keys.json"
+    found = rendered(Settings.model_validate({"edge": {"tokens": {"keys_url": url}}}))
+    provider = found["SecurityPolicy", "edge"].at("spec", "jwt", "providers", 0)
+    assert provider["remoteJWKS"] == {"uri": url} and "localJWKS" not in provider
+    world = {"ipBlock": {"cidr": "0.0.0.0/0"}}
+    reaching = [
+        name
+        for (kind, name), each in found.items()
+        if kind == "NetworkPolicy"
+        and any(world in rule.get("to", ()) for rule in each.at("spec", "egress") or ())
+    ]
+    assert "edge" in reaching and "arms" not in reaching and "touchpoints-stable" not in reaching
