@@ -5,14 +5,12 @@ HUIDU_PICTURES=FOLDER keeps screenshots of every page, in both languages and wid
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -25,6 +23,7 @@ from rollout import acts
 from rollout.begin import asked_to_abort
 from rollout.controller.run import Controller
 from rollout.people import new_token
+from tests.rollout.pages import drive_three, serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
@@ -48,36 +47,19 @@ def browser():
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    found = {"home": tmp_path_factory.mktemp("home")}
-    yield found
-    if "process" in found:
-        found["process"].send_signal(signal.SIGINT)
-        try:
-            found["process"].wait(10)
-        finally:
-            found["process"].kill()
-            found["process"].wait(5)
-            found["process"].stderr.close()
+    """One workspace and one server for all of these tests."""
+    with contextlib.ExitStack() as stack:
+        yield {"home": tmp_path_factory.mktemp("home"), "stack": stack}
 
 
 @pytest.fixture
 def page(kept, staged, browser):
     """Makes a page of the given size; the server runs on three rollouts and an observation."""
     home = kept["home"]
-    if "process" not in kept:
-        for name, errors, until in (("good-1", 0, None), ("errors-1", 0.3, None), ("half-1", 0, 12)):
-            stage = staged("name: virtual", "name: virtual")
-            stage.world.candidate_errors = errors
-            end = 1_700_000_000 + until if until else float("inf")
-            stage.controller(stop=lambda end=end, stage=stage: stage.clock.now() > end).drive()
-            stage.journal.close()
-            shutil.copytree(stage.folder, home / "rollouts" / name)
+    if "address" not in kept:
+        drive_three(home, staged)
         _observation(home)
-        environment = {**os.environ, "HUIDU_HOME": str(home), "PYTHONSAFEPATH": "1"}
-        command = [sys.executable, "-m", "huidu.cli", "rollout", "serve"]
-        kept["process"] = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        kept["address"] = kept["process"].stderr.readline().strip().rstrip("/")
-        assert kept["address"].startswith("http://127.0.0.1:")
+        kept["address"] = kept["stack"].enter_context(serving(home))
     contexts = []
 
     def make(size=WIDE, **options):

@@ -177,7 +177,9 @@ def test_every_alert_has_a_case():
 # Papers
 
 
-def test_a_rollout_as_one_file_needs_nothing_else(staged, tmp_path, monkeypatch):
+@pytest.fixture
+def rolled_back(staged, tmp_path, monkeypatch):
+    """A workspace with a rollout v2 that was rolled back."""
     stage = staged("name: virtual", "name: virtual")
     stage.world.candidate_errors = 0.3
     stage.controller().drive()
@@ -186,6 +188,9 @@ def test_a_rollout_as_one_file_needs_nothing_else(staged, tmp_path, monkeypatch)
     (home / "rollouts").mkdir(parents=True)
     stage.folder.rename(home / "rollouts" / "v2")
     monkeypatch.setenv("HUIDU_HOME", str(home))
+
+
+def test_a_rollout_as_one_file_needs_nothing_else(rolled_back, tmp_path):
     for language, word in (("en", "rolled back"), ("zh", "已回滚")):
         out = tmp_path / f"{language}.html"
         result = CliRunner().invoke(rollout, ["page", "v2", "--out", str(out), "--lang", language])
@@ -195,15 +200,7 @@ def test_a_rollout_as_one_file_needs_nothing_else(staged, tmp_path, monkeypatch)
         assert "href=" not in text and 'src="' not in text and "url(" not in text and "/abort" not in text
 
 
-def test_watching_tells_each_turn_once_and_ends_with_the_rollout(staged, tmp_path, monkeypatch):
-    stage = staged("name: virtual", "name: virtual")
-    stage.world.candidate_errors = 0.3
-    stage.controller().drive()
-    stage.journal.close()
-    home = tmp_path / "home"
-    (home / "rollouts").mkdir(parents=True)
-    stage.folder.rename(home / "rollouts" / "v2")
-    monkeypatch.setenv("HUIDU_HOME", str(home))
+def test_watching_tells_each_turn_once_and_ends_with_the_rollout(rolled_back):
     told = CliRunner().invoke(rollout, ["status", "v2", "--watch"])
     assert told.exit_code == 0, told.exception
     assert told.stderr.count("rollback: ") == 1 and told.stderr.count("started") == 1

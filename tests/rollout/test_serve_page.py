@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -20,8 +17,9 @@ import requests
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
+from tests.rollout.pages import PAUSED, PROMOTED, ROLLED_BACK, drive_three, serving
 
-NAMES = {"promoted": "good-1", "rolled back": "errors-1", "paused": "half-1"}
+NAMES = {"promoted": PROMOTED, "rolled back": ROLLED_BACK, "paused": PAUSED}
 
 
 pytestmark = pytest.mark.server
@@ -30,42 +28,23 @@ pytestmark = pytest.mark.server
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """One workspace and one server for all of these tests; those that change something copy a rollout."""
-    found = {"home": tmp_path_factory.mktemp("home")}
-    yield found
-    if "process" in found:
-        found["process"].send_signal(signal.SIGINT)
-        try:
-            assert found["process"].wait(10) == 0
-        finally:
-            found["process"].kill()
-            found["process"].wait(5)
-            found["process"].stderr.close()
+    with contextlib.ExitStack() as stack:
+        yield {"home": tmp_path_factory.mktemp("home"), "stack": stack}
 
 
 @pytest.fixture
-def home(kept, staged):
-    if "process" not in kept:
-        for name, errors, until in (("good-1", 0, None), ("errors-1", 0.3, None), ("half-1", 0, 12)):
-            stage = staged("name: virtual", "name: virtual")
-            stage.world.candidate_errors = errors
-            end = 1_700_000_000 + until if until else float("inf")
-            stage.controller(stop=lambda end=end, stage=stage: stage.clock.now() > end).drive()
-            stage.journal.close()
-            shutil.copytree(stage.folder, kept["home"] / "rollouts" / name)
-    return kept["home"]
-
-
-@pytest.fixture
-def page(home, kept):
+def page(kept, staged):
     """The address of a server that was started as a user would."""
-    if "process" not in kept:
-        environment = {**os.environ, "HUIDU_HOME": str(home), "PYTHONSAFEPATH": "1"}
-        command = [sys.executable, "-m", "huidu.cli", "rollout", "serve"]
-        kept["process"] = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        first = kept["process"].stderr.readline()
-        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\n", first), first
-        kept["address"] = first.strip().rstrip("/")
+    if "address" not in kept:
+        drive_three(kept["home"], staged)
+        kept["address"] = kept["stack"].enter_context(serving(kept["home"]))
     return kept["address"]
+
+
+@pytest.fixture
+def home(page, kept):
+    """Its workspace."""
+    return kept["home"]
 
 
 @pytest.fixture
