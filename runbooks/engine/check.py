@@ -27,7 +27,7 @@ WITHIN = 600.0
 _REPEATABLE = ("verify", "undo", "stops")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _CHANGING = {
-    "stack": ("up", "down", "release"),
+    "stack": ("up", "down", "release", "failover", "alone", "rejoin"),
     "load": ("offer", "verify", "surge", "soak", "search"),
     "rollout": ("run", "abort", "approve", "pause", "resume"),
 }

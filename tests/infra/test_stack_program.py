@@ -13,6 +13,7 @@ from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Stack
 from infra import stack_file
 from infra.desired import Desired, Release
+from infra.failover import alone, failed_over
 from infra.hybrid_crm import TOPOLOGY
 from infra.program import program
 from infra.targets.local import kinds, provider
@@ -107,6 +108,26 @@ def test_a_baseline_starts_together_with_the_candidate_and_leaves_it_alone_when_
     assert promoted["touchpoints-candidate"] == three["touchpoints-candidate"], (
         "it serves everybody just then"
     )
+
+
+def test_a_failover_restarts_neither_the_new_primary_nor_the_core(tmp_path: Path, stable: Desired) -> None:
+    before = provisioned(tmp_path, stable)
+    after = provisioned(
+        tmp_path,
+        stable.model_copy(update={"topology": failed_over(TOPOLOGY, "core-db", "core-db-standby")}),
+    )
+    assert {name: each for name, each in before.items() if name != "core-db"} == after
+
+
+def test_a_primary_waits_for_its_standby_unless_that_was_given_up(tmp_path: Path, stable: Desired) -> None:
+    commands = {name: each["command"] for name, each in provisioned(tmp_path, stable).items()}
+    assert "synchronous_commit=remote_apply" in commands["core-db"]
+    assert 'synchronous_standby_names=FIRST 1 ("core-db-standby")' in commands["core-db"]
+    assert "synchronous_standby_names= " in commands["core-db-standby"]
+    without = stable.model_copy(update={"topology": alone(TOPOLOGY, "core-db", "core-db-standby")})
+    commands = {name: each["command"] for name, each in provisioned(tmp_path, without).items()}
+    assert "synchronous_standby_names= " in commands["core-db"]
+    assert "core-db-standby" not in commands
 
 
 def test_only_the_stable_worker_drains_what_others_left(tmp_path: Path, stable: Desired) -> None:

@@ -147,6 +147,8 @@ def followed(primary: Sql, replication: Path, standby: str) -> tuple[str, int]:
     try:
         with connected(primary.port, primary.database, REPLICATOR, replication) as connection:
             row = connection.execute(query, (standby,)).fetchone()
+    except psycopg.OperationalError:
+        return "the primary does not answer", 0
     except psycopg.Error as error:
         return f"the primary does not say how it is followed ({first_line(error)})", 0
     if row is None:
