@@ -108,6 +108,7 @@ def shop(site):
     (here / "arm.py").write_text(ARM)
     (here / "shop.py").write_text(textwrap.dedent(SHOP.format(port=port)))
     (here / "failing").write_text("0")
+    _chats_last(site.edge.route_file)
     plan = site.plan()
     text, deploy, _ = plan.read_text().partition("deploy:")
     assert deploy
@@ -116,6 +117,16 @@ def shop(site):
     for line in (here / "arms").read_text().split() if (here / "arms").exists() else ():
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(line), signal.SIGKILL)
+
+
+def _chats_last(file):
+    """A request may take as long as it likes (Envoy's own limit is 15 s)."""
+    document = json.loads(file.read_text())
+    for route in document["resources"][0]["virtual_hosts"][0]["routes"]:
+        route["route"]["timeout"] = "0s"
+    fresh = file.with_name("fresh")
+    fresh.write_text(json.dumps(document | {"version_info": "chats"}))
+    fresh.rename(file)
 
 
 def said(shop):
@@ -186,3 +197,59 @@ def _chat(site):
             return talk
         talk.close()
     raise AssertionError
+
+
+def _with_limits(site, limits):
+    plan = site.folder / "plan.yaml"
+    text = plan.read_text()
+    assert "blind: 30s" in text and "restart_within: 0s" in text
+    plan.write_text(text.replace("blind: 30s", "blind: 5s" if "blind" in limits else "blind: 30s"))
+    if "unattended" in limits:
+        plan.write_text(text.replace("restart_within: 0s", "restart_within: 60s, unattended: 5s"))
+
+
+def _ended(chat):
+    with pytest.raises(requests.exceptions.RequestException):
+        list(chat.iter_content(1024))
+
+
+def test_blind_for_too_long_the_chats_are_closed_as_well(site, shop):
+    _with_limits(site, "blind")
+    process = site.start(*run(site))
+    site.until(lambda: site.share()["cohort-high"] > 0)
+    chat = _chat(site)
+    site.prometheus.stop()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 4, err
+    _ended(chat)
+    facts = json.loads(out)
+    assert facts["outcome"] == "retreated" and "1 were closed" in facts["sentence"], facts["sentence"]
+    assert site.share() == NOBODY and said(shop)[-2:] == ["begun stop", "done stop"]
+
+
+def test_a_guard_closes_the_chats_and_the_candidate_is_started_again_by_the_next_run(site, shop):
+    _with_limits(site, "unattended")
+    process = site.start(*run(site), "--guard")
+    site.until(lambda: site.share()["cohort-high"] > 0)
+    chat = _chat(site)
+    process.kill()
+    process.communicate(timeout=10)
+    site.until(lambda: journaled(site, "drained"), 40)
+    _ended(chat)
+    assert site.share() == NOBODY and said(shop)[-2:] == ["begun stop", "done stop"]
+    process = site.start(*run(site))
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    assert json.loads(out)["outcome"] == "promoted"
+    assert len((shop / "arms").read_text().split()) == 2, "started, and after the guard's way back again"
+
+
+def test_an_abort_waits_for_the_chats_and_says_that_they_were_closed(site, shop):
+    process = site.start(*run(site))
+    site.until(lambda: site.share()["cohort-high"] > 0)
+    chat = _chat(site)
+    code, _, told = site.run("abort", "v2", "--why", "enough")
+    assert code == 0 and "stable serves everybody again" in told and "1 were closed" in told, told
+    _ended(chat)
+    process.communicate(timeout=20)
+    assert process.returncode == 4 and site.share() == NOBODY
