@@ -29,7 +29,7 @@ LOOK_BACK_EVERY = 600.0
 ENDS_WITHIN = 30.0
 """Seconds in which a rollout that is asked to stop has journaled that it pauses."""
 TAKE_TURNS = 0.05
-"""Seconds for which one thread may go on (sys.setswitchinterval): a look takes some 15 ms of work, and
+"""Seconds for which one thread may go on (sys.setswitchinterval): a look takes some 10 ms of work, and
 threads that interrupt each other in the middle of it cost twice as much."""
 ASKED, ENDED, FAILED = "asked", "ended", "failed"
 
