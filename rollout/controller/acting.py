@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from huidu.foundation.errors import RouterError, StateError
 from huidu.model.verdict import Verdict
 from rollout.controller.edge import Edge
-from rollout.controller.fold import Move, Purpose
+from rollout.controller.fold import Move, Pending, Purpose
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import partly, partly_sentence, same_parts
@@ -65,9 +65,7 @@ class Hands:
             style = "bold red" if move.purpose in AGAIN - {Purpose.RETURN} else "bold"
             ledger.say(move.sentence, style, verdict)
         else:
-            trial = self._on_trial(move)
-            fresh = self._beside(move.weights, trial)
-            split = Split(move.weights, ledger.state.salt, pending.version, trial, fresh)
+            split = self._asked(pending)
         began = self._edge.clock.monotonic()
         try:
             self._edge.router.write(split)
@@ -97,6 +95,16 @@ class Hands:
         ledger.note("partial", version=split.version, sentence=sentence, proxies=list(found))
         if found:
             ledger.say(sentence, "bold red", verdict)
+
+    def asked(self) -> Split | None:
+        """What was begun to be written and is not confirmed."""
+        pending = self._ledger.state.pending
+        return None if pending is None else self._asked(pending)
+
+    def _asked(self, pending: Pending) -> Split:
+        move, trial = pending.move, self._on_trial(pending.move)
+        fresh = self._beside(move.weights, trial)
+        return Split(move.weights, self._ledger.state.salt, pending.version, trial, fresh)
 
     def expected(self) -> Split:
         """What the journal says that every proxy serves."""

@@ -137,15 +137,17 @@ def same_parts(one: Sequence[Facts], other: Sequence[Facts]) -> bool:
 # moved by somebody else
 
 
-def meddled(view: RouteView, expected: Split, salted: bool = True) -> str:
+def meddled(view: RouteView, expected: Split, salted: bool = True, asked: Split | None = None) -> str:
     """What proxies that answer serve, or have on file, instead of `expected`; "" for nothing.
 
-    `salted`: the salt is the rollout's own, and must be (weights that were adopted bring their own).
+    `salted`: the salt is the rollout's own, and must be (weights that were adopted bring their own). `asked`:
+    what is being written just now, which some may serve already.
     """
     found = []
     for proxy in view.proxies:
         for split, where in ((proxy.served, "serves"), (proxy.written, "has on file")):
-            if split is not None and not _alike(split, expected, salted):
+            moving = split is not None and asked is not None and _alike(split, asked)
+            if split is not None and not moving and not _alike(split, expected, salted):
                 found.append(f"{proxy.name} {where} {_differs(split, expected)}")
                 break
     if not found:

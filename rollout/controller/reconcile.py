@@ -64,6 +64,8 @@ def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
     before = opening(plan, state)
     if before is not None:
         return held_by_people(plan, ladder, state, sight, before)
+    if sight.changed and not state.hook:
+        return meddled(plan, ladder, state, sight)
     since = max(state.changed_at, state.watched_from, state.bake_from)
     overdue = now - since > plan.limits.longest_bake
     if state.pending is not None:
@@ -71,8 +73,6 @@ def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
             return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
         # Also what was begun before a freeze or a pause is not written in it.
         return held_by_people(plan, ladder, state, sight, state.pending.move)
-    if sight.changed and not state.hook:
-        return meddled(plan, ladder, state, sight)
     if _everybody(ladder, state):
         return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
     action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))

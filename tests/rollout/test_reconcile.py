@@ -125,6 +125,9 @@ PENDING = Pending(Move(Purpose.WIDEN, HALF, 2.0, 0.5, "half", "wider"), "v-2", N
             Rest,
             None,
         ),
+        # but not over what somebody else made of the weights meanwhile, except to go back
+        (at(1, pending=PENDING), sight(GOOD, changed="somebody else"), Wait, None),
+        (at(1, pending=PENDING), sight(BAD, changed="somebody else"), Move, Purpose.ROLLBACK),
         # but not against people: what may not have happened does not happen in a freeze or a pause
         (at(1, pending=PENDING, paused_by="anna"), sight(GOOD), Wait, None),
         (at(1, pending=PENDING), sight(GOOD, frozen="nights"), Wait, None),

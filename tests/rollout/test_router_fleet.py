@@ -259,6 +259,26 @@ def test_weights_that_somebody_else_moves_are_told_and_nothing_widens_until_they
     assert len(stage.router.writes) > before
 
 
+def test_a_move_that_was_refused_is_not_repeated_over_what_somebody_else_made_meanwhile(stage):
+    other = {"high": 9000, "standard": 0}
+
+    def overtaken(call):
+        if call == "write" and any(stage.router.served.weights.values()) and not events(stage, "changed"):
+            by_hand(stage, other, ("memory",))
+            raise RouterError("somebody else changed it after it was looked at")
+
+    stage.router = stage.world.router = MemoryRouter(COHORTS, overtaken)
+    stage.controller(stop=until(stage, 60)).drive()
+    assert len(events(stage, "changed")) == 1
+    assert dict(stage.router.served.weights) == other
+    assert [event.kind for event in stage.journal.events()].count("confirmed") == 1, "the first customers"
+    # neither by the next controller, which finds the move begun in the journal
+    stage.controller(stop=until(stage, 20)).drive()
+    assert dict(stage.router.served.weights) == other
+    stage.controller().take_back("no")
+    assert stage.router.served.all_stable
+
+
 def test_a_bad_release_goes_back_although_somebody_else_moved_the_weights(stage):
     opened(of_two(stage))
     begun = stage.clock.now()
