@@ -91,9 +91,6 @@ class Collector:
         self._traffic = Traffic(everywhere(Metrics(total=traffic.total)), in_flight)
         usual = selectors_of([*self._sources, *self._traffic.sources])
         self._usual, self._all = Questions(usual), Questions([*usual, *selectors_of(self._early)])
-        self._units = {
-            name: 0.001 if metrics_of(gate).unit == "ms" else 1.0 for name, gate in plan.gates.items()
-        }
         self._texts = {
             (source.gate, source.cohort): tuple(each.text() for each in source.all_of("canary"))
             for source in self._sources
@@ -208,7 +205,7 @@ class Collector:
         in_flight: Mapping[str, float],
         share: float = 0.0,
     ) -> tuple[Pair, Interval | None, str]:
-        key = (source.gate, source.cohort)
+        key, metrics = (source.gate, source.cohort), metrics_of(self._plan.gates[source.gate])
         return difference(
             *key,
             self._pairs.get(key, Pair()),
@@ -217,7 +214,7 @@ class Collector:
             share=share,
             in_flight=in_flight.get(source.cohort, 0.0),
             changes=changes,
-            unit=self._units[source.gate],
+            unit=0.001 if metrics.unit == "ms" else 1.0,
             queries=self._texts[key],
             seen=answers.seen,
         )
