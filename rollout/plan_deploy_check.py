@@ -46,7 +46,7 @@ def _commands(plan: Plan) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ..
         ("deploy", "scale", deploy.scale, SCALING),
         ("deploy", "promote", deploy.promote, ALONE),
         ("deploy", "stop", deploy.stop, KNOWN),
-        ("rollback", "close", plan.rollback.close, ALONE),
+        ("rollback", "close", plan.rollback.close, KNOWN),
         ("schema", "expand", expand, KNOWN),
         ("schema", "contract", contract, KNOWN),
     )

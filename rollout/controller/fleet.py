@@ -6,14 +6,16 @@ from typing import Any
 
 from rollout.controller.acting import AGAIN, Hands
 from rollout.controller.edge import Edge
-from rollout.controller.hooks import Stopped, run_command
+from rollout.controller.job import CLOSE
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import counted, meddled, strangers, widens
 from rollout.controller.takeover import adopted
 from rollout.ladder import Ladder
 from rollout.plan import Rollback
+from rollout.plan_deploy import Command
 from rollout.routers.router import Router
 
+_LOOK = 0.1
 LOOK_EVERY = 0.5
 """Seconds between two counts of the candidate's streams."""
 GONE_WITHIN = 2.0
@@ -79,7 +81,6 @@ def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
         edge.alive()
         edge.post.turn()  # people hear of the way back before the last chat is over
         edge.clock.sleep(min(LOOK_EVERY, rollback.drain - passed_now))
-    stopped = bool(left["open"]) and rollback.close is not None
     sentence, after = _closed(ledger, edge, rollback, known.open, left, passed_now)
     ledger.note(
         "drained",
@@ -88,7 +89,6 @@ def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
         after=after["open"],
         connections=after["connections"],
         silent=after["silent"],
-        stopped=stopped,
         seconds=round(passed_now, 1),
     )
     if known.open:
@@ -101,29 +101,49 @@ def _closed(
     """What is said of it, and what is open afterwards."""
     were = f"{_requests(before)} of {ledger.state.release} still open"
     unknown = f"; {', '.join(left['silent'])} did not say" if left["silent"] else ""
-    if not left["open"]:
+    # One that had begun when the controller died is run again, though nothing may be left for it.
+    known = ledger.state.jobs.get(CLOSE)
+    begun = known is not None and known.at >= ledger.state.proxies.draining_at
+    if not left["open"] and not begun:
         return f"{were}, over by themselves within {seconds:.0f} s{unknown}", left
     if rollback.close is None:
         lacks = "the plan names no command that closes them (rollback.close)"
         return f"{were}; after {seconds:.0f} s {left['open']} go on, {lacks}{unknown}", left
-    log = edge.folder / "close.log"
-    try:
-        problem = run_command(rollback.close, ledger.state.release, log, edge.clock, lambda: _stop(edge))
-    except Stopped:
-        problem = "stopped by a person"
+    problem = _run(ledger, edge, rollback.close)
     deadline = edge.clock.monotonic() + GONE_WITHIN
     after = counted(edge.router.streams())
     while after["open"] and not problem and edge.clock.monotonic() < deadline:
         edge.clock.sleep(0.1)
         after = counted(edge.router.streams())
-    told = f"after {seconds:.0f} s {left['open'] - after['open']} were closed"
+    were_open = before if begun else left["open"]
+    told = f"after {seconds:.0f} s {max(0, were_open - after['open'])} were closed"
     failed = f", {after['open']} go on ({problem or 'the command did not end them'})" if after["open"] else ""
     return f"{were}; {told}{failed}{unknown}", after
 
 
-def _stop(edge: Edge) -> bool:
-    edge.alive()  # a long command is no silence
-    return edge.stop()
+def _run(ledger: Ledger, edge: Edge, command: Command) -> str:
+    """The closing command to its end; "" or what went wrong."""
+    ledger.note("job-begun", name=CLOSE, facts={})
+    problem = _to_its_end(ledger, edge, command)
+    if problem:
+        ledger.note("job-failed", name=CLOSE, problem=problem)
+    else:
+        ledger.note("job-done", name=CLOSE)
+    return problem
+
+
+def _to_its_end(ledger: Ledger, edge: Edge, command: Command) -> str:
+    fills = {"release": ledger.state.release, "rollout": ledger.name}
+    handle = edge.launch(command, fills, edge.folder / "close.log", edge.clock)
+    try:
+        while (problem := handle.problem()) is None:
+            if edge.stop():
+                return "stopped by a person"
+            edge.alive()  # a long command is no silence
+            edge.clock.sleep(_LOOK)
+        return problem
+    finally:
+        handle.end()
 
 
 def _requests(count: int) -> str:

@@ -246,12 +246,10 @@ def _guard_told(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, guard_told=True)
 
 
-def _drained(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, stopped_at=event.t) if event.data.get("stopped") else state
-
-
 def _job_begun(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, jobs=job.begun(state.jobs, event))
+    # What closes the candidate's streams ends the candidate, whatever becomes of the command.
+    stopped_at = event.t if event.data["name"] == job.CLOSE else state.stopped_at
+    return dataclasses.replace(state, jobs=job.begun(state.jobs, event), stopped_at=stopped_at)
 
 
 def _job_ended(state: RolloutState, event: Event) -> RolloutState:
@@ -265,7 +263,6 @@ def _job_again(state: RolloutState, event: Event) -> RolloutState:
 
 
 _APPLY = {
-    "drained": _drained,
     "job-again": _job_again,
     "job-begun": _job_begun,
     "job-done": _job_ended,

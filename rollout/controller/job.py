@@ -18,7 +18,7 @@ from typing import Any, Literal
 from huidu.foundation.journal import Event
 
 Status = Literal["running", "done", "failed", "again"]
-START, STOP = "start", "stop"
+START, STOP, CLOSE = "start", "stop", "close"
 FOR_GOOD = ("rollback.", STOP)
 """Jobs that are not tried again once they failed: a failed step of a way back is taken back instead."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 import pytest
@@ -15,11 +16,20 @@ from rollout.abort import _ask
 from rollout.begin import Order, _check_stopped
 from rollout.controller.duty import Duty
 from rollout.controller.fold import Move, Purpose, fold
+from rollout.controller.hooks import launch
 from rollout.controller.lease import LeaseFile
 from rollout.controller.signs import CONTROLLER
 from rollout.letters import news
 from rollout.plan import Command
 from rollout.plan_file import parse_plan
+from tests.rollout.test_controller_crash import (
+    FragileEvidence,
+    FragileJournal,
+    FragileRouter,
+    Fuse,
+    Killed,
+    _never_wider_than_intended,
+)
 from tests.rollout.test_guard import Site, _Killed
 from tests.rollout.test_jobs import Shop
 from tests.rollout.test_router_fleet import Counting, events, planned
@@ -34,6 +44,12 @@ def ending(stage, file, drain=20.0):
     command = Command(run=(sys.executable, "-c", f"open({str(file)!r}, 'a').write('x')"), timeout=1e6)
     planned(stage, "rollback", drain=drain, close=command)
     return Counting(stage.router, [], lambda: 0 if file.exists() else 3)
+
+
+def beside(shop):
+    """What ends the candidate is a real command; the others are the shop's."""
+    real = lambda command: command.run[0] == sys.executable  # noqa: E731
+    return lambda command, *rest: (launch if real(command) else shop.launch)(command, *rest)
 
 
 def blind_until(stage, file=None):
@@ -90,9 +106,9 @@ def test_a_candidate_that_was_stopped_for_it_is_started_again_before_the_rollout
     stage = blind_until(make_stage(tmp_path, RESTARTS + START), tmp_path / "gone")
     shop = Shop(stage.clock)
     router = ending(stage, tmp_path / "gone")
-    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert stage.controller(router=router, launch=beside(shop)).drive() is Outcome.GOOD
     assert shop.names() == ["start", "start"]
-    done = [event.seq for event in events(stage, "job-done")]
+    done = [event.seq for event in events(stage, "job-done") if event.data["name"] == "start"]
     assert events(stage, "drained")[0].seq < done[1] < events(stage, "restarted")[0].seq
     assert fold(stage.journal.events()).stopped_at == 0
 
@@ -100,12 +116,12 @@ def test_a_candidate_that_was_stopped_for_it_is_started_again_before_the_rollout
 def test_one_that_does_not_start_again_is_no_evidence_and_the_next_run_tries_again(tmp_path):
     stage = blind_until(make_stage(tmp_path, RESTARTS + START), tmp_path / "gone")
     shop = Shop(stage.clock)
-    launch = lambda *args: (shop.fails.update(start=len(shop.ran) == 1), shop.launch(*args))[1]  # noqa: E731
+    launch = lambda *args: (shop.fails.update(start=len(shop.ran) == 1), beside(shop)(*args))[1]  # noqa: E731
     router = ending(stage, tmp_path / "gone")
     assert stage.controller(router=router, launch=launch).drive() is Outcome.NOT_EVIDENCE
     sentence = events(stage, "held")[0].data["sentence"]
     assert "start command failed (exit code 1)" in sentence and "3 were closed" in sentence
-    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert stage.controller(router=router, launch=beside(shop)).drive() is Outcome.GOOD
     assert shop.names() == ["start"] * 3
 
 
@@ -124,7 +140,7 @@ def test_nobody_is_stopped_where_everything_ended_by_itself_and_a_second_retreat
     begin = stage.clock.now()
     stage.world.silent = lambda now: begin + 12 < now < begin + 72 or begin + 90 < now < begin + 150
     router = Counting(stage.router, [4, 4, 0])
-    assert stage.controller(router=router, launch=shop.launch).drive() is Outcome.GOOD
+    assert stage.controller(router=router, launch=beside(shop)).drive() is Outcome.GOOD
     assert [event.data["open"] for event in events(stage, "draining")] == [4, 0]
     assert shop.names() == ["start"] and not (tmp_path / "gone").exists()
 
@@ -132,8 +148,60 @@ def test_nobody_is_stopped_where_everything_ended_by_itself_and_a_second_retreat
 def test_a_candidate_that_the_stack_runs_already_is_not_started_over(tmp_path):
     stage = make_stage(tmp_path, PLAN + START, candidate="v2")
     shop = Shop(stage.clock)
-    assert stage.controller(launch=shop.launch).drive() is Outcome.GOOD
+    assert stage.controller(launch=beside(shop)).drive() is Outcome.GOOD
     assert shop.names() == []
+
+
+# crashes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("errors", "outcome"), [(0.0, Outcome.GOOD), (0.3, Outcome.BAD)])
+def test_every_crash_point_with_open_chats_ends_as_without_the_crash(tmp_path, errors, outcome):
+    """Blind, back to stable, chats closed with the candidate, started again, promoted; and rolled back."""
+    folders = (tmp_path / str(number) for number in itertools.count())
+    whole = _run(next(folders), errors, Fuse(0))
+    assert whole["outcome"] is outcome and whole["points"] > 30
+    for at in range(1, whole["points"] + 1):
+        crashed = _run(next(folders), errors, Fuse(at))
+        what = f"killed at point {at} of {whole['points']}"
+        assert crashed["outcome"] is outcome and crashed["weights"] == whole["weights"], what
+        assert crashed["told"] == whole["told"] and crashed["stopped"] == whole["stopped"], what
+        assert len(crashed["ran"]) <= len(whole["ran"]) + 1, f"{what}: at most the one that ran is run again"
+
+
+def _run(folder, errors, fuse):
+    folder.mkdir()
+    text = RESTARTS.replace("dwell: 5s, final_bake: 10s", "dwell: 2s, final_bake: 3s")
+    stage = make_stage(folder, text + START)
+    stage.world.candidate_errors = errors
+    planned(stage, "rollback", drain=3.0, close=Command(run=("close",), timeout=60.0))
+    shop = Shop(stage.clock, takes=1.0, point=fuse.point)
+    begin = stage.clock.now()
+    ended = lambda: "close" in shop.names()  # noqa: E731
+    stage.world.silent = lambda now: begin + 9 < now and not ended() and not errors
+    router = Counting(stage.router, [], lambda: 0 if ended() else 3)
+    fragile = {
+        "journal": FragileJournal(stage.journal, fuse),
+        "router": FragileRouter(router, fuse),
+        "evidence": FragileEvidence(stage.evidence, fuse),
+    }
+    try:
+        outcome = stage.controller(launch=shop.launch, **fragile).drive()
+    except Killed:
+        fuse.at = 0
+        stage.world.last = stage.evidence.intervals[-1].end if stage.evidence.intervals else None
+        outcome = stage.controller(launch=shop.launch, router=router).drive()
+    _never_wider_than_intended(stage)
+    drained_ = events(stage, "drained")
+    return {
+        "outcome": outcome,
+        "points": fuse.passed,
+        "weights": dict(stage.router.served.weights),
+        "told": [each.data["before"] for each in drained_ if each.data["before"]],
+        "stopped": fold(stage.journal.events()).stopped_at > 0,
+        "ran": shop.names(),
+    }
 
 
 # a guard
