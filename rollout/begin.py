@@ -100,7 +100,7 @@ def opened(
     else:
         target = Target.of(plan, workspace.stack_file)
         _check_new(order, plan, target)
-    ladder = ladder_of(plan, tuple(target.cohorts))
+    ladder = ladder_of(plan, tuple(target.cohorts), target.grain)
     router = target.router(clock)
     collector = collector_of(plan, target, order.release)
     senders = notifiers(plan.notify)
@@ -198,7 +198,7 @@ def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:
     """The plan, ladder and target that the rollout began with."""
     plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
     target = Target.from_data(dict(state.started))
-    return plan, ladder_of(plan, tuple(target.cohorts)), target
+    return plan, ladder_of(plan, tuple(target.cohorts), target.grain), target
 
 
 def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) -> Plan:

@@ -83,7 +83,7 @@ def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
     if cohorts:
         check_cohorts(loaded, plan, cohorts)
     judge_config(loaded, cohorts or named)
-    ladder_of(loaded, cohorts or named or (ALL,))
+    ladder_of(loaded, cohorts or named or (ALL,), target.grain if target is not None else None)
     for headers, rows in plan_rows(loaded):
         told.table(headers, rows)
         told.say("")

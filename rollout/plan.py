@@ -212,8 +212,12 @@ TESTERS = "testers"
 """The stratum of the synthetic requests."""
 
 
-def ladder_of(plan: Plan, cohorts: tuple[str, ...]) -> Ladder:
-    """The stages as weights of `cohorts`. Raises ConfigError for a cohort the route does not have."""
+def ladder_of(plan: Plan, cohorts: tuple[str, ...], grain: int | None = None) -> Ladder:
+    """The stages as weights of `cohorts`, as fine as the route is (`grain`: where the plan does not say it).
+
+    Raises ConfigError for a cohort the route does not have, and for a stage finer than the route.
+    """
+    grain = plan.route.grain if grain is None else grain
     for stage in plan.stages:
         for cohort in stage.weights:
             if cohort not in (*cohorts, ALL):
@@ -222,7 +226,16 @@ def ladder_of(plan: Plan, cohorts: tuple[str, ...]) -> Ladder:
                     expected=f"one of {', '.join(cohorts)}, or {ALL}",
                 )
     steps = [Step(stage.name, stage.weights, stage.bake) for stage in plan.stages]
-    return Ladder.of(steps, cohorts, plan.route.grain)
+    ladder = Ladder.of(steps, cohorts, grain)
+    for corner in ladder.corners:
+        for cohort, weight in corner.weights.items():
+            if weight % grain:
+                share = f"{weight / 100:g} % of {cohort!r}"
+                raise ConfigError(
+                    f"stage {corner.name!r}: {share} is no whole percent, and there are a hundred buckets",
+                    expected="whole percents, or a route by weights",
+                )
+    return ladder
 
 
 def judge_config(plan: Plan, cohorts: tuple[str, ...], shares: tuple[float, ...] = ()) -> JudgeConfig:

@@ -54,6 +54,11 @@ class CohortArms(PlanPart):
         return self.model_copy(update={**told, "stable_parts": parts, "labels": {}})
 
     @property
+    def labelled(self) -> CohortArms:
+        """The same arms as metrics call them."""
+        return self.renamed({name: name for name in self.arms.clusters})
+
+    @property
     def _named(self) -> dict[str, str]:
         kinds = {"stable": self.stable, "candidate": self.candidate, "trial": self.trial, "fresh": self.fresh}
         return {kind: name for kind, name in kinds.items() if name}
@@ -64,6 +69,11 @@ class Proxy(PlanPart):
 
     file: Path
     admin: AdminAddress
+
+
+def grain_of(strategy: str | None) -> int:
+    """Weights are multiples of so many basis points: customers come in a hundred buckets, or one by one."""
+    return 100 if strategy == "buckets" else 1
 
 
 def spelled_out(value: Any) -> Any:
@@ -124,5 +134,5 @@ class Route(PlanPart):
 
     @property
     def grain(self) -> int:
-        """Weights are multiples of so many basis points: customers come in a hundred buckets, or freely."""
-        return 100 if self.strategy == "buckets" else 1
+        """See `grain_of`."""
+        return grain_of(self.strategy)

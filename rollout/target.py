@@ -10,6 +10,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError
 from huidu.model.stack import Stack
 from rollout.plan import TESTERS, CohortArms, Entry, Plan, Route
+from rollout.plan_route import grain_of
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api import GatewayApiRouter
@@ -34,6 +35,16 @@ class HttpRoutesOf:
         place = place_of(route.kubeconfig, route.context, route.namespace)
         strategy = route.strategy or "weights"
         return cls(place, route.routes, strategy, route.bucket_header, dict(route.cohorts))
+
+    @classmethod
+    def of_stack(cls, stack: Stack, arms: dict[str, CohortArms]) -> Self | None:
+        """Of a stack on Kubernetes; None of one that stands elsewhere. Raises as `of`."""
+        routes = stack.edge.routes
+        if routes is None:
+            return None
+        file = Path(routes.kubeconfig) if routes.kubeconfig else None
+        place = place_of(file, routes.context, routes.namespace)
+        return cls(place, routes.names, routes.strategy, routes.bucket_header, arms)
 
     def to_data(self) -> dict[str, Any]:
         place = self.place
@@ -99,16 +110,19 @@ class Target:
                 entry=plan.synthetic.entry if plan.synthetic else None,
                 gateway=HttpRoutesOf.of(route) if route.router == "gateway-api" else None,
             )
+        arms = {name: CohortArms(**cohort.model_dump()) for name, cohort in stack.cohorts.items()}
+        gateway = HttpRoutesOf.of_stack(stack, arms)
         return cls(
-            (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
+            () if gateway else (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
             stack.edge.route_config,
-            {name: CohortArms(**cohort.model_dump()) for name, cohort in stack.cohorts.items()},
+            {name: each.labelled for name, each in arms.items()},
             address,
             route.confirm_within,
             stack.releases.stable,
             stack.releases.candidate,
             _entry(stack, plan.baseline == "fresh") if plan.synthetic else None,
             stack.releases.baseline,
+            gateway,
         )
 
     def to_data(self) -> dict[str, Any]:
@@ -151,6 +165,11 @@ class Target:
         """The arms as the synthetic requests meet them."""
         entry = self.entry
         return CohortArms(route=TESTERS, stable=entry.stable, candidate=entry.candidate) if entry else None
+
+    @property
+    def grain(self) -> int:
+        """Weights are multiples of so many basis points."""
+        return grain_of(self.gateway.strategy if self.gateway else None)
 
     @property
     def served_by(self) -> tuple[str, ...]:

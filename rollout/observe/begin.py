@@ -126,7 +126,8 @@ def opened(
         share = _stated(prometheus, order.share) if order.share else None
         weights = _served(place.target, clock)
         outside = Outside(journal, collector, evidence, clock, Steady(terminal), stop, share, weights)
-        ladder = ladder_of(plan, tuple(place.cohorts))
+        grain = place.target.grain if place.target else None
+        ladder = ladder_of(plan, tuple(place.cohorts), grain)
         yield Watcher(order.name, plan, ladder, outside), lambda: account(order.name, journal.events())
 
 

@@ -13,6 +13,7 @@ from rollout.dispersed import judged_with
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
+from rollout.plan_route import grain_of
 from rollout.serve.ahead import Ahead, ahead, elsewhere
 from rollout.serve.around import CallRow, Caution, SchemaRow, attention, call_row, cautions, schema_row
 from rollout.serve.drawn import POINTS, Plot, evidence_plot, exposed_plot, share_plot, time_axis, time_ticks
@@ -204,7 +205,9 @@ def _planned(state: RolloutState) -> tuple[Plan | None, Ladder | None]:
     """The plan it follows; None where a plan of another version of huidu is not understood any more."""
     plan = plan_of(state)
     try:
-        return plan, ladder_of(plan, tuple(state.started["cohorts"])) if plan is not None else None
+        gateway = state.started.get("gateway")
+        grain = grain_of(gateway["strategy"]) if gateway else None
+        return plan, ladder_of(plan, tuple(state.started["cohorts"]), grain) if plan is not None else None
     except (HuiduError, KeyError, ValueError):
         return None, None
 

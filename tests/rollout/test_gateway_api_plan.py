@@ -10,6 +10,7 @@ import pytest
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError, MissingProgram
+from huidu.model.stack import Stack
 from rollout.controller.reconcile import planned_shares
 from rollout.ladder import ALL, Ladder, Step
 from rollout.plan import ladder_of
@@ -204,6 +205,48 @@ def test_two_plans_with_a_route_in_common_own_the_same(kubeconfig):
     third = Target.of(parsed(kubeconfig, ("namespace: crm", "namespace: other")), Path("none"))
     assert one.owned & other.owned
     assert not one.owned & third.owned
+
+
+def test_a_stack_on_kubernetes_says_where_its_routes_are_and_what_metrics_call_the_arms(kubeconfig, tmp_path):
+    routes = {"kubeconfig": str(kubeconfig), "context": "two", "namespace": "crm-public", "names": ["arms"]}
+    edge = {
+        "url": "https://shop.example",
+        "routes": {**routes, "strategy": "buckets", "bucket_header": "x-huidu-bucket"},
+        "route_config": "arms",
+        "testers_header": "x-huidu-test",
+        "testers_secret_file": "secret",
+    }
+    cohort = {"route": "cohort-high", "stable": "shop-stable", "candidate": "shop-candidate"}
+    labels = {"stable": "httproute/crm-public/arms/rule/1", "candidate": "httproute/crm-public/arms/rule/0"}
+    stack = {
+        "version": 1,
+        "name": "crm",
+        "target": "kubernetes",
+        "created": "2026-01-01T00:00:00Z",
+        "edge": edge,
+        "cohorts": {"high": {**cohort, "labels": labels}},
+        "prometheus": "http://prometheus:9090",
+        "core": "http://core:8000",
+        "tokens": {"key_file": "key", "issuer": "i", "audience": "a"},
+        "customers": {"count": 10, "high": 2},
+        "releases": {"stable": "v1", "candidate": "v2"},
+        "components": [],
+        "links": [],
+    }
+    Stack.model_validate(stack).write(tmp_path / "stack.json")
+    stages = "stages: [{name: a, weights: {high: 5%}}, {name: b, weights: {all: 100%}}]"
+    plan = parse_plan(f"route: stack\ngates: {{errors: {{kind: slo, floor: 1%}}}}\n{stages}\n", "p")
+    target = Target.of(plan, tmp_path / "stack.json")
+    assert target.served_by == ("httproute crm-public/arms",)
+    assert target.gateway is not None
+    assert (target.gateway.place.context, target.gateway.arms["high"].candidate) == ("two", "shop-candidate")
+    assert target.cohorts["high"].candidate == labels["candidate"]
+    assert target.stable_release == "v1"
+    assert Target.from_data(json.loads(json.dumps(target.to_data()))).owned == target.owned
+    assert ladder_of(plan, ("high",), target.grain).point(1.123) == {"high": 1600}  # 5 % + 0.123 of 95 %
+    fine = parse_plan(f"gates: {{errors: {{kind: slo, floor: 1%}}}}\n{stages.replace('5%', '0.5%')}\n", "p")
+    with pytest.raises(ConfigError, match=r"stage 'a': 0.5 % of 'high' is no whole percent"):
+        ladder_of(fine, ("high",), target.grain)
 
 
 def test_a_context_that_is_not_there_is_named_with_those_that_are(kubeconfig):
