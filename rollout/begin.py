@@ -264,7 +264,7 @@ def _check_new(order: Order, plan: Plan, target: Target) -> None:
         raise ConfigError(
             "the plan has no stages", file=order.plan, expected="stages: [{name: ..., weights: ...}]"
         )
-    starts = plan.deploy.start is not None and target.candidate is None
+    starts = plan.deploy.start is not None  # also in the place of one that nobody is sent to
     if plan.route.router == "stack" and target.candidate != order.release and not starts:
         runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
         raise UsageError(
