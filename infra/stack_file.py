@@ -44,6 +44,7 @@ def compose(desired: Desired, target: str, description: Description) -> Stack:
             for each in topology.links
             if each.source in standing and each.target in standing
         ),
+        generators=description.generators,
     )
 
 

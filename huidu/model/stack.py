@@ -115,6 +115,27 @@ class Link(_Part):
     label: str = ""
 
 
+class Generators(_Part):
+    """Where load generators of this stack run: a namespace on a Kubernetes cluster.
+
+    `kubeconfig`, `context`: empty: what kubectl would use. `image`: huidu's own. `workers`: how many, unless
+    asked otherwise, each with `cores` and `memory_gb`. `account`: the pods' service account. `tokens`: the
+    Secret whose key `key` signs customers' tokens. `nodes`: labels of the nodes they may use.
+    """
+
+    kubeconfig: str = ""
+    context: str = ""
+    namespace: str
+    image: str
+    workers: int = Field(default=2, ge=1, le=1000)
+    cores: float = Field(default=1.0, gt=0)
+    memory_gb: float = Field(default=2.0, gt=0)
+    account: str = "default"
+    tokens: str = ""
+    nodes: dict[str, str] = Field(default={})
+    pull_secrets: tuple[str, ...] = ()
+
+
 class Stack(_Part):
     """A provisioned stack."""
 
@@ -131,7 +152,7 @@ class Stack(_Part):
     releases: Releases
     components: tuple[Component, ...]
     links: tuple[Link, ...]
-    generators: tuple[str, ...] = Field(default=())
+    generators: tuple[Generators, ...] = ()
 
     @classmethod
     def read(cls, path: Path) -> Stack:

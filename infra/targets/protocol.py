@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pulumi
 
-from huidu.model.stack import CohortRoute, Edge, Tokens
+from huidu.model.stack import CohortRoute, Edge, Generators, Tokens
 from infra.desired import Desired
 from infra.rendered import Rendered
+
+if TYPE_CHECKING:
+    from infra.news import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Description:
     core: str
     tokens: Tokens
     components: Mapping[str, tuple[str, str]]
+    generators: tuple[Generators, ...] = ()
 
 
 class Target(Protocol):
@@ -79,6 +83,10 @@ class RemoteTarget(Target, Protocol):
     """Whether customers are served there, so that there is something to describe."""
     keeps: tuple[str, ...]
     """Kinds of resources that outlive the stack, since they keep data."""
+
+    def drifted(self, found: Sequence[Step]) -> tuple[Step, ...]:
+        """What of it is drift: not what somebody else may change. The program was run before."""
+        ...
 
     def reachable(self) -> None:
         """Raises HuiduError where what the stack stands on does not answer, or does not know us."""

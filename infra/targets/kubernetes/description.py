@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from huidu.model.stack import CohortRoute, Edge, HttpRoutes, Tokens
+from huidu.model.stack import CohortRoute, Edge, Generators, HttpRoutes, Tokens
 from infra.targets.kubernetes import access, buckets, edge_routes, ports
 from infra.targets.kubernetes.place import Place
 from infra.targets.local.edge import COHORTS, route
 from infra.targets.protocol import Description
 
+LOAD_ACCOUNT = "load"
+"""The service account of load generators: it may ask the API server for nothing."""
 SECRETS = Path("/run/huidu")
 """Where pods find the secrets that they need: the testers' key, the one that signs customers' tokens."""
 
@@ -51,6 +53,31 @@ def describe(place: Place) -> Description:
             key_file=SECRETS / "tokens" / "key", issuer=chosen.tokens.issuer, audience=chosen.tokens.audience
         ),
         components={name: (_address(place, name), _version(place, name)) for name in standing},
+        generators=(generators(place),),
+    )
+
+
+def load_zone(place: Place) -> str:
+    """The zone in which load generators run: the settings', else the edge's."""
+    door = next(name for name, _ in place.topology.of("edge"))
+    return place.settings.load.zone or place.component(door).zone
+
+
+def generators(place: Place) -> Generators:
+    """What `huidu load verify --on kubernetes` starts, and where."""
+    chosen, zone = place.settings.load, load_zone(place)
+    return Generators(
+        kubeconfig=place.settings.kubeconfig,
+        context=place.zone(zone).context,
+        namespace=place.namespace(zone),
+        image=place.image("huidu", place.settings.images.huidu),
+        workers=chosen.workers,
+        cores=chosen.cores,
+        memory_gb=chosen.memory_gb,
+        account=LOAD_ACCOUNT,
+        tokens=chosen.tokens,
+        nodes=dict(chosen.nodes or place.zone(zone).nodes),
+        pull_secrets=place.settings.images.pull_secrets,
     )
 
 

@@ -12,6 +12,7 @@ from infra.targets.kubernetes import (
     core,
     edge,
     link,
+    load,
     monitoring,
     namespaces,
     network,
@@ -43,5 +44,6 @@ WHOLE: tuple[Callable[[Place], None], ...] = (
     certificates.declare,
     access.declare,
     rollout.declare,
+    load.declare,
 )
 """Concerns of the whole stack, in this order, before any component."""

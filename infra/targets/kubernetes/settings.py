@@ -189,6 +189,23 @@ class Rollouts(_Part):
     journal_gb: int = Field(default=10, ge=1)
 
 
+class Load(_Part):
+    """Load generators, started by `huidu load verify --on kubernetes`.
+
+    `zone`: where they run; empty: the edge's. `workers`: how many, each with `cores` and `memory_gb`.
+    `tokens`: the Secret whose key `key` signs customers' tokens. `nodes`: labels of the nodes they may use:
+    best those that carry nothing of the stack. `groups`: who may start them.
+    """
+
+    zone: Name | Literal[""] = ""
+    workers: int = Field(default=2, ge=1, le=1000)
+    cores: float = Field(default=1.0, gt=0)
+    memory_gb: float = Field(default=2.0, gt=0)
+    tokens: DnsLabel = "tokens"
+    nodes: dict[str, str] = {}
+    groups: tuple[str, ...] = ()
+
+
 class Settings(_Part):
     """One stack's place on one or more clusters.
 
@@ -206,6 +223,7 @@ class Settings(_Part):
     link: LinkSettings = LinkSettings()
     monitoring: Monitoring = Monitoring()
     rollout: Rollouts = Rollouts()
+    load: Load = Load()
     entrances: dict[Name, str] = {}
     reach: Reach = Reach()
 
