@@ -22,10 +22,12 @@ from typing import Any
 import pytest
 import yaml
 
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.journal import Journal
 from rollout.plan_file import PLANS
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api_lease import LEASE
-from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.cluster import Cluster, Refused
 from tests.kubernetes.exporter import Exporter, destination
 from tests.kubernetes.gateways import ROUTES, Gateway
 from tests.rollout.edges import free_port
@@ -221,3 +223,46 @@ def test_a_killed_controller_leaves_a_route_that_is_given_back_by_its_journal(si
     assert report["outcome"] == "retreated"
     assert "aborted by a person: its controller was killed" in report["sentence"]
     assert LEASE not in here.route()["metadata"]["annotations"]
+
+
+def test_what_somebody_does_by_hand_holds_the_rollout_and_a_server_that_was_away_does_not_end_it(site):
+    here = site("buckets")
+    running = here.start("run", str(here.plan), "--release", "v2")
+
+    def told(kind: str) -> list[str]:
+        with Journal.open(here.home / "rollouts/v2/journal.sqlite", SystemClock(), writer=False) as journal:
+            return [str(event.data.get("sentence", "")) for event in journal.events() if event.kind == kind]
+
+    try:
+        here.cluster.until(lambda: here.candidates() > 0, what="the first customers")
+        here.cluster.until(lambda: told("confirmed"), what="that it is confirmed")
+
+        def by_hand() -> bool:
+            route = here.route()
+            for rule in route["spec"]["rules"]:
+                headers = rule.get("matches", [{}])[0].get("headers", [])
+                everybody = {"cohort-high-candidate": "^([0-9]?[0-9])$", "cohort-high-stable": "^nobody$"}
+                if rule.get("name") in everybody:
+                    headers[-1]["value"] = everybody[rule["name"]]
+            with contextlib.suppress(Refused):
+                return bool(here.cluster.replace(route))
+            return False
+
+        here.cluster.until(by_hand, what="somebody else's change")
+        here.cluster.until(lambda: told("changed"), what="that it is told")
+        assert "serves high 100 %" in told("changed")[0]
+        moves = len(told("intended"))
+        with here.cluster.stopped():
+            assert running.poll() is None
+        here.cluster.until(here.route, what="the server")
+        assert running.poll() is None
+        assert here.candidates() == 1
+        assert len(told("intended")) == moves
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+        assert running.returncode == 3, err
+    finally:
+        running.kill()
+    code, _, err = here.run("abort", "v2", "--why", "not ours")
+    assert code == 0, err
+    assert here.candidates() == 0

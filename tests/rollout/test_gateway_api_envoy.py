@@ -1,7 +1,7 @@
 """The patterns and the edge's program in a real Envoy: customers keep their arm, and nobody chooses his own.
 
-Translated is here what Envoy Gateway translates: a rule's matches become routes, the more headers the earlier,
-a RegularExpression becomes a `safe_regex`, and the Lua of the rendered EnvoyExtensionPolicy a filter.
+Translated is here what Envoy Gateway translates: a rule's matches become routes, the more headers the
+earlier, a RegularExpression a `safe_regex`, and the Lua of the rendered EnvoyExtensionPolicy a filter.
 """
 
 from __future__ import annotations
