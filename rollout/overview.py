@@ -133,6 +133,7 @@ def plan_rows(plan: Plan) -> list[Table]:
             "widening",
             f"{promotion.rule}, judged up to {promotion.widest_judged:.0%}, dwell {promotion.dwell:g} s",
         ),
+        *_STRATEGIES.get(plan.route.strategy or "", ()),
         ("compared with", _BASELINES[plan.baseline]),
         ("final bake", f"{promotion.final_bake:g} s"),
         ("longest bake, then hold", f"{limits.longest_bake:g} s"),
@@ -151,6 +152,14 @@ def plan_rows(plan: Plan) -> list[Table]:
     ]
 
 
+_STRATEGIES = {
+    "buckets": (
+        ("customers", "in a hundred buckets, and stay in theirs: shares are whole percents, rounded down"),
+    ),
+    "weights": (
+        ("customers", "meet both arms: each request is drawn anew by weight, and requests are compared"),
+    ),
+}
 _BASELINES = {
     "stable": "the customers of stable in the same cohort",
     "fresh": "a fresh process of stable with as many customers",

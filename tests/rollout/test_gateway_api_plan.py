@@ -13,6 +13,7 @@ from huidu.foundation.errors import ConfigError, MissingProgram
 from huidu.model.stack import Stack
 from rollout.controller.reconcile import planned_shares
 from rollout.ladder import ALL, Ladder, Step
+from rollout.overview import plan_rows
 from rollout.plan import ladder_of
 from rollout.plan_file import load_plan, parse_plan
 from rollout.routers.gateway_api import GatewayApiRouter
@@ -123,6 +124,13 @@ def test_weights_do_not_judge_customers_by_what_follows_their_requests():
         parsed(Path("k"), weights, conversion)
     parsed(Path("k"), weights, (conversion[0], conversion[1].replace("{kind", "{role: watch, kind")))
     parsed(Path("k"), conversion)
+
+
+@pytest.mark.parametrize(("strategy", "said"), [("buckets", "rounded down"), ("weights", "drawn anew")])
+def test_check_says_what_a_strategy_means_for_customers(strategy, said):
+    plan = parsed(Path("k"), ("strategy: buckets", f"strategy: {strategy}"))
+    rows = [row for _, rows in plan_rows(plan) for row in rows]
+    assert any(row[0] == "customers" and said in row[1] for row in rows)
 
 
 def test_weights_may_be_as_fine_as_one_likes():
