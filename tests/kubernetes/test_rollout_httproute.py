@@ -24,9 +24,12 @@ import yaml
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
+from rollout.controller.lease import end_silent, read_lease
+from rollout.controller.signs import GUARD
 from rollout.plan_file import PLANS
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api_lease import LEASE
+from rollout.routers.gateway_api_routes import VERSION
 from tests.kubernetes.cluster import Cluster, Refused
 from tests.kubernetes.exporter import Exporter, destination
 from tests.kubernetes.gateways import ROUTES, Gateway
@@ -266,3 +269,27 @@ def test_what_somebody_does_by_hand_holds_the_rollout_and_a_server_that_was_away
     code, _, err = here.run("abort", "v2", "--why", "not ours")
     assert code == 0, err
     assert here.candidates() == 0
+
+
+def test_a_guard_takes_the_route_of_a_killed_controller_and_gives_everybody_back(site):
+    here = site("weights")
+    plan = json.loads(here.plan.read_text())
+    plan["limits"]["unattended"] = "5s"
+    here.plan.write_text(json.dumps(plan))
+    running = here.start("run", str(here.plan), "--release", "v2", "--guard")
+    guard = None
+    try:
+        here.cluster.until(lambda: here.candidates() > 0, what="the first customers")
+        guard = read_lease(here.home / "rollouts" / "v2" / GUARD)
+        assert guard is not None
+        running.kill()
+        running.communicate(timeout=30)
+        here.cluster.until(lambda: here.candidates() == 0, what="the guard's act")
+        here.cluster.until(lambda: LEASE not in here.route()["metadata"]["annotations"], what="its release")
+    finally:
+        running.kill()
+        if guard is not None:
+            end_silent(guard)  # by its handle: nobody else's process
+    assert "v2-" in here.route()["metadata"]["annotations"][VERSION]
+    code, _, err = here.run("abort", "v2", "--why", "the test is over")
+    assert code == 0, err
