@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
+from urllib.parse import urlsplit
 
 import pytest
+from kubernetes.config import incluster_config
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError, Locked, RouterError, UsageError
@@ -296,6 +298,23 @@ def test_an_unknown_token_is_told(put, make, cluster, tmp_path):
     path.write_text(text)
     with pytest.raises(UsageError, match=r"does not know who asks \(401\)"):
         make(kubeconfig=path).check()
+
+
+def test_in_a_pod_the_pods_own_account_is_used(put, gateway, account, cluster, space, monkeypatch, tmp_path):
+    """What the kubelet puts into every pod: a token, the authority, and where the API server is."""
+    put()
+    account("mover", named(["get", "patch"]))
+    (tmp_path / "token").write_text(cluster.token_for("mover", space))
+    address = urlsplit(cluster.plane.url)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", address.hostname)
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(address.port))
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(cluster.plane.certificate))
+    monkeypatch.setattr(gateway_api_cluster, "_in_pod", lambda: True)
+    api = Api(place_of(None, "", space))
+    router = GatewayApiRouter(api, space, ("shop",), COHORTS, strategy_of("weights", HEADER), SystemClock())
+    cluster.until(lambda: router.look().agreed, what="the gateway's word")
+    router.check()
 
 
 # what is not there
