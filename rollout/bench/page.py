@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from jinja2 import Environment
 
+from huidu.foundation.chart import Scale
 from rollout.bench.run import Detection, Result, conclusion, word
 from rollout.bench.watch import THIS
 
@@ -88,7 +89,7 @@ _LEFT, _WIDTH, _ROW = 260.0, 780.0, 16.0
 
 def _harmless(results: Sequence[Result], colours: dict[str, str]) -> str:
     def x(part: float) -> float:
-        return _LEFT + math.sqrt(part) * (_WIDTH - 20)
+        return _LEFT + Scale(0.0, 1.0, math.sqrt)(part) * (_WIDTH - 20)
 
     drawn, y = [], 26.0
     for part in (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0):
@@ -114,7 +115,7 @@ def _harmless(results: Sequence[Result], colours: dict[str, str]) -> str:
 
 def _defects(results: Sequence[Result], colours: dict[str, str]) -> str:
     def x(seconds: float) -> float:
-        return _LEFT + (math.log(max(seconds, 5.0)) - math.log(5.0)) / math.log(3600 / 5.0) * (_WIDTH - 160)
+        return _LEFT + Scale(5.0, 3600.0, math.log)(seconds) * (_WIDTH - 160)
 
     drawn, y = [], 26.0
     for seconds in (5, 15, 60, 180, 600, 1800, 3600):

@@ -9,6 +9,8 @@ from huidu.foundation.chart import Mark, Scale, Shape, across, decades, filled, 
 from runbooks.report.charts import Plot, Rule, bars, number, seconds
 from runbooks.report.facts import Bin, LoadRun, Poll, Rollout
 
+WHOLE = (1.0, 2.0, 5.0, 10.0)
+"""Times are labelled in whole seconds."""
 EVIDENCE_FLOOR, EVIDENCE_TOP = -100.0, 150.0
 """Evidence is drawn as per cent of its bound; what lies beyond these stays at the edge of the plot."""
 
@@ -65,7 +67,7 @@ def offered_and_done(bins: Sequence[Bin]) -> Plot | None:
             Shape(bars([(each.t, each.ok, each.ok + each.failed) for each in bins], width, x, y), "bars bad"),
             Shape(line(stairs([(each.t, each.planned) for each in bins], x.high), x, y), "line plan"),
         ),
-        x=across(x, steps(x.low, x.high, 6), seconds),
+        x=across(x, steps(x.low, x.high, 6, WHOLE), seconds),
         y=upward(y, steps(0, y.high, 4), number),
         hover=tuple(
             (
@@ -184,7 +186,7 @@ def exposed_over_time(rollout: Rollout) -> Plot | None:
     path = line([*points, (x.high, points[-1][1])], x, y)
     return Plot(
         shapes=(Shape(filled(path, x, points[0][0], x.high), "area seen"), Shape(path, "line seen")),
-        x=across(x, steps(x.low, x.high, 6), seconds),
+        x=across(x, steps(x.low, x.high, 6, WHOLE), seconds),
         y=upward(y, (0, *steps(0, y.high, 2)[1:]), number),
         hover=tuple((100 * x(at), f"{seconds(at)} · {count:,.0f}") for at, count in points),
     )
