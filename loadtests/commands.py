@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from huidu.foundation.document import parse_duration, parse_share
 from huidu.foundation.errors import UsageError
@@ -38,13 +39,23 @@ load.add_command(record)
 
 @load.command()
 @asks
+@click.option("--on", type=click.Choice(["kubernetes"]), help="Where stack.json says generators are.")
 @_JSON
-def verify(asked: Asked, as_json: bool) -> None:
+def verify(asked: Asked, on: str | None, as_json: bool) -> None:
     """Offer PROFILE's load (a file, or the name of one that ships) and judge it.
 
     Exit code: 0 PASS, 1 FAIL, 4 INVALID, 2 the profile or the address is wrong.
     """
-    summary, folder = runs.verify(asked, Terminal())
+    if on is not None:
+        from loadtests.runners import kubernetes
+
+        if asked.elsewhere is not None or asked.page is not None or asked.metrics is not None:
+            raise UsageError("--expect-workers, --bind, --ui and --metrics are for runs from this machine")
+        source = click.get_current_context().get_parameter_source("workers")
+        chosen = asked.workers if source is ParameterSource.COMMANDLINE else None
+        summary, folder = kubernetes.verify(asked, chosen, Terminal())
+    else:
+        summary, folder = runs.verify(asked, Terminal())
     _show(summary, folder, as_json)
 
 
