@@ -101,7 +101,7 @@ class Site:
 
 
 class Prometheus:
-    """A real one, that can be stopped and started again on the same data. `target`: addresses, with blanks."""
+    """A real one, that can be stopped and started again on the same data. `target`: addresses and blanks."""
 
     def __init__(self, binary: Path, folder: Path, target: str, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
