@@ -124,19 +124,37 @@ def pods(here: dict[str, Any], number: int) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_master_and_its_workers_are_started_and_what_cannot_be_fetched_is_no_evidence(
-    here: dict[str, Any],
-) -> None:
-    """The pods are admitted (Pod Security "restricted") and said to run; the nodes here have no containers,
-    so the recording cannot be fetched: INVALID, with the reason, and nothing is left."""
+def said_to_be_there(here: dict[str, Any]) -> None:
+    """Say of the master's pod what a kubelet would when the result lies there."""
+    pods(here, 3)
+    selector = "huidu/load,app.kubernetes.io/name=load-master"
+    (pod,) = here["cluster"].list("v1", "Pod", here["namespace"], selector)
+    path = f"/api/v1/namespaces/{here['namespace']}/pods/{pod['metadata']['name']}/status"
+    ready = {"type": "Ready", "status": "True"}
+    status = {"status": {"phase": "Running", "conditions": [ready]}}
+    here["cluster"].ask("PATCH", path, status, "application/merge-patch+json")
+
+
+def test_a_master_and_its_workers_are_started_on_nodes(here: dict[str, Any]) -> None:
+    """The pods are admitted (Pod Security "restricted") and get nodes. These nodes say of a Job's pod at once
+    that it ran to its end, and no recording comes of that: INVALID, and nothing is left."""
     name_it(here, workers=3)
     seen: list[str] = []
     with meanwhile(lambda: seen.extend(each["metadata"]["name"] for each in pods(here, 4))):
         summary, folder = run(here)
     assert len(seen) == 4
     assert summary.verdict == "INVALID"
-    assert "could not be fetched" in summary.reasons[0]
+    assert "without a result" in summary.reasons[0] or "could not be fetched" in summary.reasons[0]
     assert json.loads((folder / "verdict.json").read_text())["verdict"] == "INVALID"
+    nothing_is_left(here)
+
+
+def test_a_recording_that_cannot_be_fetched_is_no_evidence(here: dict[str, Any]) -> None:
+    name_it(here, nodes=NOWHERE)
+    with meanwhile(lambda: said_to_be_there(here)):
+        summary, _ = run(here, start=60)
+    assert summary.verdict == "INVALID"
+    assert "could not be fetched" in summary.reasons[0]
     nothing_is_left(here)
 
 
@@ -184,6 +202,8 @@ def test_a_quota_that_is_used_up_is_said_in_the_clusters_words(here: dict[str, A
         }
     )
     name_it(here)
+    quota = ("v1", "ResourceQuota", "none", here["namespace"])
+    here["cluster"].until(lambda: here["cluster"].read(*quota).get("status"), what="the quota in force")
     summary, _ = run(here, start=6)
     assert summary.verdict == "INVALID"
     assert "exceeded quota" in summary.reasons[0]
@@ -223,8 +243,10 @@ def test_who_has_the_role_of_a_starter_may_do_all_of_it(here: dict[str, Any]) ->
             "subjects": [{"kind": "ServiceAccount", "name": "starter", "namespace": here["namespace"]}],
         }
     )
-    name_it(here, kubeconfig=str(here["cluster"].kubeconfig_for("starter", here["namespace"])))
-    summary, _ = run(here)
+    account = here["cluster"].kubeconfig_for("starter", here["namespace"])
+    name_it(here, kubeconfig=str(account), nodes=NOWHERE)
+    with meanwhile(lambda: said_to_be_there(here)):
+        summary, _ = run(here, start=60)
     # As far as it goes here: only the kubelet is missing, no right.
     assert "could not be fetched" in summary.reasons[0] and "orbidden" not in summary.reasons[0]
     nothing_is_left(here)
