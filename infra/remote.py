@@ -100,10 +100,10 @@ class Remote:
 
     def drift(self) -> tuple[Step, ...]:
         """What stands otherwise than it was brought up; nothing is changed. Raises HuiduError."""
-        with self._standing("drift") as (_, engine):
+        with self._standing("drift") as (target, engine):
             news = self._news()
             engine.drift(news)
-            return tuple(news.found)
+            return target.drifted(news.found)
 
     def down(self) -> tuple[str, ...] | None:
         """Take everything down but what keeps data, whose names it gives; None where there was nothing.
@@ -134,6 +134,7 @@ class Remote:
         with held(self.workspace.home, f"{action} --target {self.name}"):
             target = known.make(self.name, desired, self._settings(None))
             target.reachable()
+            render(program(desired, target))
             yield target, self._engine(target)
 
     def _judged(self, wanted: Wanted) -> tuple[Desired, RemoteTarget, tuple[Rendered, ...]]:

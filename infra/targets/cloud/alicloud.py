@@ -8,6 +8,7 @@ Data centres of the public zone have a way out (NAT); the private zone's API ser
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_alicloud as alicloud
@@ -21,6 +22,9 @@ from infra.targets.cloud.ground import plots
 from infra.targets.cloud.networks import network
 from infra.targets.cloud.settings import CloudSettings
 from infra.targets.protocol import Description, Health
+
+if TYPE_CHECKING:
+    from infra.news import Step
 
 
 class AlicloudTarget:
@@ -66,6 +70,10 @@ class AlicloudTarget:
     def health(self, desired: Desired) -> tuple[Health, ...]:
         """There is nothing to look at yet."""
         raise UsageError("the cloud alone serves nobody", remedy="look at the stack: --target kubernetes")
+
+    def drifted(self, found: Sequence[Step]) -> tuple[Step, ...]:
+        """All of it: nobody else changes what is under the stack."""
+        return tuple(found)
 
     def reachable(self) -> None:
         """The provider says so itself: it asks the account before anything else."""

@@ -12,6 +12,7 @@ from huidu.foundation.errors import ConfigError, MissingProgram, Unreachable, Us
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds until a connection stands, and between two bytes of an answer."""
+_NAMES_OF_ALL = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
@@ -90,6 +91,11 @@ class Cluster:
         }
         answer = self._ask("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
         return bool((answer or {}).get("status", {}).get("allowed"))
+
+    def names(self, api: str, plural: str) -> frozenset[str]:
+        """The names of what there is of a kind without namespaces."""
+        answer = self._ask("GET", f"/apis/{api}/{plural}", accept=_NAMES_OF_ALL)
+        return frozenset(str(each["metadata"]["name"]) for each in answer["items"])
 
     def has(self, kind: str, namespace: str, name: str) -> bool:
         """Whether a Secret or ConfigMap is there; its name only is asked for, never what it holds."""

@@ -49,6 +49,8 @@ class Place:
     settings: Settings
     _providers: dict[str, kubernetes.Provider] = field(default_factory=dict)
     _namespaces: dict[str, pulumi.Resource] = field(default_factory=dict)
+    elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Paths that belong to somebody else once their resource stands, by `<zone>/<Kind> <name>`."""
 
     @property
     def topology(self) -> Topology:
@@ -226,6 +228,7 @@ class Place:
         given["labels"] = self.labels(component) | dict(given.get("labels", {}))
         options = self.options(zone, after)
         options.ignore_changes = list(ignore)
+        self.elsewhere[f"{zone}/{kind} {name}"] = tuple(ignore)
         # What keeps customers' data outlives the stack; its namespace would take it along.
         options.retain_on_delete = kind in KEPT
         title = f"{zone}/{name}"

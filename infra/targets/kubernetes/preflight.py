@@ -49,6 +49,7 @@ def run(place: Place, rendered: Sequence[Rendered]) -> None:
         mine = [each for each in rendered if each.zone in zones]
         cluster.reachable()
         _operators(cluster, mine)
+        _classes(cluster, mine)
         _permissions(cluster, mine)
         _inputs(cluster, mine)
 
@@ -71,6 +72,35 @@ def _operators(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
         raise UsageError(
             f"the cluster does not know {said}", where=cluster.name, remedy=f"install first: {install}"
         )
+
+
+def _classes(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
+    """Storage and gateways of a class that the cluster does not have would be waited for in vain."""
+    for api, plural, keys in (
+        ("storage.k8s.io/v1", "storageclasses", ("storageClass", "storageClassName")),
+        ("gateway.networking.k8s.io/v1", "gatewayclasses", ("gatewayClassName",)),
+    ):
+        named = sorted({name for each in rendered for name in _values(each.body, keys)})
+        there = cluster.names(api, plural)
+        missing = [name for name in named if name not in there]
+        if missing:
+            raise UsageError(
+                f"there is no {plural.removesuffix('es')} {', '.join(missing)}",
+                where=cluster.name,
+                remedy=f"make it, or name one of {', '.join(sorted(there)) or 'none'} in the settings",
+            )
+
+
+def _values(value: Any, keys: Sequence[str]) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key in keys and isinstance(inner, str):
+                yield inner
+            else:
+                yield from _values(inner, keys)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _values(inner, keys)
 
 
 def _permissions(cluster: Cluster, rendered: Iterable[Rendered]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pulumi
 
@@ -14,6 +16,14 @@ from infra.targets.kubernetes.cluster import Cluster
 from infra.targets.kubernetes.place import KEPT, Place
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.protocol import Description, Health
+
+if TYPE_CHECKING:
+    from infra.news import Step
+
+_KEPT_BY_THE_CLUSTER = (
+    "status",
+    *(f"metadata {key}" for key in ("managedFields", "resourceVersion", "generation", "uid", "creation")),
+)
 
 
 class KubernetesTarget:
@@ -57,6 +67,19 @@ class KubernetesTarget:
         raise UsageError(
             "this target does not look at single components", remedy="kubectl get deployments,clusters -A"
         )
+
+    def drifted(self, found: Sequence[Step]) -> tuple[Step, ...]:
+        """Without what autoscalers and the rollout move, and what a cluster itself writes of a resource.
+
+        Needs a run of the program before.
+        """
+        kept = []
+        for step in found:
+            moved = tuple(path.replace(".", " ") for path in self._place.elsewhere.get(step.component, ()))
+            own = tuple(line for line in step.differs if not line.startswith((*moved, *_KEPT_BY_THE_CLUSTER)))
+            if own or not step.differs:
+                kept.append(dataclasses.replace(step, differs=own))
+        return tuple(kept)
 
     def reachable(self) -> None:
         """Every context's API server answers. Raises ConfigError, Unreachable, UsageError."""
