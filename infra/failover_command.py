@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from infra.news import Step
     from infra.topology import Topology
 
+_SETTLE_SECONDS = 30.0
 _DATABASE = click.argument("database", required=False)
 
 
@@ -53,6 +55,12 @@ def rejoin(database: str | None) -> None:
 
     life, say = _lifecycle()
     _change(life, _topology(changes.rejoined, database), "rejoin", say)
+    # The core finds its databases again by itself, some seconds after both of them stand.
+    until = time.monotonic() + _SETTLE_SECONDS
+    while (ill := [each for each in life.status() if not each.healthy]) and time.monotonic() < until:
+        time.sleep(0.5)
+    for each in ill:
+        say(f"not healthy yet: {each.name}: {each.problem}")
 
 
 def _topology(
