@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from huidu.model.stack import Stack
 from infra import hybrid_crm
@@ -115,6 +116,26 @@ def test_stack_json_is_a_link_to_what_the_cluster_keeps_up_to_date(
     (tmp_path / "stack" / "stack.json").write_text("two")
     assert (tmp_path / "home" / "stack.json").read_text() == "two"
     assert sorted(each.name for each in (tmp_path / "home").iterdir()) == ["stack.json"]
+
+
+def test_the_plan_that_lies_in_the_pod_fits_the_stack(resources: Resources, tmp_path: Path) -> None:
+    (tmp_path / "stack.json").write_text(resources["ConfigMap", "rollout-stack"].at("data", "stack.json"))
+    plans = resources["ConfigMap", "rollout-plans"].at("data")
+    assert list(plans) == ["release.yaml"]
+    (tmp_path / "release.yaml").write_text(plans["release.yaml"])
+    done = subprocess.run(
+        [*(sys.executable, "-m", "huidu", "rollout", "check", str(tmp_path / "release.yaml"), "--offline")],
+        env={"HUIDU_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    # What `--offline` leaves open: the plan's cohorts are the stack's, and its route is the one in stack.json.
+    stack = Stack.read(tmp_path / "stack.json")
+    plan = yaml.safe_load(plans["release.yaml"])
+    named = {cohort for stage in plan["stages"] for cohort in stage["weights"]} - {"all"}
+    assert named <= set(stack.cohorts) and plan["route"] == "stack"
 
 
 @contextmanager

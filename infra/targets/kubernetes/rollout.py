@@ -6,7 +6,7 @@ the volume is ReadWriteOnce. Two pods and not one: the guard must outlive what e
 memory limit, its probes, an eviction, a bad image). What ends the node ends both; they come up together on
 another one, and go on from the journal. The volume must be a disk: no network file system has the locks.
 
-`huidu rollout request PLAN --release v2` in the controller's pod asks for a rollout.
+`huidu rollout request /etc/huidu/plans/release.yaml --release v2` in the controller's pod asks for a rollout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -81,7 +82,7 @@ def declare(place: Place) -> None:
     shown = {"envoy.json": json.dumps(_shown(), indent=1)}
     before = [
         place.put(zone, claim, CONTROLLER),
-        _config(place, zone, "rollout-plans", dict(place.settings.rollout.plans)),
+        _config(place, zone, "rollout-plans", _plans(place)),
         _config(place, zone, "rollout-stack", known),
         _config(place, zone, "rollout-shown", shown),
     ]
@@ -93,6 +94,12 @@ def declare(place: Place) -> None:
 
 def _door(place: Place) -> str:
     return next(name for name, _ in place.topology.of("edge"))
+
+
+def _plans(place: Place) -> dict[str, str]:
+    """The plan that comes with the stack, and the owner's."""
+    own = Path(__file__).with_name("release.yaml")
+    return {own.name: own.read_text(encoding="utf-8")} | dict(place.settings.rollout.plans)
 
 
 def _stack(place: Place) -> str:
