@@ -131,7 +131,7 @@ def test_the_plan_that_lies_in_the_pod_fits_the_stack(resources: Resources, tmp_
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    # What `--offline` leaves open: the plan's cohorts are the stack's, and its route is the one in stack.json.
+    # What `--offline` leaves open: the plan's cohorts are the stack's, and its route that of stack.json.
     stack = Stack.read(tmp_path / "stack.json")
     plan = yaml.safe_load(plans["release.yaml"])
     named = {cohort for stage in plan["stages"] for cohort in stage["weights"]} - {"all"}
