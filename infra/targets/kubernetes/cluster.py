@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import urllib3
@@ -95,7 +96,7 @@ class Cluster:
     def names(self, api: str, plural: str) -> frozenset[str]:
         """The names of what there is of a kind without namespaces."""
         answer = self._ask("GET", f"/apis/{api}/{plural}", accept=_NAMES_OF_ALL)
-        return frozenset(str(each["metadata"]["name"]) for each in answer["items"])
+        return frozenset(str(each["metadata"]["name"]) for each in answer["items"] or ())
 
     def has(self, kind: str, namespace: str, name: str) -> bool:
         """Whether a Secret or ConfigMap is there; its name only is asked for, never what it holds."""
@@ -120,23 +121,28 @@ class Cluster:
                 body=body,
                 _request_timeout=(_CONNECT, _ANSWER),
             )
-            found = json.loads(answer.read())
-        except self._errors as error:
-            if error.status == 404 and none_is_fine:
-                return None
-            if error.status in (401, 403):
-                known = "does not know us" if error.status == 401 else f"does not let {self.user} read {path}"
-                raise UsageError(
-                    f"the API server {known}", where=self.name, remedy="check the context's user"
-                ) from None
-            raise UsageError(f"the API server answers {error.status} to {path}", where=self.name) from None
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            text, status = answer.read(), int(answer.status)
+        except (urllib3.exceptions.HTTPError, self._errors, OSError) as error:
             raise Unreachable(
                 f"the API server cannot be reached: {_short(error)}",
                 where=self.name,
                 remedy="nothing was changed; check the cluster, the network and the context",
             ) from None
-        return found
+        if status == HTTPStatus.NOT_FOUND and none_is_fine:
+            return None
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise UsageError(
+                "the API server does not know us", where=self.name, remedy="check the context's user"
+            )
+        if status == HTTPStatus.FORBIDDEN:
+            raise UsageError(
+                f"{self.user} may not {method.lower()} {path}",
+                where=self.name,
+                remedy="use an account that may, or have the right given to it",
+            )
+        if status >= HTTPStatus.BAD_REQUEST:
+            raise UsageError(f"the API server answers {status} to {path}", where=self.name)
+        return json.loads(text)
 
 
 def _short(error: Exception) -> str:

@@ -48,11 +48,7 @@ class KubernetesTarget:
 
     def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
         """One component, by its kind."""
-        kind = self._place.component(component).kind
-        if kind not in kinds.KINDS:
-            # Goes away when every kind has its file.
-            return pulumi.ComponentResource("huidu:kubernetes:NotYet", component)
-        return kinds.KINDS[kind](self._place, component, after)
+        return kinds.KINDS[self._place.component(component).kind](self._place, component, after)
 
     def environment(self) -> Mapping[str, str]:
         """Nothing: the provider reads the kubeconfig itself."""
