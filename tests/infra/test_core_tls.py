@@ -104,19 +104,14 @@ def test_a_core_that_does_not_answer_is_not_ready(core: Core) -> None:
     assert other.probe("livenessProbe").returncode != 0
 
 
-def test_the_ways_to_the_databases_are_for_nobody_elses_eyes(tmp_path: Path) -> None:
+def test_the_password_of_the_databases_is_for_nobody_elses_eyes(tmp_path: Path) -> None:
     init = one(rendered(), "Deployment", "core").at("spec", "template", "spec", "initContainers", 0)
     for name, text in {"login/username": "tryton", "login/password": r"a:b\c"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    (tmp_path / "authorities").mkdir()
-    for name in ("core-db", "core-db-standby"):
-        (tmp_path / "authorities" / f"{name}.crt").write_text(f"-----{name}-----")
     (tmp_path / "ways").mkdir()
     words = [each.replace("/run/database", str(tmp_path)) for each in init["command"]]
     subprocess.run([sys.executable, *words[1:]], check=True, timeout=30)
     passfile = tmp_path / "ways" / "pgpass"
     assert passfile.stat().st_mode & 0o777 == 0o600  # libpq takes no other
     assert passfile.read_text() == "*:*:*:tryton:" + r"a\:b\\c" + "\n"
-    lines = (tmp_path / "ways" / "ca.crt").read_text().splitlines()
-    assert sorted(lines) == ["-----core-db-----", "-----core-db-standby-----"]

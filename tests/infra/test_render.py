@@ -195,7 +195,7 @@ def test_passwords_come_from_mounted_files(stack_of_two: tuple[Rendered, ...]) -
     assert {"touchpoints-db-app", "core-sync"} <= mounted
     # The authority's own key stays in its Secret.
     authority = next(
-        each for each in pod["volumes"] if each.get("secret", {}).get("secretName") == "touchpoints-db-ca"
+        each for each in pod["volumes"] if each.get("secret", {}).get("secretName") == "touchpoints-db-server"
     )
     assert authority["secret"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
     assert "sslmode=verify-full" in " ".join(pod["containers"][0]["command"])

@@ -87,8 +87,27 @@ def test_on_another_cluster_the_primary_is_reached_where_the_settings_say() -> N
     (external,) = found["Cluster", "core-db-standby"].at("spec", "externalClusters")
     parameters = external["connectionParameters"]
     assert (parameters["host"], parameters["port"]) == ("core-db.example.com", "6432")
-    names = found["Cluster", "core-db"].at("spec", "certificates", "serverAltDNSNames")
-    assert "core-db.example.com" in names
+    assert "core-db.example.com" in found["Certificate", "core-db-server"].at("spec", "dnsNames")
+
+
+def test_every_database_is_known_by_the_stacks_one_authority(found: Found) -> None:
+    """So nobody needs another namespace's Secret to verify a server; only the replica's way in is copied."""
+    issuers = set()
+    for name in ("core-db", "core-db-standby", "touchpoints-db"):
+        certificate = found["Certificate", f"{name}-server"]
+        issuers.add(certificate.at("spec", "issuerRef", "name"))
+        assert certificate.at("spec", "secretTemplate", "labels") == {"cnpg.io/reload": ""}
+        kept = found["Cluster", name].at("spec", "certificates")
+        assert kept == {"serverTLSSecret": f"{name}-server", "serverCASecret": f"{name}-server"}
+        for service in (f"{name}-rw", f"{name}-ro", f"{name}-pooler-rw"):
+            assert f"{service}.{certificate.at('metadata', 'namespace')}.svc" in certificate.at(
+                "spec", "dnsNames"
+            )
+    assert issuers == {found["Certificate", "core-server"].at("spec", "issuerRef", "name")}
+    (external,) = found["Cluster", "core-db-standby"].at("spec", "externalClusters")
+    assert external["sslRootCert"]["name"] == "core-db-standby-server"
+    conf = found["ConfigMap", "core"].at("data", "trytond.conf")
+    assert conf.count("sslmode=verify-full&sslrootcert=/run/tls/ca.crt") == 2
 
 
 def test_who_reads_from_the_copy_sees_what_was_acknowledged(found: Found) -> None:

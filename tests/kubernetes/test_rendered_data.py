@@ -76,6 +76,17 @@ def test_a_field_that_the_operator_does_not_know_is_refused(
         cluster.apply(wrong)
 
 
+def test_certificates_between_the_parts_are_admitted(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]]
+) -> None:
+    ours = {each["metadata"]["name"] for each in documents if each["kind"] == "Namespace"}
+    found = [each for each in documents if each["kind"] == "Certificate"]
+    mine = [each for each in found if each["metadata"]["namespace"] in ours]
+    assert {"core-db-server", "core-server", "link-client"} <= {each["metadata"]["name"] for each in mine}
+    for document in mine:
+        assert cluster.apply(document)["metadata"]["uid"]
+
+
 def test_what_kubernetes_itself_knows_is_admitted(
     cluster: Cluster, namespaces: None, documents: list[dict[str, Any]]
 ) -> None:

@@ -6,7 +6,7 @@ several, the settings name an issuer that is on all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pulumi
 
@@ -54,14 +54,24 @@ def public(place: Place, zone: str, name: str, hosts: Sequence[str]) -> pulumi.R
     return place.put(zone, _leaf(name, hosts, ["server auth"], reference), name)
 
 
-def leaf(place: Place, zone: str, name: str, hosts: Sequence[str], server: bool) -> pulumi.Resource:
+def leaf(
+    place: Place,
+    zone: str,
+    name: str,
+    hosts: Sequence[str],
+    server: bool,
+    labels: Mapping[str, str] | None = None,
+) -> pulumi.Resource:
     """A certificate by which one part of the stack knows another.
 
     The Secret of the same name holds tls.crt, tls.key and the authority's ca.crt. `server`: for who is
-    called, else for who calls.
+    called, else for who calls. `labels`: of the Secret, for an operator that watches it.
     """
     usage = "server auth" if server else "client auth"
-    return place.put(zone, _leaf(name, hosts, [usage], _internal(place)), name)
+    manifest = _leaf(name, hosts, [usage], _internal(place))
+    if labels:
+        manifest["spec"]["secretTemplate"] = {"labels": dict(labels)}
+    return place.put(zone, manifest, name)
 
 
 def _leaf(name: str, hosts: Sequence[str], usages: Sequence[str], reference: Manifest) -> Manifest:

@@ -2,8 +2,8 @@
 second region's copy, and both follow a failover by themselves (crm/core/split.py).
 
 Secrets it needs in its namespace, each with the key `password`: `core-admin`, and `core-sync`, whose copy the
-workers have. CloudNativePG makes `<database>-app` and `<database>-ca`; the copy's `<standby>-ca` stands in
-another namespace and is copied here.
+workers have. CloudNativePG makes `<database>-app`. Servers are verified by the stack's one authority, whose
+certificate stands beside the core's own.
 """
 
 from __future__ import annotations
@@ -24,20 +24,18 @@ IMAGE = "core"
 PORT = ports.SERVED["tryton"]
 ADMIN_PASSWORD, SYNC_PASSWORD = "core-admin", "core-sync"
 _CONFIGURATION, _TLS, _PASSWORDS = "/etc/tryton", "/run/tls", "/run/passwords"
-_LOGIN, _AUTHORITIES, _WAYS = "/run/database/login", "/run/database/authorities", "/run/database/ways"
+_LOGIN, _WAYS = "/run/database/login", "/run/database/ways"
 _SERVER = {"huidu/program": "trytond"}
 """Tells the server's pods from the job's, which bear the same name (for the network policies)."""
 _CONNECTIONS = 24
-# libpq takes a password file only if nobody else may read it, and one file of authorities for all servers.
+# libpq takes a password file only if nobody else may read it.
 _WRITE = r"""
 import os, pathlib, sys
-login, authorities, to = map(pathlib.Path, sys.argv[1:])
+login, to = map(pathlib.Path, sys.argv[1:])
 words = [(login / key).read_text().strip() for key in ("username", "password")]
 words = [word.replace("\\", r"\\").replace(":", r"\:") for word in words]
 file = os.open(to / "pgpass", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 os.write(file, ":".join(["*", "*", "*", *words]).encode() + b"\n")
-found = sorted(authorities.glob("*.crt"))
-(to / "ca.crt").write_text("".join(each.read_text().strip() + "\n" for each in found))
 """
 # Without a login, over the pod's own loopback: what is asked is whether Tryton answers, not who it is.
 _ANSWERS = f"""
@@ -102,7 +100,7 @@ def configuration(place: Place, name: str) -> str:
         f":{place.port(store, name, postgres.PORT)}"
         for store in stores
     )
-    options = [f"sslmode=verify-full&sslrootcert={_WAYS}/ca.crt&passfile={_WAYS}/pgpass&connect_timeout=3"]
+    options = [f"sslmode=verify-full&sslrootcert={_TLS}/ca.crt&passfile={_WAYS}/pgpass&connect_timeout=3"]
     more = ""
     if reads is not None:
         # A lock is waited for so long: a writer that waits for a copy must not gather others behind it.
@@ -223,22 +221,16 @@ def _container(place: Place, name: str) -> Manifest:
 
 
 def _pod(place: Place, name: str) -> Manifest:
-    store, reads = place.upstream(name, "database"), place.topology.target(name, "reads")
-    authorities = [
-        {"secret": {"name": f"{each}-ca", "items": [_item("ca.crt", f"{each}.crt")]}}
-        for each in (store, reads)
-        if each is not None
-    ]
+    store = place.upstream(name, "database")
     ways: Manifest = {
         "name": "ways",
         "image": place.image(IMAGE, place.topology.release),
         "imagePullPolicy": place.settings.images.pull_policy,
-        "command": ["python", "-c", _WRITE, _LOGIN, _AUTHORITIES, _WAYS],
+        "command": ["python", "-c", _WRITE, _LOGIN, _WAYS],
         "resources": place.resources(SMALL),
         "securityContext": place.container_security(),
         "volumeMounts": [
             {"name": "login", "mountPath": _LOGIN, "readOnly": True},
-            {"name": "authorities", "mountPath": _AUTHORITIES, "readOnly": True},
             {"name": "ways", "mountPath": _WAYS},
         ],
     }
@@ -249,15 +241,14 @@ def _pod(place: Place, name: str) -> Manifest:
             {"name": "configuration", "configMap": {"name": name}},
             {"name": "certificate", "secret": {"secretName": f"{name}-server"}},
             {"name": "login", "secret": login},
-            {"name": "authorities", "projected": {"sources": authorities}},
             {"name": "ways", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
             {"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}},
         ],
     }
 
 
-def _item(key: str, path: str = "") -> dict[str, str]:
-    return {"key": key, "path": path or key}
+def _item(key: str) -> dict[str, str]:
+    return {"key": key, "path": key}
 
 
 def _asks(code: str) -> Manifest:

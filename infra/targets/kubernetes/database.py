@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from infra.targets.kubernetes import ports
 from infra.targets.kubernetes.place import Manifest, Place
+from infra.targets.kubernetes.postgres import server_secret
 from infra.topology import Size
 
 _LOGIN = "touchpoints"
@@ -67,8 +68,11 @@ def access(place: Place, name: str, image: str) -> Access:
             },
             {
                 "name": "database-authority",
-                # Its key stays where it is.
-                "secret": {"secretName": f"{store}-ca", "items": [{"key": "ca.crt", "path": "ca.crt"}]},
+                # The key beside it stays where it is.
+                "secret": {
+                    "secretName": server_secret(store),
+                    "items": [{"key": "ca.crt", "path": "ca.crt"}],
+                },
             },
         ),
         init={

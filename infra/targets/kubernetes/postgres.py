@@ -4,8 +4,9 @@ Written for CloudNativePG 1.27 (`postgresql.cnpg.io/v1`). Backups go through its
 (`barmancloud.cnpg.io/v1`): `barmanObjectStore` inside a Cluster is deprecated since 1.26 and gone from 1.31.
 
 A database with a link of the role `primary` is a replica cluster: it streams from that one, over mutual TLS.
-Where the two stand on different clusters, its namespace needs copies of the primary's Secrets
-`<primary>-replication` and `<primary>-ca`: nothing that is rendered holds a secret.
+Its namespace needs a copy of the Secret `<primary>-replication`, which CloudNativePG makes beside the
+primary: nothing that is rendered holds a secret. Servers' certificates are of the stack's one authority, so
+whoever calls a database verifies it by the authority's certificate, wherever the two stand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 
 import pulumi
 
+from infra.targets.kubernetes import certificates
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.kubernetes.settings import Store
 from infra.topology import Backup
@@ -31,7 +33,12 @@ def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
     """The instances, what backs them up, and the poolers in front of them."""
     component = place.component(name)
     store = _object_store(place, name) if component.backup is not None else None
-    before = [*after, *([store] if store is not None else [])]
+    # With this label CloudNativePG takes a renewed certificate over by itself.
+    reload = {"cnpg.io/reload": ""}
+    server = certificates.leaf(
+        place, component.zone, server_secret(name), _names(place, name), server=True, labels=reload
+    )
+    before = [*after, server, *([store] if store is not None else [])]
     manifest: Manifest = {
         "apiVersion": API,
         "kind": "Cluster",
@@ -57,6 +64,11 @@ def role(place: Place, name: str) -> tuple[str, str]:
     own = primary_of(place, name) or name
     cores = [core for core, _ in place.topology.of("tryton")]
     return _CORE if any(place.topology.target(core, "database") == own for core in cores) else _TOUCHPOINTS
+
+
+def server_secret(name: str) -> str:
+    """The Secret with the server's certificate, and the authority's (`ca.crt`) by which it is verified."""
+    return f"{name}-server"
 
 
 def pooler(name: str, kind: str) -> str:
@@ -97,7 +109,7 @@ def _spec(place: Place, name: str) -> Manifest:
         "primaryUpdateStrategy": "unsupervised",
         "primaryUpdateMethod": "switchover",
         "replicationSlots": {"highAvailability": {"enabled": True}},
-        "certificates": {"serverAltDNSNames": _names(place, name)},
+        "certificates": {"serverTLSSecret": server_secret(name), "serverCASecret": server_secret(name)},
         "postgresql": {"parameters": _parameters(place, name)},
         # It makes a PodMonitor; ours, which names the labels Prometheus looks for, is in monitoring.py.
         "monitoring": {"enablePodMonitor": False},
@@ -177,17 +189,17 @@ def _external(place: Place, name: str, source: str) -> Manifest:
         },
         "sslKey": {"name": f"{source}-replication", "key": "tls.key"},
         "sslCert": {"name": f"{source}-replication", "key": "tls.crt"},
-        "sslRootCert": {"name": f"{source}-ca", "key": "ca.crt"},
+        # Its own certificate's authority: the primary's is the same.
+        "sslRootCert": {"name": server_secret(name), "key": "ca.crt"},
     }
 
 
 def _names(place: Place, name: str) -> list[str]:
-    """Names under which it is called besides CloudNativePG's own: those of poolers, and from elsewhere."""
+    """Under which it is called: CloudNativePG's three Services, the poolers', and from other clusters."""
     namespace = place.namespace_of(name)
-    names = []
-    for kind in (READ_WRITE, READ_ONLY):
-        service = pooler(name, kind)
-        names += [service, f"{service}.{namespace}", f"{service}.{namespace}.svc"]
+    services = [f"{name}-{kind}" for kind in (READ_WRITE, "r", READ_ONLY)]
+    services += [pooler(name, kind) for kind in (READ_WRITE, READ_ONLY)]
+    names = [f"{each}{end}" for each in services for end in ("", f".{namespace}", f".{namespace}.svc")]
     if name in place.settings.entrances:
         names.append(place.entrance(name).rpartition(":")[0])
     return names
