@@ -1,0 +1,97 @@
+"""The commands with `--target`: what goes with which target, and what the engine's news are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from huidu.foundation.errors import UsageError
+from infra.commands import stack
+from infra.desired import Desired, Release
+from infra.hybrid_crm import TOPOLOGY
+from infra.news import News
+from infra.remote import NONE, Wanted, _with_releases
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["up", "--settings", "x.yaml"], "--settings is for a target elsewhere"),
+        (["up", "--candidate", "v2"], "--candidate is for a target elsewhere"),
+        (["preview", "--exemptions", "x.yaml"], "--exemptions is for a target elsewhere"),
+        (["up", "--target", "kubernetes", "--while", "1"], "--while is for the stack on this machine"),
+        (["drift", "--target", "kubernetes"], "no stack of this workspace stands on kubernetes"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(words: list[str], said: str, home: Path) -> None:
+    done = CliRunner().invoke(stack, words)
+    assert isinstance(done.exception, UsageError)
+    assert said in str(done.exception)
+    assert not (home / "targets").exists()
+
+
+def test_where_nothing_stands_down_does_nothing() -> None:
+    done = CliRunner().invoke(stack, ["down", "--target", "kubernetes"])
+    assert done.exit_code == 0
+    assert "no stack of this workspace stands on kubernetes" in done.output
+
+
+def test_an_unknown_target_is_refused_with_those_there_are() -> None:
+    done = CliRunner().invoke(stack, ["up", "--target", "moon"])
+    assert done.exit_code == 2
+    assert "kubernetes" in done.output
+
+
+BEGUN = Desired(topology=TOPOLOGY, stable=Release(version="v1"), created="now")
+
+
+def test_releases_are_changed_one_by_one_and_otherwise_stay() -> None:
+    beside = _with_releases(BEGUN, Wanted(candidate="v2"))
+    assert beside.candidate is not None and beside.candidate.version == "v2"
+    assert _with_releases(beside, Wanted()) == beside
+    assert _with_releases(beside, Wanted(candidate="v2")) == beside
+    promoted = _with_releases(beside, Wanted(stable="v2"))
+    assert promoted.stable.version == "v2" and promoted.candidate is not None
+    alone = _with_releases(promoted, Wanted(candidate=NONE))
+    assert alone.stable.version == "v2" and alone.candidate is None
+
+
+def test_an_impossible_version_is_refused() -> None:
+    with pytest.raises(UsageError, match="is no version"):
+        _with_releases(BEGUN, Wanted(stable="not a version"))
+    with pytest.raises(UsageError, match="runs already"):
+        _with_releases(BEGUN, Wanted(candidate="v1"))
+
+
+@pytest.mark.parametrize(
+    ("urn", "called"),
+    [
+        ("urn:pulumi:stack::huidu::pulumi-python:dynamic/huidu:Component::edge", "edge"),
+        ("urn:pulumi:stack::huidu::kubernetes:apps/v1:Deployment::public/web", "public/Deployment web"),
+        (
+            "urn:pulumi:stack::huidu::kubernetes:cert-manager.io/v1:Certificate::public/edge-tls",
+            "public/Certificate edge-tls",
+        ),
+        ("urn:pulumi:stack::huidu::pulumi:providers:kubernetes::public", None),
+        ("urn:pulumi:stack::huidu::pulumi:pulumi:Stack::huidu-stack", None),
+    ],
+)
+def test_the_engines_news_are_told_by_component_or_by_zone_and_resource(urn: str, called: str | None) -> None:
+    news = News()
+    about = SimpleNamespace(urn=urn, op="create", old=None, new=None)
+    event = SimpleNamespace(
+        resource_pre_event=SimpleNamespace(metadata=about, planning=True),
+        res_outputs_event=None,
+        diagnostic_event=None,
+    )
+    news(event)  # type: ignore[arg-type]
+    assert [step.component for step in news.steps] == ([called] if called else [])
