@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         (["up", "--settings", "x.yaml"], "--settings is for a target elsewhere"),
         (["up", "--candidate", "v2"], "--candidate is for a target elsewhere"),
-        (["preview", "--exemptions", "x.yaml"], "--exemptions is for a target elsewhere"),
+        (["preview", "--stable", "v2"], "--stable is for a target elsewhere"),
         (["up", "--target", "kubernetes", "--while", "1"], "--while is for the stack on this machine"),
         (["drift", "--target", "kubernetes"], "no stack of this workspace stands on kubernetes"),
     ],
