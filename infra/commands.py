@@ -72,7 +72,7 @@ def up(topology: Path | None, watched: int | None, place: Elsewhere, as_json: bo
     progress = Progress()
     life = _lifecycle(progress)
     with progress.shown():
-        change = life.up(topology, watched)
+        change = life.up(topology, watched, place.exemptions)
     report(life, change, as_json)
 
 
@@ -85,7 +85,7 @@ def preview(topology: Path | None, place: Elsewhere, as_json: bool) -> None:
     if place.other:
         return elsewhere.preview(place, topology, as_json)
     progress = Progress()
-    steps = _lifecycle(progress).preview(topology)
+    steps = _lifecycle(progress).preview(topology, place.exemptions)
     steps_of(steps, "nothing to do", as_json)
 
 

@@ -67,7 +67,7 @@ def elsewhere(command: Callable[..., None]) -> Callable[..., None]:
         **more: Any,
     ) -> None:
         place = Elsewhere(target, settings, exemptions, stable, candidate)
-        given = dataclasses.asdict(place) | {"target": None}
+        given = dataclasses.asdict(place) | {"target": None, "exemptions": None}
         wrong = [f"--{option}" for option, value in given.items() if value is not None]
         if wrong and not place.other:
             raise UsageError(

@@ -15,7 +15,7 @@ import urllib3
 
 from huidu.foundation.errors import HuiduError, UsageError
 from huidu.foundation.workspace import Workspace
-from infra import hybrid_crm, stack_file
+from infra import hybrid_crm, policies, stack_file
 from infra.desired import Desired, Release
 from infra.engine import Engine, scratch
 from infra.lock import held
@@ -56,26 +56,27 @@ class Lifecycle:
         self._news = news
         self._say = say
 
-    def up(self, topology: Path | None, watched: int | None) -> Change:
+    def up(self, topology: Path | None, watched: int | None, exemptions: Path | None = None) -> Change:
         """Bring up what is wanted, or finish what was interrupted; unchanged components are left alone.
 
-        `watched`: the stack takes itself down when this process is gone (0: never). Raises HuiduError.
+        `watched`: the stack takes itself down when this process is gone (0: never). Raises HuiduError,
+        PolicyRefused among them.
         """
         wanted = load_topology(topology) if topology else None
         self.workspace.ensure_writable()
         with held(self.workspace.home, "up"):
-            return self._bring_about(self._wanted(wanted), watched)
+            return self._bring_about(self._judged(self._wanted(wanted), exemptions), watched)
 
     def release(self, change: Callable[[Desired], Desired], action: str) -> Change:
         """Run the program with another desired state of the releases. Raises HuiduError."""
         with held(self.workspace.home, action):
             return self._bring_about(change(self.desired()), None)
 
-    def preview(self, topology: Path | None) -> tuple[Step, ...]:
+    def preview(self, topology: Path | None, exemptions: Path | None = None) -> tuple[Step, ...]:
         """What `up` would do; nothing is changed. Raises HuiduError."""
         wanted = load_topology(topology) if topology else None
         with held(self.workspace.home, "preview"), scratch() as folder:
-            desired = self._wanted(wanted)
+            desired = self._judged(self._wanted(wanted), exemptions)
             stands = site.desired_file(self.workspace).exists() and site.supervisor(self.workspace).alive()
             stack = ground.plan(self.workspace, desired, None if stands else folder / "secrets")
             engine = self._engine(stack, None if stands else folder)
@@ -127,6 +128,13 @@ class Lifecycle:
                 remedy="run `huidu stack up`, or set HUIDU_HOME to the stack's folder",
             )
         return found
+
+    def _judged(self, desired: Desired, exemptions: Path | None) -> Desired:
+        """The same, where no policy is against it: this machine makes nothing that policies know of."""
+        today = datetime.datetime.now(datetime.UTC).date()
+        for note in policies.refuse(desired.topology, (), exemptions, today).notes():
+            self._say(note)
+        return desired
 
     def _wanted(self, topology: Topology | None) -> Desired:
         found = Desired.read(site.desired_file(self.workspace))

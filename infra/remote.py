@@ -143,7 +143,8 @@ class Remote:
         target = known.make(self.name, desired, self._settings(wanted.settings))
         rendered = render(program(desired, target))
         today = datetime.datetime.now(datetime.UTC).date()
-        policies.refuse(desired.topology, rendered, wanted.exemptions, today)
+        for note in policies.refuse(desired.topology, rendered, wanted.exemptions, today).notes():
+            self._say(note)
         return desired, target, rendered
 
     def _can(self, target: RemoteTarget, rendered: tuple[Rendered, ...]) -> None:

@@ -46,7 +46,9 @@ def render(
     desired = wanted(topology, candidate)
     made = known.make(target, desired, settings)
     rendered = room.render(program(desired, made))
-    policies.refuse(desired.topology, rendered, exemptions, datetime.datetime.now(datetime.UTC).date())
+    terminal, today = Terminal(), datetime.datetime.now(datetime.UTC).date()
+    for note in policies.refuse(desired.topology, rendered, exemptions, today).notes():
+        terminal.say(note)
     room.write(rendered, folder)
     groups = sorted({each.zone for each in rendered})
-    Terminal().say(f"{len(rendered)} resources in {folder}: {', '.join(groups)}")
+    terminal.say(f"{len(rendered)} resources in {folder}: {', '.join(groups)}")

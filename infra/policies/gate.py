@@ -44,6 +44,12 @@ class Judged:
     excused: tuple[tuple[Finding, Exemption], ...]
     idle: tuple[Exemption, ...]
 
+    def notes(self) -> tuple[str, ...]:
+        """What a person should hear although nothing is refused."""
+        excused = (f"excused until {by.until} ({by.reason}): {finding}" for finding, by in self.excused)
+        idle = (f"no longer needed: {each.resource}'s exemption from {each.policy}" for each in self.idle)
+        return (*excused, *idle)
+
 
 class PolicyRefused(UsageError):
     """The stack is against a policy; nothing was changed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -305,7 +307,9 @@ def test_an_exemption_excuses_until_its_last_day_and_is_named_when_it_ended(tmp_
 def test_an_exemption_that_nothing_needs_is_said(tmp_path: Path) -> None:
     file = tmp_path / "exemptions.yaml"
     file.write_text(EXEMPTIONS.format(until=TODAY))
-    assert [each.resource for each in refuse(TOPOLOGY, (), file, TODAY).idle] == ["core"]
+    judged = refuse(TOPOLOGY, (), file, TODAY)
+    assert [each.resource for each in judged.idle] == ["core"]
+    assert judged.notes() == ("no longer needed: core's exemption from exposure",)
 
 
 @pytest.mark.parametrize(
@@ -353,3 +357,24 @@ def test_quantities_are_read_as_kubernetes_reads_them(text: object, number: str)
 )
 def test_instance_types_have_the_size_their_name_says(kind: str, size: Size | None) -> None:
     assert instance_size(kind) == size
+
+
+@pytest.mark.parametrize("command", ["preview", "up", "render --target kubernetes --out made"])
+def test_commands_refuse_before_anything_is_made(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(
+        "extends: hybrid-crm\nname: mine\ncomponents: {core: {exposed: true}}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "huidu", "stack", *command.split(), "--topology", "mine.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "exposure: core: is exposed" in done.stderr
+    assert not (tmp_path / "made").exists() and not (tmp_path / "home" / "stack").exists()
