@@ -165,6 +165,7 @@ def test_a_candidate_that_serves_is_not_stopped(home: Home) -> None:
     home.huidu("release", "--stop")
 
 
+@pytest.mark.drill
 def test_a_baseline_is_as_new_as_the_candidate_and_ends_with_it(home: Home) -> None:
     before = home.pids()
     home.huidu("release", "v3", "--baseline")
@@ -209,6 +210,7 @@ def test_what_cannot_be_is_refused_and_changes_nothing(home: Home, words: tuple[
     assert (home.pids(), home.stack) == (before, stack)
 
 
+@pytest.mark.drill
 def test_a_release_that_does_not_start_is_said_and_stable_goes_on(home: Home) -> None:
     said = home.huidu("release", "v4", "--defect", "errors=500%", code=3)
     assert "touchpoints-candidate" in said and "log" in said
@@ -217,6 +219,7 @@ def test_a_release_that_does_not_start_is_said_and_stable_goes_on(home: Home) ->
     home.huidu("drift")
 
 
+@pytest.mark.drill
 def test_without_its_supervisor_nothing_is_left_and_up_brings_it_back(home: Home) -> None:
     found = launch.read_record(home.path / "stack/supervisor/supervisord.pid")
     assert found is not None

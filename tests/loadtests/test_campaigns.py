@@ -304,6 +304,7 @@ calibration: 0s
 
 
 @pytest.mark.server
+@pytest.mark.drill
 def test_the_commands_on_a_real_service(huidu: Any, serve: Callable[..., str], tmp_path: Path) -> None:
     """Search, surge and compare as a person uses them, against a service that bears sixty a second."""
     profile, host = tmp_path / "p.yaml", serve()
@@ -337,6 +338,7 @@ def test_the_commands_on_a_real_service(huidu: Any, serve: Callable[..., str], t
 
 
 @pytest.mark.server
+@pytest.mark.drill
 def test_the_bench_measures_both_generators_in_one_run(huidu: Any, tmp_path: Path) -> None:
     process = huidu("load", "bench", "--rounds", "1", "--json", home=tmp_path)
     stdout, stderr = process.communicate(timeout=120)

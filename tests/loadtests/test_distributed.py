@@ -180,6 +180,7 @@ def test_a_run_of_workers_elsewhere_and_who_is_not_let_in(
     assert play.token.stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.drill
 def test_workers_elsewhere_that_fail_are_no_evidence(
     scene: Callable[..., Scene], serve: Serve, tmp_path: Path
 ) -> None:

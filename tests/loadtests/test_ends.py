@@ -122,17 +122,19 @@ def test_a_worker_whose_parent_was_killed_ends_by_itself(serve: Serve, begin: Be
 
 def test_the_report_is_made_again_from_the_recording(huidu: Any, serve: Serve, begin: Begin) -> None:
     run = begin(_PROFILE.replace("8s", "5s"), serve("ok"), "--workers", "2").finish()
-    assert run.code == 0, run.stderr
     before = (run.folder / "verdict.json").read_text()
+    # A busy machine makes the run INVALID; its report is made again all the same.
+    verdict = json.loads(before)["verdict"]
+    assert run.code == {"PASS": 0, "INVALID": 4}[verdict], run.stderr
     for name in ("verdict.json", "report.html"):
         (run.folder / name).unlink()
     again = huidu("load", "report", str(run.folder), "--json", home=run.folder.parent / "home")
     stdout, _ = again.communicate(timeout=60)
-    assert again.returncode == 0
+    assert again.returncode == run.code
     assert (run.folder / "verdict.json").read_text() == before
     assert json.loads(stdout) == json.loads(before)
     page = (run.folder / "report.html").read_text()
-    assert "PASS" in page
+    assert verdict in page
     assert "http-equiv" not in page and "<script" not in page and "src=" not in page
 
 

@@ -38,6 +38,7 @@ def plan(site: Site, baseline: str) -> str:
     return str(path)
 
 
+@pytest.mark.drill
 def test_what_is_only_new_is_not_rolled_back(site):
     """Both new processes fail a tenth at first; stable has been running for long and does not."""
     for arm in ("candidate", "fresh"):

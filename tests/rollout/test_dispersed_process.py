@@ -32,6 +32,7 @@ def parted(start_edge, program, tmp_path, free_port):
             prometheus.stop()
 
 
+@pytest.mark.drill
 def test_a_rollout_judges_with_what_it_measured_and_so_does_its_evidence(parted):
     time.sleep(HISTORY)
     parted.edge.arms["candidate"].failing = 0.9

@@ -54,6 +54,7 @@ def started(site, *more):
     return process
 
 
+@pytest.mark.drill
 def test_a_killed_controller_is_stood_in_for_and_goes_on_from_stage_0_when_it_is_back(guarded):
     process = started(guarded, "--guard")
     process.kill()
@@ -87,6 +88,7 @@ def test_a_controller_that_hangs_is_killed_before_a_guard_acts_and_of_two_guards
     assert codes[-1] == 4 and guarded.share() == NOBODY, "one acted, the other found nothing left"
 
 
+@pytest.mark.drill
 def test_both_dead_the_share_stays_and_the_next_start_says_how_long_nobody_watched(guarded):
     process = started(guarded, "--guard")
     code, _, err = guarded.run("pause", "v2", "--why", "lunch")

@@ -227,6 +227,7 @@ def test_blind_for_too_long_the_chats_are_closed_as_well(site, shop):
     assert site.share() == NOBODY and said(shop)[-2:] == ["begun stop", "done stop"]
 
 
+@pytest.mark.drill
 def test_a_guard_closes_the_chats_and_the_candidate_is_started_again_by_the_next_run(site, shop):
     _with_limits(site, "unattended")
     process = site.start(*run(site), "--guard")
