@@ -95,6 +95,15 @@ class Lifecycle:
 
     def down(self, keep_data: bool, take_over: bool) -> bool:
         """Take everything down; whether there was anything. Raises HuiduError."""
+        elsewhere = sorted(self.workspace.home.glob("targets/*/desired.json"))
+        if elsewhere:
+            # Its engine's state is read with the passphrase that goes with the secrets.
+            name = elsewhere[0].parent.name
+            raise UsageError(
+                f"this home also keeps a stack on {name}, whose keys would go",
+                where=str(self.workspace.home),
+                remedy=f"huidu stack down --target {name}, then this; or another HUIDU_HOME for one of them",
+            )
         if not site.root(self.workspace).exists() and not self.workspace.stack_file.exists():
             return False
         with held(self.workspace.home, "down", take_over):

@@ -94,6 +94,17 @@ def write(rendered: Sequence[Rendered], folder: Path) -> None:
             where=str(folder),
             remedy="name a new folder: what lies there would be mixed up with what is rendered",
         )
+    try:
+        _fill(rendered, folder)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(error.filename or folder),
+            remedy="name a folder that can be made",
+        ) from None
+
+
+def _fill(rendered: Sequence[Rendered], folder: Path) -> None:
     earlier = (folder / _MARK).read_text(encoding="utf-8").split() if (folder / _MARK).exists() else []
     now = [path(each) for each in rendered]
     for gone in set(earlier) - set(now):

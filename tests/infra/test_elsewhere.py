@@ -45,6 +45,23 @@ def test_where_nothing_stands_down_does_nothing() -> None:
     assert "no stack of this workspace stands on kubernetes" in done.output
 
 
+def test_down_here_leaves_the_keys_of_a_stack_elsewhere(home: Path) -> None:
+    secret = home / "secrets" / "pulumi.passphrase"
+    for file in (secret, home / "targets" / "kubernetes" / "desired.json", home / "stack.json"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("kept")
+    done = CliRunner().invoke(stack, ["down"])
+    assert isinstance(done.exception, UsageError)
+    assert "stack on kubernetes, whose keys would go" in str(done.exception)
+    assert secret.read_text() == "kept"
+
+
+def test_a_folder_that_cannot_be_made_is_said() -> None:
+    done = CliRunner().invoke(stack, ["render", "--target", "alicloud", "--out", "/proc/nope"])
+    assert isinstance(done.exception, UsageError)
+    assert "cannot be written" in str(done.exception) and "/proc/nope" in str(done.exception)
+
+
 def test_an_unknown_target_is_refused_with_those_there_are() -> None:
     done = CliRunner().invoke(stack, ["up", "--target", "moon"])
     assert done.exit_code == 2

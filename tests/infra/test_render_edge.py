@@ -180,6 +180,9 @@ def test_the_inner_gateway_hears_the_edge_alone(weights: dict[tuple[str, str], R
         policy = weights["ClientTrafficPolicy", gateway]
         assert policy.at("spec", "tls", "minVersion") == "1.2"
         assert {each["protocol"] for each in weights["Gateway", gateway].at("spec", "listeners")} == {"HTTPS"}
+    # A listener's name becomes the only one its routes answer to, and requests arrive under the public name.
+    (listener,) = weights["Gateway", "arms"].at("spec", "listeners")
+    assert "hostname" not in listener
     inner = weights["ClientTrafficPolicy", "arms"]
     assert inner.at("spec", "tls", "clientValidation", "caCertificateRefs")
     assert weights["EnvoyProxy", "edge"].at("spec", "backendTLS", "clientCertificateRef")

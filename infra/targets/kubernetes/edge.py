@@ -40,7 +40,7 @@ def declare(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
     _proxies(place, name, name, "LoadBalancer", {"clientCertificateRef": {"name": _CALLER_CERTIFICATE}})
     _proxies(place, name, ARMS, "ClusterIP", {})
     door = _gateway(place, name, name, ports.EDGE, domain, PUBLIC_CERTIFICATE)
-    _gateway(place, name, ARMS, ports.ARMS, inner, _ARMS_CERTIFICATE)
+    _gateway(place, name, ARMS, ports.ARMS, "", _ARMS_CERTIFICATE)
     _from_outside(place, name)
     _from_edge(place, name, inner)
     routes = edge_routes.declare(place, name)
@@ -65,12 +65,14 @@ def _put(place: Place, name: str, kind: str, title: str, spec: Manifest) -> pulu
 
 
 def _gateway(place: Place, name: str, title: str, port: int, host: str, certificate: str) -> pulumi.Resource:
+    """`host`: the one name it answers to; empty: any, as the inner one must, which customers' requests reach
+    under the public name."""
     parameters = {"group": "gateway.envoyproxy.io", "kind": "EnvoyProxy", "name": title}
     listener = {
         "name": "https",
         "protocol": "HTTPS",
         "port": port,
-        "hostname": host,
+        **({"hostname": host} if host else {}),
         "tls": {"mode": "Terminate", "certificateRefs": [{"kind": "Secret", "name": certificate}]},
         "allowedRoutes": {"namespaces": {"from": "Same"}},
     }

@@ -246,7 +246,8 @@ def store_of(place: Place, name: str) -> Store:
         return known
     return Store(
         destination=f"s3://{place.topology.name}-backups-{region or 'local'}/",
-        endpoint=f"https://s3.oss-{region}.aliyuncs.com" if region else "",
+        # The region's own network: private zones have no way out to the public name.
+        endpoint=f"https://s3.oss-{region}-internal.aliyuncs.com" if region else "",
     )
 
 
