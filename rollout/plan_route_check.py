@@ -22,7 +22,7 @@ def route_problems(plan: Plan) -> list[_Problem]:
         return list(_of_the_stack(plan))
     problems = [*_stated(plan), *_arms(plan)]
     if route.router == "gateway-api":
-        problems += _buckets(plan) if route.strategy == "buckets" else _weights(plan)
+        problems += _buckets(plan) if route.strategy == "buckets" else weights_problems(plan)
     return problems
 
 
@@ -84,7 +84,7 @@ def _buckets(plan: Plan) -> Iterator[_Problem]:
                 yield ("stages", number, "weights", cohort), text
 
 
-def _weights(plan: Plan) -> Iterator[_Problem]:
+def weights_problems(plan: Plan) -> Iterator[_Problem]:
     """Weights of backendRefs choose each request anew: what follows one customer means nothing there."""
     anew = "strategy: weights chooses each request anew, not customers: expected strategy: buckets, or"
     if plan.comparison is not None:

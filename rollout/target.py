@@ -11,6 +11,7 @@ from huidu.foundation.errors import ConfigError
 from huidu.model.stack import Stack
 from rollout.plan import TESTERS, CohortArms, Entry, Plan, Route
 from rollout.plan_route import grain_of
+from rollout.plan_route_check import weights_problems
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api import GatewayApiRouter
@@ -112,6 +113,9 @@ class Target:
             )
         arms = {name: CohortArms(**cohort.model_dump()) for name, cohort in stack.cohorts.items()}
         gateway = HttpRoutesOf.of_stack(stack, arms)
+        if gateway is not None and gateway.strategy == "weights":
+            for place, what in weights_problems(plan):
+                raise ConfigError(f"{'.'.join(map(str, place))}: on this stack {what}", file=stack_file)
         return cls(
             () if gateway else (EnvoyProxy(stack.edge.route_file, stack.edge.admin),),
             stack.edge.route_config,

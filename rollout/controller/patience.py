@@ -61,7 +61,7 @@ def retreated(  # noqa: PLR0911 - one return a rule
         return End("retreated", told)
     again = starting_again(plan, state, told)
     if again is not None:
-        return again
+        return held_by_people(plan, ladder, state, sight, again)
     if not state.clear_since:
         why = "; ".join(sight.problems) or "no usable evidence"
         return Wait(

@@ -99,7 +99,8 @@ def _urgent(  # noqa: PLR0911 - one return a rule
     plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, now: float
 ) -> Action | None:
     """What does not wait: going back."""
-    if state.pending is not None and state.pending.move.purpose not in (Purpose.WIDEN, Purpose.RESTORE):
+    onwards = (Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE)
+    if state.pending is not None and state.pending.move.purpose not in onwards:
         return insisted(plan, state, sight, now) or state.pending.move
     if state.hook:
         return None  # stable is being replaced, or already is the new release: there is nothing to go back to

@@ -119,7 +119,7 @@ class Cluster:
             )
         except urllib3.exceptions.HTTPError as error:
             raise ApiTrouble("unreachable", _silent(error), _START) from None
-        except OSError as error:  # a token or a certificate that the kubeconfig names
+        except (OSError, _library("config").ConfigException) as error:  # a token, a certificate
             raise ApiTrouble("unreachable", f"the API server cannot be asked: {error}", _START) from None
         except _library("client").ApiException as error:
             raise _trouble(error, verb, name, self._place) from None

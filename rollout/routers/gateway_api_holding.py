@@ -13,7 +13,6 @@ from rollout.routers.gateway_api_cluster import ApiTrouble, HttpRoutes
 from rollout.routers.gateway_api_lease import (
     RENEW_EVERY,
     RouteLease,
-    alive,
     gone,
     lease_of,
     new_lease,
@@ -27,6 +26,8 @@ AGAIN = 0.05
 """Seconds before the second attempt; a little more before each further one."""
 LOOK_EVERY = 0.5
 """Seconds between two looks at a holder who may be dead."""
+_HOLDING: set[str] = set()
+"""Tokens that this process renews, of all its rollouts: their routes need no watching."""
 
 
 def on_the_newest(api: HttpRoutes, clock: Clock, name: str, think: Callable[[Json], Json | None]) -> None:
@@ -65,7 +66,9 @@ class Holding:
         """Hold every route, in the order of their names: two controllers cannot hold half each. A route whose
         holder may be dead is watched first, for at most its lease. Raises Locked, RouterError."""
         self._lease = new_lease(owner)
+        _HOLDING.add(self._lease.token)
         for name in self._names:
+            self._held.append(name)  # also where the answer to the taking is lost
             try:
                 self._take(name, self._lease)
             except Locked:
@@ -78,7 +81,6 @@ class Holding:
                     where=self._label(name),
                     remedy=trouble.remedy or "mend it; nothing was changed",
                 ) from None
-            self._held.append(name)
         self._over.clear()
         self._heart = threading.Thread(target=self._renew, name="lease of the route", daemon=True)
         self._heart.start()
@@ -90,6 +92,8 @@ class Holding:
             self._heart.join(RENEW_EVERY)
             self._heart = None
         lease, self._lease = self._lease, None
+        if lease is not None:
+            _HOLDING.discard(lease.token)
         while self._held and lease is not None:
             try:
                 on_the_newest(self._api, self._clock, self._held.pop(), lambda route: _given_up(route, lease))
@@ -106,9 +110,10 @@ class Holding:
 
     def _take(self, name: str, mine: RouteLease) -> None:
         other = lease_of(self._api.get(name))
-        if other is not None and alive(other):
+        if other is not None and other.token in _HOLDING:
             raise self._locked(name, other)
         if other is not None and not gone(other):
+            # A living process is no living holder: one that could not give the route up renews it no more.
             self._watch(name, other)
 
         def taking(route: Json) -> Json:

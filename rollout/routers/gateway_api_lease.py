@@ -1,7 +1,7 @@
 """Who controls an HTTPRoute: an annotation, taken and renewed under the route's resourceVersion.
 
 Nobody's clock is trusted. Who wants a route that another one holds watches for as long as the holder has
-promised to renew it, and takes it when nothing moved; for a process of this machine nobody needs to wait.
+promised to renew it, and takes it when nothing moved; for a dead process of this machine nobody waits.
 A holder that was taken for dead finds another token when it wakes up, and its write is refused.
 """
 
@@ -59,11 +59,6 @@ def lease_of(route: Json) -> RouteLease | None:
         return dataclasses.replace(lease, seconds=min(max(float(lease.seconds), 0.0), 4 * HELD_FOR))
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def alive(lease: RouteLease) -> bool:
-    """Whether the holder certainly lives: it is a process of this very place."""
-    return _here(lease) and born(lease.pid) == lease.born
 
 
 def gone(lease: RouteLease) -> bool:

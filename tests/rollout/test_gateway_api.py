@@ -254,6 +254,16 @@ def test_a_route_is_free_after_its_release(owned, make):
     make(store).acquire("second")
 
 
+def test_a_route_that_could_not_be_given_up_is_free_when_nobody_renewed_it(owned, make):
+    store = Store(http_route("weights"))
+    router = owned(store)
+    held = lease_of(store.routes["shop"])
+    router.release()
+    store.edit("shop", lambda route: route["metadata"]["annotations"].update({LEASE: held.text()}))
+    make(store).acquire("second")  # the process of the first one lives on, as in `rollout serve`
+    assert lease_of(store.routes["shop"]).owner == "second"
+
+
 def elsewhere(store, **changed):
     """A holder on another machine."""
     lease = dataclasses.replace(new_lease("far away"), place="another machine", **changed)

@@ -215,6 +215,9 @@ def test_two_plans_with_a_route_in_common_own_the_same(kubeconfig):
     assert not one.owned & third.owned
 
 
+COMPARED = "route: stack\ngates: {errors: {kind: slo, floor: 1%}}\ncomparison: {bake: 10m}\n"
+
+
 def test_a_stack_on_kubernetes_says_where_its_routes_are_and_what_metrics_call_the_arms(kubeconfig, tmp_path):
     routes = {"kubeconfig": str(kubeconfig), "context": "two", "namespace": "crm-public", "names": ["arms"]}
     edge = {
@@ -248,6 +251,12 @@ def test_a_stack_on_kubernetes_says_where_its_routes_are_and_what_metrics_call_t
     assert target.served_by == ("httproute crm-public/arms",)
     assert target.gateway is not None
     assert (target.gateway.place.context, target.gateway.arms["high"].candidate) == ("two", "shop-candidate")
+    # Requests drawn anew are no customers, on a stack as in a plan of one's own.
+    stack["edge"] = {**edge, "routes": {**routes, "strategy": "weights", "bucket_header": ""}}
+    Stack.model_validate(stack).write(tmp_path / "stack.json")
+    assert Target.of(plan, tmp_path / "stack.json").gateway is not None
+    with pytest.raises(ConfigError, match="comparison: on this stack strategy: weights chooses"):
+        Target.of(parse_plan(f"{COMPARED}{stages}\n", "p"), tmp_path / "stack.json")
     assert target.cohorts["high"].candidate == labels["candidate"]
     assert target.stable_release == "v1"
     assert Target.from_data(json.loads(json.dumps(target.to_data()))).owned == target.owned

@@ -81,6 +81,7 @@ BAD = verdict(Decision.ROLLBACK, blamed="errors")
 SERVICE = verdict(Decision.HOLD, blamed="service")
 BLIND = verdict(Decision.NOT_EVIDENCE)
 PENDING = Pending(Move(Purpose.WIDEN, HALF, 2.0, 0.5, "half", "wider"), "v-2", NOW - 1)
+CHOOSING = Pending(Move(Purpose.TRIAL, HALF, 0.0, 0.0, "trial", "chosen"), "v-1", NOW - 1)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,11 @@ PENDING = Pending(Move(Purpose.WIDEN, HALF, 2.0, 0.5, "half", "wider"), "v-2", N
         # but not over what somebody else made of the weights meanwhile, except to go back
         (at(1, pending=PENDING), sight(GOOD, changed="somebody else"), Wait, None),
         (at(1, pending=PENDING), sight(BAD, changed="somebody else"), Move, Purpose.ROLLBACK),
+        # the same before any customer: choosing them for the A/A stage gives way to people
+        (state(pending=CHOOSING), sight(None), Move, Purpose.TRIAL),
+        (state(pending=CHOOSING), sight(None, changed="somebody else"), Wait, None),
+        (state(pending=CHOOSING), sight(None, abort="no"), Move, Purpose.ABORT),
+        (state(pending=CHOOSING, paused_by="ann"), sight(None), Wait, None),
         # but not against people: what may not have happened does not happen in a freeze or a pause
         (at(1, pending=PENDING, paused_by="anna"), sight(GOOD), Wait, None),
         (at(1, pending=PENDING), sight(GOOD, frozen="nights"), Wait, None),
