@@ -6,6 +6,7 @@ from typing import Any
 
 from rollout.controller.acting import AGAIN, Hands
 from rollout.controller.edge import Edge
+from rollout.controller.hooks import Stopped
 from rollout.controller.job import CLOSE
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import counted, meddled, strangers, widens
@@ -59,56 +60,74 @@ def heed_proxies(ledger: Ledger, router: Router, hands: Hands, ladder: Ladder) -
     return found, bool(found) and widens(view, expected.weights)
 
 
-def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> None:
+def drained(ledger: Ledger, edge: Edge, rollback: Rollback) -> bool:
     """Wait until what the candidate still serves is over; after `rollback.drain` have it closed.
 
-    Journaled with the counts before and after. Somebody who stops the controller does not wait for it.
+    Journaled with the counts before and after. Whoever does not say what it has open may have anything: where
+    the plan names a command that closes it, that is waited for and closed like what is known. False when a
+    person stopped the controller before: nothing more is journaled, and whoever is next goes on.
     """
     if not ledger.state.proxies.draining_at:
         first = counted(edge.router.streams())
-        text = f"{_requests(first['open'])} of {ledger.state.release} still open{_where(first)}"
+        text = _opens(ledger, first)
         ledger.note("draining", sentence=text, **first)
-        if first["open"]:
-            ledger.say(f"{text}: they may go on for {rollback.drain:.0f} s", "bold yellow", None)
+        if _waits(first, rollback):
+            ledger.say(f"{text}; they may go on for {rollback.drain:.0f} s", "bold yellow", None)
     known = ledger.state.proxies
     passed = max(0.0, edge.clock.now() - known.draining_at)
     begun = edge.clock.monotonic()
     while True:
         left = counted(edge.router.streams())
         passed_now = passed + edge.clock.monotonic() - begun
-        if not left["open"] or passed_now >= rollback.drain or edge.stop():
+        if not _waits(left, rollback) or passed_now >= rollback.drain:
             break
+        if edge.stop():
+            return False
         edge.alive()
         edge.post.turn()  # people hear of the way back before the last chat is over
         edge.clock.sleep(min(LOOK_EVERY, rollback.drain - passed_now))
-    sentence, after = _closed(ledger, edge, rollback, known.open, left, passed_now)
+    try:
+        sentence, after = _closed(ledger, edge, rollback, known.open, left, passed_now)
+    except Stopped:
+        return False
     ledger.note(
         "drained",
         sentence=sentence,
         before=known.open,
         after=after["open"],
         connections=after["connections"],
-        silent=after["silent"],
+        silent=after["silent"] or left["silent"],
         seconds=round(passed_now, 1),
     )
-    if known.open:
+    if known.open or left["silent"]:
         ledger.say(sentence, "bold red" if after["open"] else "", None)
+    return True
+
+
+def _waits(left: dict[str, Any], rollback: Rollback) -> bool:
+    """Whether something may be open that ends by itself, or by the plan's command."""
+    return bool(left["open"] or (left["silent"] and rollback.close is not None))
 
 
 def _closed(
     ledger: Ledger, edge: Edge, rollback: Rollback, before: int, left: dict[str, Any], seconds: float
 ) -> tuple[str, dict[str, Any]]:
-    """What is said of it, and what is open afterwards."""
+    """What is said of it, and what is open afterwards. Raises Stopped."""
     were = f"{_requests(before)} of {ledger.state.release} still open"
-    unknown = f"; {', '.join(left['silent'])} did not say" if left["silent"] else ""
+    unknown = _unknown(left)
     # One that had begun when the controller died is run again, though nothing may be left for it.
     known = ledger.state.jobs.get(CLOSE)
     begun = known is not None and known.at >= ledger.state.proxies.draining_at
-    if not left["open"] and not begun:
-        return f"{were}, over by themselves within {seconds:.0f} s{unknown}", left
+    lacks = "the plan names no command that closes them (rollback.close)"
+    if not _waits(left, rollback) and not begun:
+        if unknown:
+            # Of those that did say it is known, and of the others nothing.
+            own = f"{were}, over where it is known;" if before else _served(ledger)
+            return f"{own} {unknown}; {lacks}", left
+        return f"{were}, over by themselves within {seconds:.0f} s", left
     if rollback.close is None:
-        lacks = "the plan names no command that closes them (rollback.close)"
-        return f"{were}; after {seconds:.0f} s {left['open']} go on, {lacks}{unknown}", left
+        others = f"; {unknown}" if unknown else ""
+        return f"{were}; after {seconds:.0f} s {left['open']} go on, {lacks}{others}", left
     problem = _run(ledger, edge, rollback.close)
     deadline = edge.clock.monotonic() + GONE_WITHIN
     after = counted(edge.router.streams())
@@ -116,13 +135,21 @@ def _closed(
         edge.clock.sleep(0.1)
         after = counted(edge.router.streams())
     were_open = before if begun else left["open"]
-    told = f"after {seconds:.0f} s {max(0, were_open - after['open'])} were closed"
-    failed = f", {after['open']} go on ({problem or 'the command did not end them'})" if after["open"] else ""
-    return f"{were}; {told}{failed}{unknown}", after
+    told = f"{were}; after {seconds:.0f} s {max(0, were_open - after['open'])} were closed"
+    if after["open"]:
+        told += f", {after['open']} go on ({problem or 'the command did not end them'})"
+    if not unknown or (after["open"] and not after["silent"]):
+        return told, after  # all have said by now what goes on
+    became = f"may go on ({problem})" if problem else "was closed"
+    own = f"{told};" if before or were_open or after["open"] else _served(ledger)
+    since = "" if problem else f"after {seconds:.0f} s "
+    return f"{own} {unknown}; {since}what they still had {became}", after
 
 
 def _run(ledger: Ledger, edge: Edge, command: Command) -> str:
-    """The closing command to its end; "" or what went wrong."""
+    """The closing command to its end; "" or what went wrong. Raises Stopped: it is run again."""
+    if edge.stop():
+        raise Stopped
     ledger.note("job-begun", name=CLOSE, facts={})
     problem = _to_its_end(ledger, edge, command)
     if problem:
@@ -138,12 +165,34 @@ def _to_its_end(ledger: Ledger, edge: Edge, command: Command) -> str:
     try:
         while (problem := handle.problem()) is None:
             if edge.stop():
-                return "stopped by a person"
+                raise Stopped
             edge.alive()  # a long command is no silence
             edge.clock.sleep(_LOOK)
         return problem
     finally:
         handle.end()
+
+
+def _opens(ledger: Ledger, facts: dict[str, Any]) -> str:
+    """What is open at first, as far as it is known."""
+    unknown = _unknown(facts)
+    if unknown and not facts["open"]:
+        return f"{_served(ledger)} {unknown}"
+    text = f"{_requests(facts['open'])} of {ledger.state.release} still open{_where(facts)}"
+    return f"{text}; {unknown}" if unknown else text
+
+
+def _unknown(facts: dict[str, Any]) -> str:
+    """Who did not say what is open; "" where all did."""
+    silent = facts["silent"]
+    proxies = len(silent) + len(facts["proxies"])
+    return (
+        f"not known of {len(silent)} of {proxies} proxies: {', '.join(silent)} did not say" if silent else ""
+    )
+
+
+def _served(ledger: Ledger) -> str:
+    return f"what {ledger.state.release} still serves is"
 
 
 def _requests(count: int) -> str:

@@ -36,6 +36,7 @@ from rollout.controller.reconcile import (
 )
 from rollout.controller.stage_zero import at_stage_zero
 from rollout.controller.takeover import reconciled
+from rollout.controller.troubled import drains
 from rollout.controller.voice import line
 from rollout.dispersed import header_of, journaled, judged_with, levels_of, sentence_of
 from rollout.judge import JudgeConfig
@@ -89,8 +90,13 @@ class Controller:
             if isinstance(action, Rest):
                 return self._ledger.rest("held", action)
             if not self._sleep(began):
-                paused = Rest(f"paused by a person at {self.state.share:.1%} of all requests")
-                return self._ledger.rest("paused", paused)
+                return self._paused()
+
+    def _paused(self) -> Outcome:
+        where = f"at {self.state.share:.1%} of all requests"
+        if drains(self.state):
+            where = f"while {self.state.release} may still serve requests: the next run goes on with them"
+        return self._ledger.rest("paused", Rest(f"paused by a person {where}"))
 
     @property
     def plan(self) -> Plan:
@@ -115,7 +121,8 @@ class Controller:
             if isinstance(action, End):
                 return self._ledger.end(action)
             if isinstance(action, Drain):
-                self._between(action)
+                if not self._between(action):
+                    return self._paused()
                 continue
             if isinstance(action, RunJob) and not self._jobs.start(action, None):
                 raise StateError(self._ledger.deaf, where=self.name, remedy="free some space and abort again")
@@ -142,7 +149,8 @@ class Controller:
                 self._ledger.end(action)  # the controller had decided so, and died before it was done
                 return True
             if isinstance(action, Drain):
-                self._between(action)
+                if not self._between(action):
+                    return True
                 continue
             if not isinstance(action, Move):
                 self._ledger.publish()  # commands after the way back wait for a controller
@@ -220,13 +228,8 @@ class Controller:
                 return action
             if isinstance(action, (Rest, End)):
                 return action
-            if isinstance(action, (Restart, Drain)):
-                self._between(action)
-                continue
-            if isinstance(action, RunHook):
-                command = self._plan.deploy.promote
-                assert command is not None
-                if not self._hands.run(action, command, self._verdict):
+            if isinstance(action, (Restart, Drain, RunHook)):
+                if not self._between(action):
                     return Wait("stopped")
                 continue
             moved = self._move(action)
@@ -240,13 +243,17 @@ class Controller:
                 if self._edge.stop():
                     return Wait("stopped")
 
-    def _between(self, action: Restart | Drain) -> None:
-        """What is done without moving anything."""
+    def _between(self, action: Restart | Drain | RunHook) -> bool:
+        """What is done without moving anything; False when a person stopped it."""
         if isinstance(action, Drain):
-            drained(self._ledger, self._edge, self._plan.rollback)
-            return
+            return drained(self._ledger, self._edge, self._plan.rollback)
+        if isinstance(action, RunHook):
+            command = self._plan.deploy.promote
+            assert command is not None
+            return self._hands.run(action, command, self._verdict)
         self._ledger.note("restarted", sentence=action.sentence)
         self._ledger.say(action.sentence, "bold", self._verdict)
+        return True
 
     def _begun(self, action: Action) -> Step:
         """The action; a command is begun, and then waited for like all else."""

@@ -22,6 +22,7 @@ from rollout.controller.signs import CONTROLLER
 from rollout.letters import news
 from rollout.plan import Command
 from rollout.plan_file import parse_plan
+from rollout.routers.router import Streams
 from tests.rollout.test_controller_crash import (
     FragileEvidence,
     FragileJournal,
@@ -95,9 +96,8 @@ def test_people_hear_of_a_retreat_before_the_last_chat_is_over(tmp_path):
 
         close = turn
 
-    end = stage.clock.now() + 100
     router = ending(stage, tmp_path / "gone")
-    stage.controller(router=router, post=Post(), stop=lambda: stage.clock.now() > end).drive()
+    stage.controller(router=router, post=Post(), stop=lambda: bool(events(stage, "drained"))).drive()
     told = next(t for t, kind in sent if kind == "retreated")
     assert told < events(stage, "drained")[0].t
 
@@ -298,3 +298,130 @@ def test_a_stack_whose_candidate_was_stopped_is_asked_for_it_again(tmp_path, mon
         _check_stopped(order, stage.plan, state, Workspace.from_env())
     started = parse_plan(RESTARTS + "route: stack\n" + START, "p")
     _check_stopped(order, started, state, Workspace.from_env())
+
+
+# a controller that is stopped
+
+
+@pytest.fixture
+def bad(tmp_path):
+    stage = make_stage(tmp_path, RESTARTS)
+    stage.world.candidate_errors = 0.3
+    return stage
+
+
+def test_stopped_while_draining_the_next_run_waits_on_and_ends_what_is_open(tmp_path, bad):
+    router = ending(bad, tmp_path / "gone")
+    assert bad.controller(router=router, stop=lambda: bool(events(bad, "draining"))).drive() is Outcome.HELD
+    assert not {"drained", "job-begun", "ended"} & set(bad.kinds()) and not (tmp_path / "gone").exists()
+    assert "may still serve requests" in events(bad, "paused")[0].data["sentence"]
+    assert bad.controller(router=router).drive() is Outcome.BAD
+    (begun,), (ended,) = events(bad, "draining"), events(bad, "drained")
+    assert ended.t - begun.t >= 20 and (ended.data["before"], ended.data["after"]) == (3, 0)
+    assert (tmp_path / "gone").read_text() == "x"
+
+
+@pytest.mark.parametrize("stopped", [0, 1], ids=["before the command", "while the command runs"])
+def test_stopped_when_the_command_is_due_it_is_not_failed_and_is_run_by_the_next_one(tmp_path, bad, stopped):
+    planned(bad, "rollback", drain=0.0, close=Command(run=("close",), timeout=60.0))
+    shop = Shop(bad.clock)
+    router = Counting(bad.router, [], lambda: 0 if shop.names().count("close") > stopped else 3)
+    stop = lambda: bool(events(bad, "job-begun" if stopped else "draining"))  # noqa: E731
+    assert bad.controller(router=router, launch=shop.launch, stop=stop).drive() is Outcome.HELD
+    assert len(shop.names()) == stopped and not {"job-failed", "drained"} & set(bad.kinds())
+    assert [job.status for job in fold(bad.journal.events()).jobs.values()] == ["running"] * stopped
+    assert bad.controller(router=router, launch=shop.launch).drive() is Outcome.BAD
+    assert len(shop.names()) == stopped + 1
+    assert "3 were closed" in events(bad, "ended")[0].data["sentence"]
+
+
+def test_a_guard_ends_what_a_controller_that_was_stopped_while_draining_left(tmp_path):
+    site = Site(tmp_path / "site")
+    site.stage.world.candidate_errors = 0.3
+    limited(site, tmp_path / "gone")
+    assert site.run(stop=lambda: bool(events(site.stage, "draining"))) is Outcome.HELD
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert (tmp_path / "gone").exists() and site.state().outcome == "rolled-back"
+    guard.close()
+
+
+def test_without_a_controller_an_abort_ends_what_one_that_was_stopped_while_draining_left(tmp_path, bad):
+    router = ending(bad, tmp_path / "gone")
+    assert bad.controller(router=router, stop=lambda: bool(events(bad, "draining"))).drive() is Outcome.HELD
+    bad.controller(router=router).take_back("enough")
+    assert (tmp_path / "gone").exists() and fold(bad.journal.events()).outcome
+
+
+# proxies that do not say what is open
+
+
+class Untold(Counting):
+    """The first `silent` times nobody says what is open (a gateway never does); then `rest`."""
+
+    def __init__(self, router, silent=1_000_000, rest=lambda: 0):
+        super().__init__(router, [], rest)
+        self._silent = silent
+
+    def streams(self):
+        self._silent -= 1
+        return (Streams("shop", problem="does not tell"),) if self._silent >= 0 else super().streams()
+
+
+def test_what_nobody_tells_is_closed_after_the_limit_and_said_to_be_unknown(tmp_path, bad):
+    ending(bad, tmp_path / "gone")
+    assert bad.controller(router=Untold(bad.router)).drive() is Outcome.BAD
+    (begun,), (ended,) = events(bad, "draining"), events(bad, "drained")
+    assert "shop did not say" in begun.data["sentence"]
+    assert ended.t - begun.t >= 20 and ended.data["silent"] == ["shop"]
+    assert (tmp_path / "gone").read_text() == "x", "once"
+    sentence = events(bad, "ended")[0].data["sentence"]
+    assert (
+        "not known of 1 of 1 proxies: shop did not say; after 20 s what they still had was closed" in sentence
+    )
+    assert "by themselves" not in sentence
+
+
+def test_what_nobody_tells_and_nothing_closes_is_said_to_be_unknown_at_once(bad):
+    assert bad.controller(router=Untold(bad.router)).drive() is Outcome.BAD
+    assert events(bad, "drained")[0].t - events(bad, "draining")[0].t < 1
+    sentence = events(bad, "ended")[0].data["sentence"]
+    assert "not known of 1 of 1 proxies: shop did not say" in sentence and "rollback.close" in sentence
+    assert "by themselves" not in sentence
+
+
+def test_of_a_fleet_what_one_proxy_tells_is_counted_and_the_other_is_named(tmp_path, bad):
+    class Half(Counting):
+        def streams(self):
+            return (*super().streams(), Streams("shop", problem="does not tell"))
+
+    ending(bad, tmp_path / "gone")
+    router = Half(bad.router, [], lambda: 0 if (tmp_path / "gone").exists() else 3)
+    assert bad.controller(router=router).drive() is Outcome.BAD
+    sentence = events(bad, "ended")[0].data["sentence"]
+    assert "after 20 s 3 were closed; not known of 1 of 2 proxies: shop did not say; after 20 s" in sentence
+
+
+def test_a_command_that_fails_closes_nothing_of_what_nobody_tells(bad):
+    command = Command(run=("close",), timeout=60.0)
+    planned(bad, "rollback", drain=3.0, close=command)
+    shop = Shop(bad.clock, fails={"close": 1})
+    assert bad.controller(router=Untold(bad.router), launch=shop.launch).drive() is Outcome.BAD
+    sentence = events(bad, "ended")[0].data["sentence"]
+    assert "shop did not say; what they still had may go on (exit code 1)" in sentence
+
+
+def test_a_proxy_that_says_in_time_that_nothing_is_open_is_believed(tmp_path, bad):
+    ending(bad, tmp_path / "gone")
+    assert bad.controller(router=Untold(bad.router, silent=4)).drive() is Outcome.BAD
+    assert not (tmp_path / "gone").exists() and events(bad, "drained")[0].data["silent"] == []
+    assert events(bad, "drained")[0].t - events(bad, "draining")[0].t < 20
+
+
+def test_stopped_while_nobody_tells_what_is_open_the_next_run_waits_on(tmp_path, bad):
+    ending(bad, tmp_path / "gone")
+    router = Untold(bad.router)
+    assert bad.controller(router=router, stop=lambda: bool(events(bad, "draining"))).drive() is Outcome.HELD
+    assert not (tmp_path / "gone").exists()
+    assert bad.controller(router=router).drive() is Outcome.BAD
+    assert (tmp_path / "gone").read_text() == "x"
