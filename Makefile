@@ -31,11 +31,11 @@ demo: setup ## The main job on one machine: provision, prove under load, release
 # Tests with servers mostly wait: three at a time on two cores. Those with Kubernetes are only named (-rs): they
 # share one control plane, so they have a target of their own.
 test: setup check ## Checks and all tests but the longest drills and those with Kubernetes
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server" -rs $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not drill" -rs $(ARGS)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "server and not drill" --durations=10 $(ARGS)
 
 test-drills: setup ## The longest drills: a guard takes over, workers die, releases that do not start
-	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "server and drill" --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile -m drill --durations=10 $(ARGS)
 
 test-kubernetes: setup ## Tests with a real Kubernetes control plane (built once, 7 minutes)
 	@$(BIN)/huidu doctor --obtain --quiet --kubernetes

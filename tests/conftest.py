@@ -35,7 +35,7 @@ class _FileByFile(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    measuring = "server" in config.option.markexpr and "not server" not in config.option.markexpr
+    measuring = config.option.markexpr in ("server and not drill", "server", "drill")
     return _FileByFile(config, log) if measuring else None
 
 

@@ -67,11 +67,11 @@ def hurried(stage, begin):
 
 
 SLOW = QUICK.replace("dwell: 2s", "dwell: 600s")
-SCENARIOS = [(approved, EVERY), (restarted, AGAIN), (hurried, SLOW)]
+SCENARIOS = [(approved, EVERY), pytest.param(restarted, AGAIN, marks=pytest.mark.drill), (hurried, SLOW)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("scenario", "text"), SCENARIOS, ids=[each.__name__ for each, _ in SCENARIOS])
+@pytest.mark.parametrize(("scenario", "text"), SCENARIOS, ids=["approved", "restarted", "hurried"])
 def test_every_crash_point_ends_as_without_the_crash(scenario, text, tmp_path):
     folders = (tmp_path / str(number) for number in itertools.count())
     whole = _run(next(folders), scenario, text, Fuse(0))
