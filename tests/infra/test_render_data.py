@@ -192,6 +192,27 @@ def test_the_same_rules_watch_a_stack_on_kubernetes_as_one_at_home(found: Found)
     assert named == "channel-web" and re.fullmatch("channel-.+", named)
 
 
+def test_alertmanagers_find_each_other_and_nobody_else_reaches_where_they_agree(found: Found) -> None:
+    among = [{"port": 9094, "protocol": protocol} for protocol in ("TCP", "UDP")]
+    space, pods = "hybrid-crm-monitoring", {"alertmanager": "prometheus"}
+    assert ("NetworkPolicy", "prometheus-alertmanager") in found
+    mine = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space}},
+        "podSelector": {"matchLabels": pods},
+    }
+    for (kind, name), each in found.items():
+        if kind != "NetworkPolicy":
+            continue
+        for way, peers in (("ingress", "from"), ("egress", "to")):
+            rules = [rule for rule in each.at("spec", way) or () if rule["ports"][0]["port"] == 9094]
+            if name == "prometheus-alertmanager":
+                assert each.at("spec", "podSelector") == {"matchLabels": pods}
+                assert [port for rule in rules for port in rule["ports"]] == among
+                assert all(rule[peers] == [mine] for rule in rules)
+            else:
+                assert rules == []
+
+
 def test_without_the_second_region_the_core_has_one_database() -> None:
     components = {
         name: each.model_copy(update={"after": tuple(a for a in each.after if a != "core-db-standby")})

@@ -30,7 +30,7 @@ _EDGE_IN_POD = 10_000 + ports.EDGE
 _CNPG_STATUS = 8000
 _POOLER, _POOLER_METRICS = "cnpg.io/poolerName", 9127
 _POOLED = (postgres.READ_WRITE, postgres.READ_ONLY)
-_ALERTS = 9093
+_ALERTS, _AMONG_ALERTMANAGERS = 9093, 9094
 _CNPG_NAMESPACE = "cnpg-system"
 
 Peer = Manifest
@@ -198,9 +198,17 @@ def _watching(place: Place, name: str, rules: Rules, found: dict[str, Rules]) ->
             rules.egress.append(rule("to", called, numbers))
     alerts = {"alertmanager": name}
     rules.egress.append(rule("to", [peer(place, zone, alerts)], [_ALERTS]))
+    # They agree who tells, by TCP and UDP; else each tells, and a silence is known to one of them alone.
+    others, both = [peer(place, zone, alerts)], ("TCP", "UDP")
     heard = Rules(
-        [rule("from", [prometheus], [_ALERTS])],
-        [_to_networks(place.settings.reach.people, (_HTTPS,))],
+        [
+            rule("from", [prometheus], [_ALERTS]),
+            *(rule("from", others, [_AMONG_ALERTMANAGERS], each) for each in both),
+        ],
+        [
+            _to_networks(place.settings.reach.people, (_HTTPS,)),
+            *(rule("to", others, [_AMONG_ALERTMANAGERS], each) for each in both),
+        ],
     )
     policy(place, zone, f"{name}-alertmanager", alerts, heard, name)
 
