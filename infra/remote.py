@@ -78,7 +78,7 @@ class Remote:
             self._not_another()
             begun = time.monotonic()
             desired, target, rendered = self._judged(wanted)
-            self._can(target, rendered)
+            self._can(desired, target, rendered)
             engine = self._engine(target)
             described = target.describe(desired) if target.serves else None
             self._remember(desired, wanted)
@@ -93,7 +93,7 @@ class Remote:
         with held(self.workspace.home, f"preview --target {self.name}"):
             begun = time.monotonic()
             desired, target, rendered = self._judged(wanted)
-            self._can(target, rendered)
+            self._can(desired, target, rendered)
             news = self._news()
             self._engine(target).preview(program(desired, target), news)
             return Done(tuple(news.steps), len(rendered), time.monotonic() - begun)
@@ -147,10 +147,13 @@ class Remote:
             self._say(note)
         return desired, target, rendered
 
-    def _can(self, target: RemoteTarget, rendered: tuple[Rendered, ...]) -> None:
-        """The engine's plugin is there, and nothing stands in the way over there."""
+    def _can(self, desired: Desired, target: RemoteTarget, rendered: tuple[Rendered, ...]) -> None:
+        """The engine's plugin is there, and nothing, and nobody, stands in the way over there."""
         plugins.need(self.workspace, self.name, target.provider)
         target.preflight(rendered)
+        before = Desired.read(self._home / "desired.json")
+        if before is None or replaces_candidate(before, desired):
+            target.unserved()
 
     def _engine(self, target: RemoteTarget) -> Engine:
         cli = toolchain.pulumi.find(self.workspace)
@@ -216,6 +219,12 @@ def _with_releases(desired: Desired, wanted: Wanted) -> Desired:
     if wanted.candidate is not None and wanted.candidate != (desired.candidate and desired.candidate.version):
         return desired.with_candidate(wanted.candidate, ())
     return desired
+
+
+def replaces_candidate(before: Desired, after: Desired) -> bool:
+    """Whether the candidate's pods go, or become another version's."""
+    was, becomes = before.candidate, after.candidate
+    return (was and was.version) != (becomes and becomes.version) or (before.baseline and not after.baseline)
 
 
 def _release(version: str) -> Release:

@@ -95,3 +95,7 @@ class RemoteTarget(Target, Protocol):
     def preflight(self, rendered: Sequence[Rendered]) -> None:
         """Raises HuiduError for what would stand in the way of these resources; nothing is changed."""
         ...
+
+    def unserved(self) -> None:
+        """Raises HuiduError while the candidate serves customers: it may not go, nor become another one."""
+        ...

@@ -13,7 +13,7 @@ from infra.commands import stack
 from infra.desired import Desired, Release
 from infra.hybrid_crm import TOPOLOGY
 from infra.news import News
-from infra.remote import NONE, Wanted, _with_releases
+from infra.remote import NONE, Wanted, _with_releases, replaces_candidate
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +80,25 @@ def test_releases_are_changed_one_by_one_and_otherwise_stay() -> None:
     assert promoted.stable.version == "v2" and promoted.candidate is not None
     alone = _with_releases(promoted, Wanted(candidate=NONE))
     assert alone.stable.version == "v2" and alone.candidate is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "looked_at"),
+    [
+        (Wanted(), False),
+        (Wanted(candidate="v2"), False),
+        (Wanted(stable="v2"), False),
+        (Wanted(candidate=NONE), True),
+        (Wanted(stable="v2", candidate=NONE), True),
+        (Wanted(candidate="v3"), True),
+    ],
+)
+def test_whom_the_candidate_serves_is_asked_before_its_pods_go_or_change(
+    wanted: Wanted, looked_at: bool
+) -> None:
+    beside = _with_releases(BEGUN, Wanted(candidate="v2"))
+    assert replaces_candidate(beside, _with_releases(beside, wanted)) is looked_at
+    assert replaces_candidate(BEGUN, beside)
 
 
 def test_an_impossible_version_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from infra.render import render
 from infra.rendered import Rendered
 from infra.targets.kubernetes.description import describe
 from infra.targets.kubernetes.place import Place
+from infra.targets.kubernetes.serving import shares
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.targets.local.edge import CHANNELS, COHORTS
@@ -238,3 +240,51 @@ def test_keys_of_an_identity_provider_are_fetched_by_the_edge_alone() -> None:
         and any(world in rule.get("to", ()) for rule in each.at("spec", "egress") or ())
     ]
     assert "edge" in reaching and "arms" not in reaching and "touchpoints-stable" not in reaching
+
+
+CANDIDATES = ("touchpoints-candidate", "touchpoints-baseline")
+
+
+def moved(
+    found: dict[tuple[str, str], Rendered], rule: str, service: str, given: int | str
+) -> dict[str, Any]:
+    """The route `arms` with another weight, or other buckets, for one Service of one rule."""
+    route = copy.deepcopy(dict(found["HTTPRoute", "arms"].body))
+    chosen = next(each for each in route["spec"]["rules"] if each["name"] == rule)
+    if isinstance(given, int):
+        next(each for each in chosen["backendRefs"] if each["name"] == service)["weight"] = given
+    else:
+        assert chosen["backendRefs"][0]["name"] == service
+        header = next(each for each in chosen["matches"][0]["headers"] if each["name"] == "x-huidu-bucket")
+        header["value"] = given
+    return route
+
+
+def test_a_route_that_is_new_gives_the_candidate_nobody(
+    weights: dict[tuple[str, str], Rendered], buckets: dict[tuple[str, str], Rendered]
+) -> None:
+    for found in (weights, buckets):
+        assert shares(found["HTTPRoute", "arms"].body, CANDIDATES) == {}
+        stable = shares(found["HTTPRoute", "arms"].body, ("touchpoints-stable",))
+        assert set(stable.values()) == {100.0} and len(stable) >= len(COHORTS)
+
+
+def test_a_share_of_the_smallest_weight_or_a_single_bucket_is_seen(
+    weights: dict[tuple[str, str], Rendered], buckets: dict[tuple[str, str], Rendered]
+) -> None:
+    for service in CANDIDATES:
+        little = shares(moved(weights, "cohort-high", service, 1), CANDIDATES)
+        assert list(little) == ["cohort-high"] and 0 < little["cohort-high"] < 0.1
+        rule = f"cohort-standard-{service.removeprefix('touchpoints-')}"
+        assert shares(moved(buckets, rule, service, "^(0?7)$"), CANDIDATES) == {rule: 1.0}
+        assert shares(moved(buckets, rule, service, "^([0-9]?[0-9])$"), CANDIDATES) == {rule: 100.0}
+
+
+def test_what_cannot_be_read_of_a_route_counts_as_everybody(
+    buckets: dict[tuple[str, str], Rendered],
+) -> None:
+    rule = "cohort-high-candidate"
+    assert shares(moved(buckets, rule, "touchpoints-candidate", "^(0"), CANDIDATES) == {rule: 100.0}
+    unweighted = {"spec": {"rules": [{"backendRefs": [{"name": "touchpoints-candidate"}]}]}}
+    assert shares(unweighted, CANDIDATES) == {"rule 0": 100.0}
+    assert shares({}, CANDIDATES) == {}

@@ -12,22 +12,26 @@ from typing import Any
 
 import pytest
 
+from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError, HuiduError, Locked, MissingProgram, Unreachable, UsageError
+from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from huidu.model.stack import Stack
 from infra.desired import Desired
 from infra.lock import held
 from infra.news import News, Step
 from infra.program import program
-from infra.remote import Remote, Wanted
+from infra.remote import NONE, Remote, Wanted
 from infra.render import render
 from infra.rendered import Rendered
 from infra.targets.kubernetes import preflight
 from infra.targets.kubernetes.place import Place
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
+from rollout.abort import abort_rollout
 from tests.infra.test_render import BESIDE
 from tests.kubernetes.cluster import Cluster
+from tests.kubernetes.gateways import Gateway
 
 PUBLIC = "hybrid-crm-public"
 ROUTES = "gateway.networking.k8s.io/v1"
@@ -111,6 +115,24 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
     )
     weights = cluster.read(ROUTES, "HTTPRoute", "arms", PUBLIC)["spec"]["rules"][0]["backendRefs"]
     assert weights[0]["weight"] == 500
+
+    # Pods that serve customers neither go nor become another version; what stable runs may change.
+    for wanted in (Wanted(candidate=NONE), Wanted(candidate="v3"), Wanted(stable="v2", candidate=NONE)):
+        for command in (stack.up, stack.preview):
+            with pytest.raises(UsageError, match=r"still serves customers \(cohort-high") as refused:
+                command(wanted)
+            assert "--stable VERSION" in refused.value.remedy
+            assert f"kubectl -n {PUBLIC} exec deploy/rollout-controller" in refused.value.remedy
+    assert Stack.read(home.stack_file).releases.candidate == "v2"
+    stack.up(Wanted(stable="v2"))
+    # No rollout is under way: everybody is given back to stable, as docs/kubernetes.md says.
+    gateway = Gateway(cluster, PUBLIC)
+    with gateway.running():
+        abort_rollout(home, None, "stable is v2 now", SystemClock(), Terminal())
+    weights = cluster.read(ROUTES, "HTTPRoute", "arms", PUBLIC)["spec"]["rules"][0]["backendRefs"]
+    assert weights[0]["weight"] == 0
+    stack.up(Wanted(candidate=NONE))
+    assert Stack.read(home.stack_file).releases.candidate is None
 
     stack.down()
     left = {

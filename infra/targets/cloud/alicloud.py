@@ -80,3 +80,6 @@ class AlicloudTarget:
 
     def preflight(self, rendered: Sequence[Rendered]) -> None:
         """The provider's own preview asks the account; there is no second way to ask it here."""
+
+    def unserved(self) -> None:
+        """The cloud alone serves nobody."""

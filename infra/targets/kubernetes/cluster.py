@@ -104,6 +104,12 @@ class Cluster:
         path = f"/api/v1/namespaces/{namespace}/{plural}/{name}"
         return self._ask("GET", path, accept=_NAMES_ONLY, none_is_fine=True) is not None
 
+    def read(self, api: str, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """One object of a group's kind, or None where it, or its kind, is not there."""
+        path = f"/apis/{api}/namespaces/{namespace}/{plural}/{name}"
+        found: dict[str, Any] | None = self._ask("GET", path, none_is_fine=True)
+        return found
+
     def _ask(
         self,
         method: str,

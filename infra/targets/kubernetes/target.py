@@ -11,7 +11,7 @@ import pulumi
 from huidu.foundation.errors import UsageError
 from infra.desired import Desired
 from infra.rendered import Rendered
-from infra.targets.kubernetes import description, kinds, preflight
+from infra.targets.kubernetes import description, kinds, preflight, serving
 from infra.targets.kubernetes.cluster import Cluster
 from infra.targets.kubernetes.place import KEPT, Place
 from infra.targets.kubernetes.settings import Settings
@@ -85,3 +85,7 @@ class KubernetesTarget:
     def preflight(self, rendered: Sequence[Rendered]) -> None:
         """Contexts, operators, permissions, Secrets. Raises ConfigError, Unreachable, UsageError."""
         preflight.run(self._place, rendered)
+
+    def unserved(self) -> None:
+        """No rule of `arms` gives the candidate a share. Raises as `preflight`."""
+        serving.refuse_while_served(self._place)
