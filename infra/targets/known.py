@@ -14,9 +14,12 @@ EXTRA = "pip install 'huidu[kubernetes]'"
 
 def _kubernetes(desired: Desired, settings: Path | None) -> RemoteTarget:
     from infra.targets.kubernetes.settings import load_settings
+    from infra.targets.kubernetes.settings_check import check
     from infra.targets.kubernetes.target import KubernetesTarget
 
-    return KubernetesTarget(desired, load_settings(settings))
+    chosen = load_settings(settings)
+    check(desired, chosen, settings)
+    return KubernetesTarget(desired, chosen)
 
 
 def _alicloud(desired: Desired, settings: Path | None) -> RemoteTarget:

@@ -18,6 +18,7 @@ from infra.hybrid_crm import TOPOLOGY
 from infra.program import program
 from infra.render import path, render, text, write
 from infra.rendered import Rendered, containers_of, pod_of
+from infra.targets import known
 from infra.targets.kubernetes.settings import Settings, load_settings
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.topology import Topology
@@ -241,6 +242,10 @@ WRONG = [
         3,
         "would share the namespace crm",
     ),
+    ("zones:\n  public: {networks: [10.1.0.0/33]}\n", 2, "expected a network such as"),
+    ("reach:\n  people: [999.1.0.0/16]\n", 2, "expected a network such as"),
+    ("reach:\n  people: [10.1.0.7/16]\n", 2, "has host bits set"),
+    ("reach:\n  people: [10.1.0.7]\n", 2, "expected a network such as"),
 ]
 
 
@@ -253,6 +258,58 @@ def test_wrong_settings_are_refused_with_file_and_line(
     with pytest.raises(ConfigError, match=said) as refused:
         load_settings(file)
     assert f"{file}:{line}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("document", "said", "expected"),
+    [
+        ("zones: {privat: {context: private}}", "zones: the topology has no zone 'privat'", "private"),
+        ("entrances: {edge-proxy: a.example.com:8443}", "no component 'edge-proxy'", "core-proxy"),
+        ("load: {zone: loads}", "load.zone: the topology has no zone 'loads'", "public"),
+    ],
+)
+def test_a_name_that_the_topology_does_not_have_is_refused_with_those_it_has(
+    tmp_path: Path, document: str, said: str, expected: str
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(document)
+    with pytest.raises(ConfigError, match=said) as refused:
+        known.make("kubernetes", BESIDE, file)
+    assert refused.value.where == str(file)
+    assert expected in refused.value.expected.removeprefix("of ").split(", ")
+
+
+LOAD_APART = BESIDE.model_copy(
+    update={
+        "topology": Topology.model_validate(
+            {"extends": "hybrid-crm", "name": "apart", "zones": {"load": {"kind": "public"}}}
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "load: {groups: [testers]}",
+        "load: {groups: [testers], zone: private}",
+        "{load: {groups: [testers], zone: load}, zones: {load: {namespace: apart-public}}}",
+    ],
+)
+def test_who_starts_load_cannot_be_let_in_where_anything_else_stands(tmp_path: Path, document: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(document)
+    with pytest.raises(ConfigError, match=r"load\.groups: .* could read its Secrets") as refused:
+        known.make("kubernetes", LOAD_APART, file)
+    assert refused.value.where == str(file)
+
+
+def test_in_a_zone_of_its_own_load_is_started_by_the_groups_of_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("load: {groups: [testers], zone: load}")
+    found = render(program(LOAD_APART, known.make("kubernetes", LOAD_APART, file)))
+    assert named(found, "RoleBinding", "load-starter").at("metadata", "namespace") == "apart-load"
+    assert [each.label for each in found if each.zone == "load" and pod_of(each)] == []
 
 
 APART = {

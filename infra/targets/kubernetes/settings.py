@@ -7,19 +7,32 @@ A concern's own settings are a class of their own here, and one line in `Setting
 
 from __future__ import annotations
 
+import ipaddress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from huidu.foundation.document import Misplaced, load_document
 from infra.topology import Name
 
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
-Cidr = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F.:]+/[0-9]{1,3}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+
+
+def _network(text: str) -> str:
+    if "/" not in text:
+        raise ValueError("expected a network such as 10.1.0.0/16")
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as wrong:
+        raise ValueError(f"{wrong}; expected a network such as 10.1.0.0/16") from None
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
 
 
 class _Part(BaseModel):
@@ -194,7 +207,8 @@ class Load(_Part):
 
     `zone`: where they run; empty: the edge's. `workers`: how many, each with `cores` and `memory_gb`.
     `tokens`: the Secret whose key `key` signs customers' tokens. `nodes`: labels of the nodes they may use:
-    best those that carry nothing of the stack. `groups`: who may start them.
+    best those that carry nothing of the stack. `groups`: who may start them; only in a zone without
+    components.
     """
 
     zone: Name | Literal[""] = ""
