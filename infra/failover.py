@@ -53,6 +53,33 @@ def rejoined(topology: Topology, primary: str, standby: str) -> Topology:
     return _with(topology, standby, lost=False)
 
 
+def refuse_other_places(stands: Topology, wanted: Topology) -> None:
+    """A topology does not turn round who is written to, nor bring back who was given up: the data of whoever
+    it would start lack what was written since. Raises UsageError."""
+    for name, _ in stands.of("postgres"):
+        if name not in wanted.components:
+            continue
+        before, after = stands.target(name, "primary"), wanted.target(name, "primary")
+        back = stands.components[name].lost and not wanted.components[name].lost
+        if before == after and not back:
+            continue
+        remedy = ["`huidu stack rejoin` brings back who was given up"] if _anyone_lost(stands) else []
+        if before != after:
+            said = f"makes {name} {_place(after)}, and here it is {_place(before)}"
+            remedy.append("`huidu stack failover --planned`, then `rejoin`, makes them change places")
+        else:
+            said = f"brings back {name}, which was given up and lacks what was written since"
+        raise UsageError(f"the topology {wanted.name!r} {said}", remedy="; ".join(remedy))
+
+
+def _place(primary: str | None) -> str:
+    return f"the standby of {primary}" if primary else "written to"
+
+
+def _anyone_lost(topology: Topology) -> bool:
+    return any(each.lost for _, each in topology.of("postgres"))
+
+
 def _refuse_where_lost(topology: Topology, primary: str, standby: str) -> None:
     if topology.components[standby].lost:
         raise UsageError(

@@ -15,7 +15,7 @@ import urllib3
 
 from huidu.foundation.errors import HuiduError, UsageError
 from huidu.foundation.workspace import Workspace
-from infra import hybrid_crm, policies, stack_file
+from infra import failover, hybrid_crm, policies, stack_file
 from infra.desired import Desired, Release
 from infra.engine import Engine, scratch
 from infra.lock import held
@@ -148,7 +148,10 @@ class Lifecycle:
     def _wanted(self, topology: Topology | None) -> Desired:
         found = Desired.read(site.desired_file(self.workspace))
         if found is not None:
-            return found if topology is None else found.model_copy(update={"topology": topology})
+            if topology is None:
+                return found
+            failover.refuse_other_places(found.topology, topology)
+            return found.model_copy(update={"topology": topology})
         chosen = topology or hybrid_crm.TOPOLOGY
         created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         return Desired(topology=chosen, stable=Release(version=chosen.release), created=created)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from huidu.foundation.errors import UsageError
-from infra.failover import alone, failed_over, pair, rejoined
+from huidu.foundation.errors import StateError, UsageError
+from huidu.foundation.workspace import Workspace
+from infra.desired import Desired, Release
+from infra.failover import alone, failed_over, pair, refuse_other_places, rejoined
 from infra.hybrid_crm import TOPOLOGY
-from infra.targets.local import copies
+from infra.targets.local import copies, lacking, postgres
 from infra.targets.local.copies import Held, Source
+from infra.targets.local.secrets import Secrets
+from infra.targets.local.site import Site
 from infra.topology import Link, Topology
 from infra.topology_check import problems
 
@@ -78,6 +83,88 @@ def test_a_pair_is_found_by_either_name_or_by_none_and_a_wrong_name_is_said() ->
     without = TOPOLOGY.model_copy(update={"links": ()})
     with pytest.raises(UsageError, match=r"no database .* has a standby"):
         pair(without, None)
+
+
+def test_a_topology_neither_turns_a_pair_round_nor_brings_back_who_was_given_up() -> None:
+    turned = rejoined(AFTER, STANDBY, PRIMARY)
+    given_up = alone(TOPOLOGY, PRIMARY, STANDBY)
+    apart = TOPOLOGY.model_copy(update={"links": tuple(x for x in TOPOLOGY.links if x.role != "primary")})
+    for stands, wanted, says, remedy in (
+        (turned, TOPOLOGY, "makes core-db written to", "^`huidu stack failover --planned`"),
+        (TOPOLOGY, turned, "makes core-db the standby of core-db-standby", "failover --planned"),
+        (AFTER, TOPOLOGY, "makes core-db written to", "huidu stack rejoin.*failover --planned"),
+        (given_up, TOPOLOGY, "brings back core-db-standby", "^`huidu stack rejoin`"),
+        (AFTER, turned, "brings back core-db,", "^`huidu stack rejoin`"),
+        (turned, without(STANDBY), "makes core-db written to, and here it is the standby of", "failover"),
+        (without(PRIMARY), TOPOLOGY, "makes core-db-standby the standby of core-db, and here", "failover"),
+        (TOPOLOGY, apart, "makes core-db-standby written to", "failover"),
+    ):
+        with pytest.raises(UsageError, match=says) as refused:
+            refuse_other_places(stands, wanted)
+        assert re.search(remedy, refused.value.remedy)
+
+
+def test_a_topology_that_leaves_everybody_in_his_place_is_taken() -> None:
+    larger = AFTER.model_copy(update={"name": "mine"})
+    for stands, wanted in (
+        (TOPOLOGY, TOPOLOGY),
+        (AFTER, larger),
+        (TOPOLOGY, without(STANDBY)),
+        (without(STANDBY), TOPOLOGY),
+        (TOPOLOGY, without(PRIMARY, STANDBY)),
+    ):
+        refuse_other_places(stands, wanted)
+
+
+def without(*names: str) -> Topology:
+    """The reference topology without these components and their links; not checked."""
+    components = {name: each for name, each in TOPOLOGY.components.items() if name not in names}
+    links = tuple(each for each in TOPOLOGY.links if not {each.source, each.target} & set(names))
+    return TOPOLOGY.model_copy(update={"components": components, "links": links})
+
+
+def site_of(topology: Topology, folder: Path) -> Site:
+    desired = Desired(topology=topology, stable=Release(version="v1"), created="2026-01-01T00:00:00+00:00")
+    return Site(Workspace(folder, folder / "cache"), desired, {}, {}, Secrets(folder / "secrets"))
+
+
+def with_data(site: Site, name: str) -> None:
+    (site.folder(name) / "data").mkdir(parents=True)
+    (site.folder(name) / "data/PG_VERSION").write_text("18\n")
+
+
+def test_data_that_were_given_up_are_no_whole_copy_until_they_have_all(tmp_path: Path) -> None:
+    site = site_of(AFTER, tmp_path)
+    for name in (PRIMARY, STANDBY):
+        with_data(site, name)
+    lacking.note(site, AFTER)
+    assert (postgres.whole(site, PRIMARY), postgres.whole(site, STANDBY)) == (False, True)
+    lacking.note(site, rejoined(AFTER, STANDBY, PRIMARY))
+    assert not postgres.whole(site, PRIMARY), "that it is wanted again does not give it what it lacks"
+    lacking.forget(site, PRIMARY)
+    assert postgres.whole(site, PRIMARY)
+
+
+@pytest.mark.parametrize("topology", [AFTER, rejoined(AFTER, STANDBY, PRIMARY)])
+def test_neither_an_empty_database_nor_an_old_copy_takes_the_place_of_lost_data(
+    topology: Topology, tmp_path: Path
+) -> None:
+    site = site_of(topology, tmp_path)
+    with_data(site, PRIMARY)
+    lacking.note(site, AFTER)
+    with pytest.raises(StateError, match=f"{PRIMARY} was given up and lacks") as refused:
+        postgres.prepare(site, STANDBY, lambda text: None)
+    assert "failover" not in refused.value.remedy
+    assert f"bring the data of {STANDBY} back" in refused.value.remedy
+    assert not (site.folder(STANDBY) / "data").exists()
+
+
+def test_data_that_were_given_up_are_never_started_by_themselves(tmp_path: Path) -> None:
+    site = site_of(TOPOLOGY, tmp_path)
+    with_data(site, PRIMARY)
+    lacking.note(site, AFTER)
+    with pytest.raises(StateError, match=f"{PRIMARY} was given up, and lacks"):
+        postgres.prepare(site, PRIMARY, lambda text: None)
 
 
 def with_link(**link: str) -> Topology:

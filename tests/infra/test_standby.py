@@ -18,7 +18,8 @@ import pytest
 import requests
 
 from infra.desired import Desired
-from infra.failover import failed_over
+from infra.failover import failed_over, rejoined
+from infra.topology import Topology
 from tests.infra.homes import PROGRAMS, Home, until
 
 pytestmark = pytest.mark.server
@@ -107,6 +108,19 @@ def supervisorctl(home: Home, *words: str) -> None:
     subprocess.run(line, capture_output=True, timeout=60, check=False)
 
 
+def rewrite(home: Home, change: Callable[[Topology], Topology]) -> None:
+    """As a command leaves it that was killed when it had written down what it is about to do."""
+    file = home.path / "stack/desired.json"
+    desired = Desired.read(file)
+    assert desired is not None
+    desired.model_copy(update={"topology": change(desired.topology)}).write(file)
+
+
+def given_up(home: Home) -> set[str]:
+    """Who counts as lacking something."""
+    return {name for name in (PRIMARY, STANDBY) if (home.path / "stack" / name / "given-up").exists()}
+
+
 def test_the_standby_streams_synchronously(home: Home) -> None:
     rows = home.sql(PRIMARY, "SELECT application_name, state, sync_state FROM pg_stat_replication")
     assert rows == [(STANDBY, "streaming", "sync")]
@@ -149,6 +163,8 @@ def test_without_the_standby_writes_wait_reads_go_on_and_up_brings_it_back(
     (home.path / "stack" / STANDBY / "unfinished").touch()
     shutil.rmtree(home.path / "stack" / STANDBY / "data" / "base")
     assert json.loads(home.huidu("up", "--json"))["changed"] == {STANDBY: "update"}
+    # Whose client went away is still waiting to be committed; asked again only then, it is there already.
+    until(lambda: not home.sql(PRIMARY, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"))
     until(lambda: sync.store(new) == [new])
     assert home.sql(STANDBY, "SELECT count(*) FROM huidu_touchpoint_event") == [(2,)]
     assert set(home.states().values()) == {""}
@@ -192,6 +208,15 @@ def test_a_lost_primary_is_never_replaced_by_an_empty_one_and_nothing_acknowledg
     assert "was given up" in home.huidu("failover", code=2)
 
 
+def test_a_topology_file_does_not_undo_a_failover(home: Home) -> None:
+    before = home.pids()
+    for command in ("up", "preview"):
+        said = home.huidu(command, "--topology", str(home.path.parent / "topology.yaml"), code=2)
+        assert "makes core-db written to" in said and "huidu stack failover --planned" in said
+    assert home.pids() == before
+    assert home.sql(STANDBY, "SELECT pg_is_in_recovery()") == [(False,)]
+
+
 def test_it_comes_back_as_the_standby_with_a_new_copy(home: Home, sync: CoreUser) -> None:
     home.huidu("rejoin")
     rows = home.sql(STANDBY, "SELECT application_name, state, sync_state FROM pg_stat_replication")
@@ -207,14 +232,45 @@ def test_kept_data_are_found_again_and_a_failover_that_was_interrupted_is_finish
     counted = home.sql(STANDBY, "SELECT count(*) FROM huidu_touchpoint_event")
     home.huidu("down", "--keep-data")
     # As if it had been killed between writing down what it is about to do and doing it.
-    file = home.path / "stack/desired.json"
-    desired = Desired.read(file)
-    assert desired is not None
-    topology = failed_over(desired.topology, STANDBY, PRIMARY)
-    desired.model_copy(update={"topology": topology}).write(file)
+    rewrite(home, lambda topology: failed_over(topology, STANDBY, PRIMARY))
     home.huidu("up")
     assert home.sql(PRIMARY, "SELECT pg_is_in_recovery()") == [(False,)]
     assert home.sql(PRIMARY, "SELECT count(*) FROM huidu_touchpoint_event") == counted
+    assert given_up(home) == {STANDBY}
     home.huidu("rejoin")
+    assert given_up(home) == set()
     assert (home.path / "stack" / STANDBY / "data.former").is_dir(), "what it was is kept until the next time"
     assert set(home.states().values()) == {""}
+
+
+def test_whoever_was_given_up_and_has_not_caught_up_never_takes_over(home: Home) -> None:
+    """PRIMARY is written to, STANDBY follows it; both ways in which a `rejoin` may be cut off."""
+    home.huidu("alone")
+    assert given_up(home) == {STANDBY}
+    home.sql(PRIMARY, "CREATE TABLE written AS SELECT 'alone' AS at")
+    rewrite(home, lambda topology: rejoined(topology, PRIMARY, STANDBY))
+    supervisorctl(home, "stop", PRIMARY)
+    said = home.huidu("failover", code=2)
+    assert f"{STANDBY} has no whole copy" in said and f"bring {PRIMARY} back" in said
+    data = home.path / "stack" / PRIMARY / "data"
+    data.rename(data.with_name("elsewhere"))
+    said = home.huidu("up", code=3)
+    assert "lacks what was written since" in said and "failover" not in said
+    assert not data.exists()
+    data.with_name("elsewhere").rename(data)
+    home.huidu("up")
+    assert given_up(home) == set()
+    assert home.sql(STANDBY, "SELECT at FROM written") == [("alone",)]
+
+    home.huidu("failover", "--planned")
+    assert given_up(home) == {PRIMARY}
+    home.sql(STANDBY, "UPDATE written SET at = 'after the failover'")
+    rewrite(home, lambda topology: rejoined(topology, STANDBY, PRIMARY))
+    supervisorctl(home, "stop", STANDBY)
+    assert f"{PRIMARY} has no whole copy" in home.huidu("failover", code=2)
+    home.huidu("up")
+    assert given_up(home) == set()
+    until(lambda: set(home.states().values()) == {""})
+    # Now it has all, and takes over.
+    home.huidu("failover", "--planned")
+    assert home.sql(PRIMARY, "SELECT at FROM written") == [("after the failover",)]

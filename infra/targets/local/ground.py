@@ -14,7 +14,7 @@ from pathlib import Path
 from huidu.foundation.errors import MissingProgram, UsageError
 from huidu.foundation.workspace import Workspace, write_atomic
 from infra.desired import Desired
-from infra.targets.local import kinds, launch, ports, postgres, runtime, site, watch
+from infra.targets.local import kinds, lacking, launch, ports, postgres, runtime, site, watch
 from infra.targets.local.probe import Tcp
 from infra.targets.local.process import Process, section
 from infra.targets.local.secrets import Secrets
@@ -49,7 +49,12 @@ def lay(workspace: Workspace, desired: Desired, say: Callable[[str], None] = lam
     for folder in (site.root(workspace), site.root(workspace) / "pids", workspace.logs):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     ports.remember(site.ports_file(workspace), stack.ports)
+    # Also what was given up till now: a command that was killed may not have come to it.
+    before = Desired.read(site.desired_file(workspace))
+    if before is not None:
+        lacking.note(stack, before.topology)
     desired.write(site.desired_file(workspace))
+    lacking.note(stack, desired.topology)
     site.save(stack)
     # Here and not where it is copied: it may take a minute, and this process can tell of it.
     if any(postgres.from_template(stack, name) for name in desired.standing()):

@@ -6,10 +6,11 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from huidu.foundation.errors import StateError
-from infra.targets.local import replication, standby
+from infra.targets.local import lacking, replication, standby
 from infra.targets.local.probe import Probe, Sql
 from infra.targets.local.process import Process
 from infra.targets.local.site import HOST, Site
@@ -20,6 +21,7 @@ PORTS = ("",)
 DATA = "data"
 TOUCHPOINTS = "touchpoints"
 _PROMOTE_SECONDS = 60
+_CATCH_UP_SECONDS = 60.0
 # A standby whose connection was just cut is back within a second or two: that is no drift.
 _BACK_SECONDS = 4.0
 
@@ -87,6 +89,12 @@ def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
         return
     data, mark = site.folder(name) / DATA, site.folder(name) / "unfinished"
     if finished(site, name):
+        if lacking.marked(site, name):
+            raise StateError(
+                f"{name} was given up, and lacks what was written since",
+                where=str(lacking.mark(site, name)),
+                remedy="bring up the one that was written to since, and let this one follow it",
+            )
         if (data / standby.SIGNAL).exists() and replication.lost_of(site.desired.topology, name) is None:
             raise StateError(f"{name} holds a standby's data", remedy="`huidu stack failover` promotes it")
         return
@@ -106,9 +114,18 @@ def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
 
 
 def engage(site: Site, name: str) -> None:
-    """Finish a failover: who should be written to and is a standby is promoted. Raises StateError."""
-    if replication.primary_of(site.desired.topology, name) is None and recovering(site, name):
-        promote(site, name)
+    """Finish what was begun: who should be written to and is a standby is promoted; a standby that was given
+    up counts again once it has everything. Raises StateError."""
+    primary = replication.primary_of(site.desired.topology, name)
+    if primary is None:
+        if recovering(site, name):
+            promote(site, name)
+    elif lacking.marked(site, name):
+        file = replication.passfile(site)
+        problem = replication.has_all(_sql(site, primary), file, name, _CATCH_UP_SECONDS)
+        if problem:
+            raise StateError(f"{name} does not catch up: {problem}", remedy="`huidu stack up` goes on")
+        lacking.forget(site, name)
 
 
 def deviation(site: Site, name: str) -> str:
@@ -154,6 +171,11 @@ def from_template(site: Site, name: str) -> bool:
     return primary and is_core(site, name) and not finished(site, name)
 
 
+def whole(site: Site, name: str) -> bool:
+    """Whether its data hold everything that was acknowledged, as far as can be known without its primary."""
+    return finished(site, name) and not lacking.marked(site, name)
+
+
 def finished(site: Site, name: str) -> bool:
     """Whether the server has a data folder that was made to its end."""
     folder = site.folder(name)
@@ -172,7 +194,8 @@ def _probes(site: Site, name: str) -> tuple[Probe, Probe | None]:
     primary = replication.primary_of(topology, name)
     if primary is not None:
         own = _sql(site, name, standby=True)
-        return replication.Standby(own, _sql(site, primary), replication.passfile(site), name), None
+        ready = replication.Standby(own, _sql(site, primary), replication.passfile(site), name)
+        return replace(ready, mark=lacking.mark(site, name)), ready
     if len(replication.group(topology, name)) == 1:
         return _sql(site, name), None
     follower, lost = replication.standby_of(topology, name), replication.lost_of(topology, name)
@@ -194,11 +217,22 @@ def _keeper(site: Site, name: str) -> str:
 
 
 def _refuse_to_forget(site: Site, name: str) -> None:
-    """An empty database in place of a lost one, while its standby has everything, would be the end of it."""
-    follower = replication.standby_of(site.desired.topology, name)
-    if follower is not None and finished(site, follower):
-        raise StateError(
-            f"the data of {name} are gone, and {follower} has a copy",
-            where=str(site.folder(name) / DATA),
-            remedy="`huidu stack failover`: the standby takes over",
-        )
+    """An empty database in place of a lost one, while its standby has everything, would be the end of it.
+
+    Where its standby has not everything, neither it nor an empty one may take the place of what is gone.
+    """
+    topology, where = site.desired.topology, str(site.folder(name) / DATA)
+    for other in (each for each in replication.group(topology, name) if each != name):
+        if lacking.marked(site, other):
+            raise StateError(
+                f"the data of {name} are gone, and {other} was given up and lacks what was written since",
+                where=where,
+                remedy=f"bring the data of {name} back, then `huidu stack up`: {other} is no whole copy "
+                f"({lacking.mark(site, other)})",
+            )
+        if not topology.components[other].lost and finished(site, other):
+            raise StateError(
+                f"the data of {name} are gone, and {other} has a copy",
+                where=where,
+                remedy="`huidu stack failover`: the standby takes over",
+            )

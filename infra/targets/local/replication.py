@@ -10,6 +10,7 @@ across regions, a region lost without data loss.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ REPLICATOR = "replicator"
 _PASSFILE = "replication.pgpass"
 # A dead neighbour is noticed after this; PostgreSQL's own 60 s are meant for slow networks.
 _SILENCE = "10s"
+_LOOK_SECONDS = 0.1
 
 
 def group(topology: Topology, name: str) -> tuple[str, ...]:
@@ -125,15 +127,22 @@ class Primary:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """Healthy where it answers reads, and streams from the primary as its synchronous standby."""
+    """Healthy where it answers reads, and streams from the primary as its synchronous standby.
+
+    `mark`: what says that it may lack something while it is there (`lacking`), where that matters.
+    """
 
     own: Sql
     primary: Sql
     replication: Path
     name: str
+    mark: Path | None = None
 
     def look(self) -> str:
-        return self.own.look() or followed(self.primary, self.replication, self.name)[0]
+        problem = self.own.look() or followed(self.primary, self.replication, self.name)[0]
+        if problem or self.mark is None or not self.mark.exists():
+            return problem
+        return "follows, but was not seen to have all since it was given up: `huidu stack up`"
 
 
 def followed(primary: Sql, replication: Path, standby: str) -> tuple[str, int]:
@@ -159,6 +168,35 @@ def followed(primary: Sql, replication: Path, standby: str) -> tuple[str, int]:
     if synchronous not in ("sync", "quorum"):
         return f"{standby} streams, but is not synchronous", int(behind)
     return "", int(behind)
+
+
+def has_all(primary: Sql, replication: Path, standby: str, seconds: float) -> str:
+    """Wait until `standby` keeps all that the primary had written when asked; what is wrong, "" for nothing.
+
+    Whoever streams synchronously has been sent all of it, but need not have received it yet.
+    """
+    import psycopg
+
+    query = (
+        "SELECT flush_lsn >= %s::pg_lsn FROM pg_stat_replication "
+        "WHERE application_name = %s AND state = 'streaming' AND sync_state IN ('sync', 'quorum')"
+    )
+    until = time.monotonic() + seconds
+    while problem := followed(primary, replication, standby)[0]:
+        if time.monotonic() > until:
+            return problem
+        time.sleep(_LOOK_SECONDS)
+    try:
+        with connected(primary.port, primary.database, REPLICATOR, replication) as connection:
+            row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+            assert row is not None
+            while connection.execute(query, (row[0], standby)).fetchone() != (True,):
+                if time.monotonic() > until:
+                    return f"{standby} has not received all within {seconds:.0f} s"
+                time.sleep(_LOOK_SECONDS)
+    except psycopg.Error as error:
+        return f"the primary does not say how it is followed ({first_line(error)})"
+    return ""
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.workspace import Workspace
 from infra import failover
 from infra.desired import Desired
-from infra.targets.local import kinds, postgres, site
+from infra.targets.local import kinds, lacking, postgres, site
 
 _FENCE_SECONDS = 40.0
 
@@ -29,6 +29,12 @@ def take_over(
         raise StateError(
             f"{standby} has no whole copy", remedy=f"there is nothing to take over with: mend {primary}"
         )
+    if not postgres.whole(stack, standby):
+        raise StateError(
+            f"{standby} has no whole copy: it was given up, and lacks what {primary} wrote since",
+            where=str(lacking.mark(stack, standby)),
+            remedy=f"bring {primary} back with its data (`huidu stack up`), {standby} catches up with it",
+        )
     # What it can do by itself is asked: that its writes wait for the standby is no sickness of its own.
     process = kinds.of(stack, primary).process(stack, primary)
     if not planned and not (process.ready or process.probe).look():
@@ -41,6 +47,8 @@ def take_over(
         keeper.remove(primary, _FENCE_SECONDS)
     say(f"{primary} is fenced")
     wanted.write(site.desired_file(workspace))
+    # Before anybody writes to the other one; killed just before it, `up` does it (`ground.lay`).
+    lacking.note(stack, wanted.topology)
     after = replace(stack, desired=wanted)
     if postgres.recovering(after, standby):
         postgres.promote(after, standby)
