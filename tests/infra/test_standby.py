@@ -195,8 +195,11 @@ def test_a_lost_primary_is_never_replaced_by_an_empty_one_and_nothing_acknowledg
     core, standby = home.pid("core"), home.pid(STANDBY)
     killed = home.pid(PRIMARY)
     assert killed is not None
+    # Gone at once, before the kill: supervisor starts it again within moments, and must find nothing.
+    data = home.path / "stack" / PRIMARY / "data"
+    data.rename(data.with_name("lost"))
     os.kill(killed, signal.SIGKILL)
-    shutil.rmtree(home.path / "stack" / PRIMARY / "data")
+    shutil.rmtree(data.with_name("lost"))
     assert "huidu stack failover" in home.huidu("up", code=3)
     home.huidu("failover")
     rows = home.sql(STANDBY, "SELECT uuid FROM huidu_touchpoint_event WHERE uuid = ANY(%s)", acknowledged)
