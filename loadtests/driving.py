@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from loadtests.metrics import GeneratorMetrics
 from loadtests.progress import Progress
 from loadtests.recording import broken_journeys
 from loadtests.runners.run import Run
+from loadtests.signals import handled
 
 STOPPED_BY = "stopped by"
 # Workers must hear of an extension before their window ends.
@@ -66,9 +66,6 @@ def drive(
 @contextmanager
 def stopping(run: Run) -> Iterator[None]:
     """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     first: list[float] = []
 
     def handler(number: int, _frame: FrameType | None) -> None:
@@ -78,9 +75,5 @@ def stopping(run: Run) -> Iterator[None]:
             first.append(time.monotonic())
             run.stop(f"{STOPPED_BY} {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(handler):
         yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from loadtests.runners.cluster import START_SECONDS, Cluster, NoEvidence, Timing
 from loadtests.runners.cluster_jobs import Wanted
 from loadtests.runners.inside import unpack
 from loadtests.runs import Asked
+from loadtests.signals import handled
 from loadtests.summary import Summary
 from loadtests.wording import counted
 
@@ -152,9 +152,6 @@ def _invalid(plan: Plan, folder: Path, why: str) -> Summary:
 @contextmanager
 def stopping() -> Iterator[None]:
     """SIGINT and SIGTERM end the run: what was started is deleted, and it proves nothing."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def handler(number: int, _frame: object) -> None:
         # Once: a second one must not keep the first from cleaning up.
@@ -162,9 +159,5 @@ def stopping() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise NoEvidence(f"stopped by {signal.Signals(number).name}")
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(handler):
         yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

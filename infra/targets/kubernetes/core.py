@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pulumi
 
-from infra.targets.kubernetes import access, certificates, ports, postgres, proxies
-from infra.targets.kubernetes.database import SMALL
+from infra.targets.kubernetes import access, certificates, front, ports, postgres, proxies
+from infra.targets.kubernetes.database import SMALL, WRITE_PASSFILE
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.local.core import LOGGING, SPLIT, SYNC_USER
 from infra.toolchain.tryton import DATABASE, ROLE
@@ -28,15 +28,6 @@ _LOGIN, _WAYS = "/run/database/login", "/run/database/ways"
 _SERVER = {"huidu/program": "trytond"}
 """Tells the server's pods from the job's, which bear the same name (for the network policies)."""
 _CONNECTIONS = 24
-# libpq takes a password file only if nobody else may read it.
-_WRITE = r"""
-import os, pathlib, sys
-login, to = map(pathlib.Path, sys.argv[1:])
-words = [(login / key).read_text().strip() for key in ("username", "password")]
-words = [word.replace("\\", r"\\").replace(":", r"\:") for word in words]
-file = os.open(to / "pgpass", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-os.write(file, ":".join(["*", "*", "*", *words]).encode() + b"\n")
-"""
 # Without a login, over the pod's own loopback: what is asked is whether Tryton answers, not who it is.
 _ANSWERS = f"""
 import http.client, ssl
@@ -67,23 +58,7 @@ def declare(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
         ),
     ]
     prepared = place.put(zone, _prepare(place, name), name, before)
-    service: Manifest = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {
-            "selector": place.selector(name) | _SERVER,
-            "ports": [{"name": "https", "port": PORT, "targetPort": "https"}],
-        },
-    }
-    place.put(zone, service, name)
-    budget: Manifest = {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": name},
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": place.selector(name) | _SERVER}},
-    }
-    place.put(zone, budget, name)
+    front.declare(place, name, "https", PORT, _SERVER)
     return place.put(zone, _server(place, name, files), name, [*before, prepared])
 
 
@@ -226,7 +201,7 @@ def _pod(place: Place, name: str) -> Manifest:
         "name": "ways",
         "image": place.image(IMAGE, place.topology.release),
         "imagePullPolicy": place.settings.images.pull_policy,
-        "command": ["python", "-c", _WRITE, _LOGIN, _WAYS],
+        "command": ["python", "-c", WRITE_PASSFILE, _LOGIN, _WAYS],
         "resources": place.resources(SMALL),
         "securityContext": place.container_security(),
         "volumeMounts": [

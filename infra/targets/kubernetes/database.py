@@ -17,7 +17,7 @@ _LOGIN = "touchpoints"
 _SECRET, _AUTHORITY, _PASSFILE = "/run/database/login", "/run/database/authority", "/run/database/passfile"
 SMALL = Size(cores=0.1, memory_gb=0.25)
 """What an init container asks for; pods count the larger of these and what runs afterwards."""
-_WRITE = r"""
+WRITE_PASSFILE = r"""
 import os, pathlib, sys
 login, to = map(pathlib.Path, sys.argv[1:])
 words = [(login / key).read_text().strip() for key in ("username", "password")]
@@ -25,6 +25,8 @@ words = [word.replace("\\", r"\\").replace(":", r"\:") for word in words]
 file = os.open(to / "pgpass", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
 os.write(file, ":".join(["*", "*", "*", *words]).encode() + b"\n")
 """
+"""Python for an init container: a login's folder, and the folder for `pgpass` (libpq takes no file that
+others may read)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def access(place: Place, name: str, image: str) -> Access:
             "name": "password",
             "image": image,
             "imagePullPolicy": place.settings.images.pull_policy,
-            "command": ["python", "-c", _WRITE, _SECRET, _PASSFILE],
+            "command": ["python", "-c", WRITE_PASSFILE, _SECRET, _PASSFILE],
             "volumeMounts": [passfile, login],
             "resources": place.resources(SMALL),
             "securityContext": place.container_security(),

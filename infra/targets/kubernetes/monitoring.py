@@ -19,7 +19,6 @@ from infra.targets.kubernetes.rules import groups
 from infra.topology import Kind
 
 API = "monitoring.coreos.com/v1"
-ALERTMANAGER_PORT = 9093
 _INSTANCE = "operator.prometheus.io/name"
 _PART_OF = "app.kubernetes.io/part-of"
 # A gate decides on disjoint differences of samples: a second is its resolution.

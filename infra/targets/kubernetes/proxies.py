@@ -16,7 +16,7 @@ from typing import Any
 
 import pulumi
 
-from infra.targets.kubernetes import access, certificates, ports
+from infra.targets.kubernetes import access, certificates, front, ports
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.local.proxy import address, cluster, http, typed
 
@@ -98,23 +98,7 @@ def declare(
             name,
         ),
     ]
-    service: Manifest = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {
-            "selector": place.selector(name),
-            "ports": [{"name": "tls", "port": port, "targetPort": "tls"}],
-        },
-    }
-    place.put(zone, service, name)
-    budget: Manifest = {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {"name": name},
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": place.selector(name)}},
-    }
-    place.put(zone, budget, name)
+    front.declare(place, name, "tls", port)
     return place.put(zone, _deployment(place, name, written), name, before)
 
 
