@@ -10,7 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from huidu.foundation.errors import ConfigError, HuiduError, MissingProgram, Unreachable, UsageError
+import urllib3
+
+from huidu.foundation import kubeconfig
+from huidu.foundation.errors import HuiduError, Unreachable, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.model.stack import Generators
 from loadtests.runners import cluster_jobs, cluster_state
@@ -23,6 +26,7 @@ _CLEAN_SECONDS = 60.0
 _LOOK_SECONDS = 1.0
 _CALL_SECONDS = 20.0
 _FETCH_SECONDS = 300.0
+_REMEDY = "stack.json names both under `generators`, as `huidu stack up --target kubernetes` found them"
 
 
 class NoEvidence(Exception):
@@ -38,36 +42,25 @@ class Timing:
 
 
 class Cluster:
-    """The namespace in which runs happen, by the official client. Raises MissingProgram, ConfigError."""
+    """The namespace in which runs happen, by the official client.
+
+    Raises MissingProgram, ConfigError, Unreachable.
+    """
 
     def __init__(self, where: Generators) -> None:
-        try:
-            import urllib3
-            from kubernetes import client, config, stream
-        except ImportError as error:
-            raise MissingProgram(
-                f"--on kubernetes needs the package {error.name!r}", remedy="pip install 'huidu[kubernetes]'"
-            ) from None
+        client = kubeconfig.library("client")
         self._where = where
-        self._stream = stream.stream
-        try:
-            made, talking = (self._client(config) for _ in range(2))
-        except (config.ConfigException, OSError) as error:
-            raise ConfigError(
-                f"the cluster of stack.json's generators is not known here: {error}",
-                file=where.kubeconfig or "kubeconfig",
-                expected=f"the context {where.context!r}" if where.context else "a current context",
-            ) from None
-        made.configuration.retries = urllib3.Retry(total=1)
+        self._stream = kubeconfig.library("stream").stream
+        chosen = kubeconfig.choose(where.kubeconfig, where.context, _REMEDY)
+        configuration = kubeconfig.configuration(chosen)
+        configuration.retries = urllib3.Retry(total=1)
+        made, talking = client.ApiClient(configuration), client.ApiClient(configuration)
         self._plain = made.sanitize_for_serialization
         self._core, self._batch = client.CoreV1Api(made), client.BatchV1Api(made)
         self._refused = client.ApiException
         # A client for exec alone: it is changed while the stream is open.
         self._exec = client.CoreV1Api(talking)
         self._gone = urllib3.exceptions.HTTPError
-
-    def _client(self, config: Any) -> Any:
-        return config.new_client_from_config(self._where.kubeconfig or None, self._where.context or None)
 
     @contextmanager
     def run(self, wanted: Wanted, texts: Mapping[str, str], say: Callable[[str], None]) -> Iterator[None]:

@@ -5,7 +5,6 @@ The library is imported only here and only when it is used. Nothing is retried h
 
 from __future__ import annotations
 
-import importlib
 import json
 import threading
 from dataclasses import dataclass
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import urllib3
-import yaml
 
-from huidu.foundation.errors import ConfigError, MissingProgram
+from huidu.foundation import kubeconfig as kubeconfigs
+from huidu.foundation.errors import ConfigError, Unreachable
+from huidu.foundation.kubeconfig import Chosen, library
 
 Json = dict[str, Any]
 GROUP, API_VERSION, PLURAL = "gateway.networking.k8s.io", "v1", "httproutes"
@@ -23,6 +23,7 @@ CONNECT_WITHIN, ANSWER_WITHIN = 3.0, 5.0
 """Seconds one call may take until it is connected, and between two bytes of the answer."""
 IN_CLUSTER = ""
 """For a kubeconfig: the account of the pod this runs in."""
+_REMEDY = "name it in the plan: route: {kubeconfig: ..., context: ...}"
 Kind = Literal["unreachable", "forbidden", "missing", "conflict", "refused"]
 
 
@@ -60,25 +61,8 @@ def place_of(kubeconfig: Path | None, context: str, namespace: str) -> Place:
     not meet another cluster because somebody switched the context. Raises ConfigError, MissingProgram."""
     if kubeconfig is None and not context and _in_pod():
         return Place(IN_CLUSTER, "", namespace)
-    config = _library("config")
-    # The default is a list of files where KUBECONFIG is one.
-    files = str(kubeconfig.expanduser()) if kubeconfig else config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
-    try:
-        contexts, active = config.list_kube_config_contexts(files)
-    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
-        raise ConfigError(
-            f"the kubeconfig cannot be read: {_first_line(error)}",
-            file=files,
-            remedy="name it in the plan: route: {kubeconfig: ..., context: ...}",
-        ) from None
-    names = [each["name"] for each in contexts]
-    chosen = context or (active or {}).get("name", "")
-    if chosen not in names:
-        raise ConfigError(
-            f"there is no context {chosen!r}", file=files, expected=f"one of {', '.join(names) or 'none'}"
-        )
-    absolute = [str(Path(file).expanduser().resolve()) for file in files.split(":") if file]
-    return Place(":".join(absolute), chosen, namespace)
+    chosen = kubeconfigs.choose(str(kubeconfig or ""), context, _REMEDY)
+    return Place(chosen.files, chosen.context, namespace)
 
 
 class Cluster:
@@ -119,9 +103,11 @@ class Cluster:
             )
         except urllib3.exceptions.HTTPError as error:
             raise ApiTrouble("unreachable", _silent(error), _START) from None
-        except (OSError, _library("config").ConfigException) as error:  # a token, a certificate
+        except (OSError, library("config").ConfigException) as error:  # a token, a certificate
             raise ApiTrouble("unreachable", f"the API server cannot be asked: {error}", _START) from None
-        except _library("client").ApiException as error:
+        except Unreachable as error:  # the login plugin
+            raise ApiTrouble("unreachable", error.what, error.remedy) from None
+        except library("client").ApiException as error:
             raise _trouble(error, verb, name, self._place) from None
         if not isinstance(answer, dict):
             raise ApiTrouble("refused", "the API server's answer is no object")
@@ -138,22 +124,20 @@ _START = "start it, or correct kubeconfig and context in the plan's route"
 
 
 def _api(place: Place) -> Any:
-    client, config = _library("client"), _library("config")
-    configuration = client.Configuration()
-    configuration.retries = False  # how often and for how long is decided by who asks
+    client, config = library("client"), library("config")
     try:
         if place.kubeconfig == IN_CLUSTER:
+            configuration = client.Configuration()
+            configuration.retries = False  # how often and for how long is decided by who asks
             config.load_incluster_config(client_configuration=configuration)
         else:
-            config.load_kube_config(
-                config_file=place.kubeconfig,
-                context=place.context or None,
-                client_configuration=configuration,
-                persist_config=False,
-            )
-    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError) as error:
-        where = place.kubeconfig or "the pod's own account"
-        raise ApiTrouble("refused", f"{where} cannot be used: {_first_line(error)}") from None
+            configuration = kubeconfigs.configuration(Chosen(place.kubeconfig, place.context, ""))
+    except Unreachable as error:
+        raise ApiTrouble("unreachable", error.what, error.remedy) from None
+    except ConfigError as error:
+        raise ApiTrouble("refused", f"{place.kubeconfig}: {error.what}") from None
+    except (config.ConfigException, OSError, ValueError) as error:
+        raise ApiTrouble("refused", f"the pod's own account cannot be used: {error}") from None
     return client.CustomObjectsApi(client.ApiClient(configuration))
 
 
@@ -202,19 +186,5 @@ def _silent(error: Exception) -> str:
     return f"the API server does not answer ({type(error).__name__})"
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
-
-
 def _in_pod() -> bool:
     return Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists()
-
-
-def _library(part: str) -> Any:
-    try:
-        return importlib.import_module(f"kubernetes.{part}")
-    except ImportError as error:
-        raise MissingProgram(
-            f"the Python package `kubernetes` is missing ({error}), which `router: gateway-api` needs",
-            remedy="pip install 'huidu[kubernetes]'",
-        ) from None

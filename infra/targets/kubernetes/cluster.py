@@ -9,10 +9,12 @@ from typing import Any
 
 import urllib3
 
-from huidu.foundation.errors import ConfigError, MissingProgram, Unreachable, UsageError
+from huidu.foundation import kubeconfig as kubeconfigs
+from huidu.foundation.errors import Unreachable, UsageError
 
 _CONNECT, _ANSWER = 5.0, 10.0
 """Seconds until a connection stands, and between two bytes of an answer."""
+_REMEDY = "name it in the settings: kubeconfig: FILE, zones: {ZONE: {context: ...}}"
 _NAMES_OF_ALL = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -26,43 +28,15 @@ class Kind:
 
 
 class Cluster:
-    """The cluster of a kubeconfig's context; empty ones are kubectl's defaults. Raises ConfigError."""
+    """The cluster of a kubeconfig's context; empty ones are kubectl's defaults.
+
+    Raises ConfigError, MissingProgram, Unreachable.
+    """
 
     def __init__(self, kubeconfig: str, context: str) -> None:
-        try:
-            from kubernetes import client, config
-        except ModuleNotFoundError:
-            raise MissingProgram(
-                "the Python package kubernetes is missing", remedy="pip install 'huidu[kubernetes]'"
-            ) from None
-        where = kubeconfig or config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION
-        try:
-            known, active = config.list_kube_config_contexts(where)  # type: ignore[no-untyped-call]
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
-            raise ConfigError(
-                f"no kubeconfig that can be used: {str(error).splitlines()[0]}",
-                file=where,
-                remedy="set KUBECONFIG, or name it in the settings: kubeconfig: FILE",
-            ) from None
-        names = [each["name"] for each in known]
-        self.name = context or (active or {}).get("name", "")
-        if self.name not in names:
-            raise ConfigError(
-                f"there is no context {self.name!r}",
-                file=where,
-                expected=f"one of {', '.join(names) or 'none'}",
-                remedy="name it in the settings: zones: {ZONE: {context: ...}}",
-            )
-        chosen = next(each for each in known if each["name"] == self.name)["context"]
-        self.user = str(chosen.get("user", "this account"))
-        configuration = client.Configuration()
-        configuration.retries = False
-        try:
-            config.load_kube_config(  # type: ignore[no-untyped-call]
-                where, self.name, configuration, persist_config=False
-            )
-        except (config.ConfigException, OSError, ValueError, TypeError) as error:
-            raise ConfigError(f"the context {self.name} cannot be used: {error}", file=where) from None
+        chosen = kubeconfigs.choose(kubeconfig, context, _REMEDY)
+        self.name, self.user = chosen.context, chosen.user
+        configuration, client = kubeconfigs.configuration(chosen), kubeconfigs.library("client")
         self._errors = client.ApiException
         self._host = configuration.host
         self._client: Any = client.ApiClient(configuration)
