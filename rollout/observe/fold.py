@@ -5,16 +5,18 @@ and two of its own:
 
 | Event     | Meaning                                                                                  |
 |-----------|------------------------------------------------------------------------------------------|
-| `shifted` | somebody changed the share: `share` of all, `shares` per cohort, `since`, `borne`, `ahead` |
+| `shifted` | somebody changed the share: `share` of all, `shares` per cohort, `since`, `borne`,       |
+|           | `ahead`, `by` (who told it: selector, proxies, traffic)                                  |
 | `would`   | what huidu would have done now: `act`, `share`, `sentence`, `blamed`                       |
 
 `borne` is the share that the evidence bore at that moment; `ahead` says that more was opened than that.
+A `judged` with `shares` says exactly what `traffic` had told by counts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from huidu.foundation.journal import Event
 from rollout.controller.fold import RolloutState, fold
@@ -28,6 +30,8 @@ def observed(events: Iterable[Event], state: RolloutState | None = None) -> Roll
         state = shifted(state, event) if event.kind == "shifted" else fold((event,), state)
         if event.kind == "judged" and "share" in event.data:
             state = dataclasses.replace(state, share=event.data["share"])
+        if event.kind == "judged" and "shares" in event.data:
+            state = dataclasses.replace(state, weights=_weights(event.data["shares"]))
     return state
 
 
@@ -38,13 +42,17 @@ def shifted(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(
         state,
         share=share,
-        weights={cohort: round(part * WHOLE) for cohort, part in data["shares"].items()},
+        weights=_weights(data["shares"]),
         position=1.0 if share > 0 else 0.0,
         stage="shifted" if share > 0 else "stable",
         changed_at=event.t,
         opened_at=state.opened_at or (event.t if share > 0 else 0.0),
         changes=(*state.changes, (float(data["since"]), event.t)),
     )
+
+
+def _weights(shares: Mapping[str, float]) -> dict[str, int]:
+    return {cohort: round(part * WHOLE) for cohort, part in shares.items()}
 
 
 def stepping(events: Iterable[Event]) -> Iterable[Event]:

@@ -43,6 +43,8 @@ WINDOW = 5
 """Looks."""
 SURELY = 20.0
 """Requests that were to be expected of an arm that has none at all."""
+CERTAIN = 1e12
+"""Requests from which a share would be known without a doubt."""
 
 Flows = Mapping[str, Flow]
 
@@ -50,13 +52,17 @@ Flows = Mapping[str, Flow]
 @dataclass(frozen=True, slots=True)
 class Held:
     """Requests since the share was last changed, per cohort: those of the newest looks stand apart, so that
-    a change too small to be seen in one look is not mixed into what it is compared with."""
+    a change too small to be seen in one look is not mixed into what it is compared with. `settling`: nothing
+    is known yet of the traffic at this share, so that nothing can be unlike it."""
 
     older: Flows = field(default_factory=dict)
     newest: tuple[Flows, ...] = ()
+    settling: bool = False
 
     def after(self, seen: Flows) -> Held:
         """With one more look at the same share."""
+        if self.settling and sum(seen.values(), Flow()).total <= 0:
+            return self
         if not self.older:
             return Held(dict(seen))
         newest = (*self.newest, seen)
@@ -93,12 +99,19 @@ def share_of_all(flows: Flows) -> float:
 
 def shifted(held: Held, seen: Flows) -> bool:
     """Whether the share of any cohort, or of all together, was changed before or during this look."""
+    if held.settling:
+        return False
     for now in (seen, added(*held.newest, seen)):
         if any(_shifted(held.older.get(name, Flow()), flow) for name, flow in now.items()):
             return True
         if _shifted(sum(held.older.values(), Flow()), sum(now.values(), Flow())):
             return True
     return False
+
+
+def unlike(share: float, flow: Flow) -> bool:
+    """Whether requests that were sent by this share would hardly look like that."""
+    return _shifted(Flow(share * CERTAIN, (1 - share) * CERTAIN), flow)
 
 
 def _shifted(before: Flow, now: Flow) -> bool:

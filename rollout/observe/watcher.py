@@ -19,8 +19,9 @@ from rollout.controller.reconcile import planned_shares
 from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of
+from rollout.observe.changes import BY_TRAFFIC, Change, Changes, Stated, shares_now, weights_of
 from rollout.observe.fold import observed, stepping
-from rollout.observe.shares import Flow, Flows, Held, flows_of, share_of_all, shifted
+from rollout.observe.shares import Flow, Flows, flows_of, share_of_all
 from rollout.observe.would import BACK, EVERYBODY, Act, act_now, allowed
 from rollout.plan import Plan, judge_config
 from rollout.routers.router import WHOLE
@@ -48,14 +49,6 @@ class Outside:
     weights: Callable[[], Mapping[str, int] | None] = lambda: None
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """Which share the candidate has, by somebody's word: of each cohort, and of all."""
-
-    shares: Mapping[str, float]
-    share: float
-
-
 class Watcher:
     """Watches one release until it is promoted or taken back by somebody, or until it is stopped."""
 
@@ -67,8 +60,9 @@ class Watcher:
         self.state = observed(outside.journal.events())
         self.would: list[Mapping[str, Any]] = [e.data for e in outside.journal.events() if e.kind == "would"]
         self._first = next((n for n, g in plan.gates.items() if g.kind in COUNTING), next(iter(plan.gates)))
-        self._held = Held()
-        self._looked = self._stated = False
+        self._changes = Changes()
+        self._looked = False
+        self._stated: Stated | None = None
         self._seen_at = 0.0
         self._traffic: Mapping[str, float] = {}
         self._verdict: Verdict | None = None
@@ -109,10 +103,9 @@ class Watcher:
     def turn(self) -> str:
         """One look; why it is over, "" while it is not."""
         now = self._out.clock.now()
-        look, stated = self._share(self._out.eyes.look(self.state, now))
-        self._stated = stated is not None
+        look, self._stated = self._share(self._out.eyes.look(self.state, now))
         flows = flows_of(look.intervals, self._first)
-        intervals = self._shift(look, flows, stated, now)
+        intervals = self._shift(look, flows, self._stated, now)
         self._judge(dataclasses.replace(look, intervals=intervals), flows, now)
         act = act_now(self._plan, self._config(), self.state, self._verdict, look.problems, now)
         if act is not None and not self.over:
@@ -138,7 +131,10 @@ class Watcher:
             return
         config = self._config()
         intervals = self._out.evidence.read(self.state.evidence_lines)
-        self._judgement, remark = Judgement.replay(config, stepping(self._out.journal.events()), intervals)
+        events = list(self._out.journal.events())
+        told = next((event.data for event in reversed(events) if event.kind == "shifted"), {})
+        self._changes = Changes.resumed(self.state, told, intervals, self._first)
+        self._judgement, remark = Judgement.replay(config, stepping(events), intervals)
         if remark:
             self._out.voice.say(f"note: {remark}", "yellow")
 
@@ -154,51 +150,49 @@ class Watcher:
                 return look, None
             self._traffic = look.traffic if sum(look.traffic.values()) > 0 else self._traffic
             shares = {name: weight / WHOLE for name, weight in weights.items()}
-            return look, Stated(shares, share_of(weights, self._traffic))
+            return look, Stated(shares, share_of(weights, self._traffic), "proxies")
         try:
             share = self._out.share()
         except HuiduError as error:
             share = self.state.share
             look = dataclasses.replace(look, problems=(*look.problems, error.what))
-        return look, Stated(dict.fromkeys(self._ladder.cohorts, share), share)
-
-    def _is_moved(self, flows: Flows, stated: Stated | None) -> bool:
-        if stated is None:
-            return shifted(self._held, flows)
-        if self._out.share is not None:
-            return abs(stated.share - self.state.share) > 1e-6
-        known = self.state.weights
-        return any(round(part * WHOLE) != known.get(name, 0) for name, part in stated.shares.items())
+        return look, Stated(dict.fromkeys(self._ladder.cohorts, share), share, "selector")
 
     def _shift(self, look: Look, flows: Flows, stated: Stated | None, now: float) -> tuple[Interval, ...]:
         """Note a change of the share; the intervals, those of a change left out."""
         if sum(flow.canary for flow in flows.values()) > 0:
             self._seen_at = now
-        if not self._is_moved(flows, stated):
-            self._held = self._held.after(flows)
+        change, counted = self._changes.seen(flows, stated, self.state)
+        if change is Change.NONE:
             self._looked = self._looked or sum(flow.total for flow in flows.values()) > 0
             return look.intervals
-        share = share_of_all(flows) if stated is None else stated.share
+        if change is Change.MADE:
+            self._tell_change(look, counted, stated, now)
+        why = f"{SETTLING}: somebody changed the share"
+        return tuple(dataclasses.replace(each, excluded=each.excluded or why) for each in look.intervals)
+
+    def _tell_change(self, look: Look, flows: Flows, stated: Stated | None, now: float) -> None:
+        share, shares = shares_now(flows, stated)
         borne = allowed(self._plan, self._config(), self.state, self._verdict)
         before = self.state.share
-        self._note(
-            "shifted",
-            share=share,
-            before=before,
-            shares={name: flow.share for name, flow in flows.items()} if stated is None else stated.shares,
-            since=min((each.start for each in look.intervals), default=now),
-            borne=borne,
+        facts = {
+            "share": share,
+            "before": before,
+            "shares": shares,
+            "by": BY_TRAFFIC if stated is None else stated.by,
+            "since": min((each.start for each in look.intervals), default=now),
+            "borne": borne,
             # What was already open when the observation began was opened before anybody looked.
-            ahead=self._looked and share > before and share > borne * 1.1,
-        )
+            "ahead": self._looked and share > before and share > borne * 1.1,
+        }
+        self._note("shifted", **facts)
         if self._judgement is not None:
             self._judgement.stepped()
-        self._held, self._looked = Held().after(flows), True
+        self._changes.made(flows, stated, facts)
+        self._looked = True
         self._out.voice.say(
             line(self.state, self._verdict, now, f"somebody set {share:.1%} of all requests"), "bold"
         )
-        why = f"{SETTLING}: somebody changed the share"
-        return tuple(dataclasses.replace(each, excluded=each.excluded or why) for each in look.intervals)
 
     # judging
 
@@ -218,8 +212,10 @@ class Watcher:
     def _judged(self, look: Look, lines: int) -> dict[str, Any]:
         verdict, config = self._verdict, self._config()
         gates = verdict.gates if verdict else {}
-        known = self._held.flows if not self._stated else {}
+        known = self._changes.held.flows if self._stated is None else {}
         share = share_of_all(known) if sum(known.values(), Flow()).total > 0 else self.state.share
+        said = self._said_exactly()
+        share = said.share if said is not None else share
         everybody = share >= EVERYBODY
         usable = verdict is not None and not look.problems and look.requests > 0
         return {
@@ -239,6 +235,7 @@ class Watcher:
             "blamed": verdict.blamed if verdict else None,
             "allowed": 0.0 if look.problems else allowed(self._plan, config, self.state, verdict),
             "share": share,
+            **({} if said is None else {"shares": dict(said.shares)}),
             "requests": self.state.last.get("requests", 0.0) + look.requests,
             "synthetic": 0.0,
             "exposed": look.exposed if look.exposed is not None else self.state.last.get("exposed"),
@@ -251,6 +248,11 @@ class Watcher:
                 if gate not in self.state.first_bad
             },
         }
+
+    def _said_exactly(self) -> Stated | None:
+        """What proxies say of a share that until now was only counted."""
+        said = self._stated
+        return said if said is not None and weights_of(said) != dict(self.state.weights) else None
 
     def _tell(self, act: Act) -> None:
         last = self.would[-1] if self.would else {}

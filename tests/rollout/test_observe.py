@@ -18,8 +18,10 @@ from huidu.foundation.clock import VirtualClock
 from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
+from huidu.model.evidence import Counts
 from rollout.observe.account import account, last_lines, rows
 from rollout.observe.begin import Order, place_of
+from rollout.observe.fold import observed
 from rollout.observe.shares import Flow, Held, shifted
 from rollout.observe.watcher import Outside, Watcher, stated_share
 from rollout.plan_file import parse_plan
@@ -45,18 +47,47 @@ class Somebody:
         return False
 
 
+class Wavering:
+    """Counts as people make them: a twentieth more or less, and both shares in the look of a change."""
+
+    def __init__(self, stage):
+        self.stage, self.before, self.sign = stage, 0.0, 1
+
+    def look(self, state, now):
+        look = self.stage.world.look(state, now)
+        served = self.stage.router.served.weights["high"] / 10_000
+        part = (self.before + served) / 2
+        self.before, self.sign = served, -self.sign
+        canary = part if part in (0, 1) else part * (1 + 0.05 * self.sign)
+        return dataclasses.replace(
+            look, intervals=tuple(self._drawn(each, canary) for each in look.intervals)
+        )
+
+    def _drawn(self, interval, part):
+        n = interval.canary.total + interval.baseline.total
+        canary = float(round(n * part))
+        return dataclasses.replace(interval, canary=Counts(canary, 0.0), baseline=Counts(n - canary, 0.0))
+
+
 @pytest.fixture
 def observing(stage, tmp_path):
     """An observation of the virtual world, in which somebody takes `steps`: second -> basis points."""
 
-    def make(steps, share=None, name="v2", stop=None, weights=lambda: None):
+    def make(steps, share=None, name="v2", stop=None, weights=lambda: None, eyes=None):
         folder = tmp_path / "observations" / name
         journal = Journal.open(folder / "journal.sqlite", stage.clock)
         started = next(iter(stage.journal.events())).data
         journal.append("started", mode="observed", **started)
         somebody = Somebody(stage, steps)
         outside = Outside(
-            journal, stage.world, stage.evidence, stage.clock, stage.lines, stop or somebody, share, weights
+            journal,
+            eyes or stage.world,
+            stage.evidence,
+            stage.clock,
+            stage.lines,
+            stop or somebody,
+            share,
+            weights,
         )
         return Watcher(name, stage.plan, stage.ladder, outside), journal
 
@@ -129,6 +160,77 @@ def test_a_proxy_that_does_not_say_what_it_serves_leaves_it_to_the_traffic(stage
         weights=lambda: None if silent() else stage.router.served.weights,
     )
     assert [round(s["share"], 2) for s in facts["shifts"]] == [0.05, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("silent_from", "silent_for"),
+    [(40, 1.5), (41, 1.5), (40, 3), (39, 3)],
+    ids=["at the change", "just after it", "for a few looks", "before and after"],
+)
+def test_a_change_while_a_proxy_is_silent_for_a_moment_is_told_once_and_exactly(
+    stage, observing, silent_from, silent_for
+):
+    began = 1_700_000_000 + silent_from
+    silent = lambda: began < stage.clock.now() < began + silent_for  # noqa: E731
+    _, facts, _ = watched(
+        observing,
+        {5: 500, 40: 5000},
+        until=80,
+        weights=lambda: None if silent() else stage.router.served.weights,
+        eyes=Wavering(stage),
+    )
+    assert [s["share"] for s in facts["shifts"]] == [0.05, 0.5]
+
+
+def test_a_change_told_by_the_traffic_is_not_told_again_by_proxies_that_answer_later(stage, observing):
+    silent = lambda: 20 < stage.clock.now() - 1_700_000_000 < 60  # noqa: E731
+    _, facts, journal = watched(
+        observing,
+        {5: 500, 40: 5000},
+        until=80,
+        weights=lambda: None if silent() else stage.router.served.weights,
+        eyes=Wavering(stage),
+    )
+    first, second = facts["shifts"]
+    assert first["share"] == 0.05 and second["t"] == pytest.approx(40, abs=3)
+    assert observed(journal.events()).weights == {
+        "high": 5000,
+        "standard": 5000,
+    }  # as they say, not as counted
+
+
+@pytest.mark.parametrize("back", [0, 500])
+def test_what_was_taken_back_while_a_proxy_was_silent_is_told(stage, observing, back):
+    silent = lambda: 20 < stage.clock.now() - 1_700_000_000 < 45.1  # noqa: E731
+    _, facts, _ = watched(
+        observing,
+        {5: 500, 40: 5000, 45: back},
+        until=55,
+        weights=lambda: None if silent() else stage.router.served.weights,
+        eyes=Wavering(stage),
+    )
+    assert [s["share"] for s in facts["shifts"]] == [0.05, pytest.approx(0.5, abs=0.3), back / 1e4]
+
+
+def test_a_fleet_that_takes_a_change_one_after_the_other_is_told_of_once(stage, observing):
+    answers = iter([{"high": 0, "standard": 0}] * 5 + [None] * 3)  # None: they disagree
+    said = {"high": 5000, "standard": 5000}
+    watcher, journal = observing(
+        {4: 2500, 6: 5000}, weights=lambda: next(answers, said), eyes=Wavering(stage)
+    )
+    watcher.watch(1_700_000_000 + 20)
+    assert [s["share"] for s in account("v2", journal.events())["shifts"]] == [0.5]
+
+
+def test_going_on_with_an_observation_tells_no_change_that_was_told_before(stage, observing):
+    watcher, journal = observing({5: 500}, eyes=Wavering(stage))
+    watcher.watch(1_700_000_000 + 40)
+    told = len(account("v2", journal.events())["shifts"])
+    again = Watcher("v2", stage.plan, stage.ladder, watcher._out)
+    for _ in range(3):
+        stage.clock.sleep(1)
+        again.turn()
+    assert len(account("v2", journal.events())["shifts"]) == told == 1
 
 
 def test_only_the_weights_of_one_cohort_count_for_its_part_of_the_traffic(stage, observing):
