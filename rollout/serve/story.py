@@ -116,7 +116,7 @@ class Story:
         if kind == "resumed":
             return event.seq <= _FIRST_EVENTS
         if kind == "draining":
-            return not event.data["open"]
+            return not event.data["open"] and not event.data["silent"]
         if kind == "drained":
             return not event.data["before"] and not event.data["silent"]
         if kind in _EVERY_TIME:

@@ -58,12 +58,24 @@ def turn_text(turn: Turn) -> Text:
     facts["share"] = percent(turn.share)
     english = means.en.format(job=job.en, stage=stage.en, weights=weights.en, **facts)
     chinese = means.zh.format(job=job.zh, stage=stage.zh, weights=weights.zh, **facts)
-    english, chinese = english[:1].upper() + english[1:], chinese + _counts_zh(turn)
+    chinese = _open_zh(turn) or chinese + _counts_zh(turn)
+    english = english[:1].upper() + english[1:]
     if (alone := float(turn.facts.get("unwatched") or 0.0)) > WORTH_TELLING and turn.kind == "resumed":
         for_ = minutes(alone)
         english += f"; nobody had watched for {for_.en}"
         chinese += f"；此前已有 {for_.zh}无人监看"
     return Text(turn.sentence or english, chinese)
+
+
+def _open_zh(turn: Turn) -> str:
+    """What the candidate still serves, where it is not just over: what nobody says is not known."""
+    silent = len(turn.facts.get("silent", ()))
+    left = int(turn.facts.get("open" if turn.kind == "draining" else "after") or 0)
+    if turn.kind not in ("draining", "drained") or not (silent or (left and turn.kind == "drained")):
+        return ""
+    known = f"候选版本上有 {left} 个请求仍未结束" if left else ""
+    unknown = f"{silent} 个代理没有回答，其上是否还有未完成的请求无从得知" if silent else ""
+    return "；".join(each for each in (known, unknown) if each)
 
 
 def _counts_zh(turn: Turn) -> str:

@@ -113,9 +113,22 @@ def test_looks_at_the_first_customers_are_told_when_they_say_something_else():
 
 def test_a_candidate_that_had_nothing_open_is_not_waited_for_in_words():
     nothing = {"before": 0, "after": 0, "silent": [], "sentence": "0 requests"}
-    assert told(("draining", {"open": 0, "sentence": "0 requests"}), ("drained", nothing)) == []
-    (turn,) = told(("draining", {"open": 2, "sentence": "2 requests of v2 still open"}))
+    assert told(("draining", {"open": 0, "silent": [], "sentence": "0 requests"}), ("drained", nothing)) == []
+    (turn,) = told(("draining", {"open": 2, "silent": [], "sentence": "2 requests of v2 still open"}))
     assert turn[1].en == "2 requests of v2 still open" and "未结束" in turn[1].zh
+
+
+def test_what_a_proxy_does_not_say_is_open_is_not_shown_as_nothing_open_or_as_over():
+    sentence = "what v2 still serves is not known of 1 of 2 proxies: b did not say"
+    waits, ended = told(
+        ("draining", {"open": 0, "proxies": {"a": 0}, "silent": ["b"], "sentence": sentence}),
+        ("drained", {"before": 0, "after": 0, "silent": ["b"], "sentence": sentence + "; it may go on"}),
+    )
+    assert (waits[1].en, ended[1].en) == (sentence, sentence + "; it may go on")
+    for _, text in (waits, ended):
+        assert "1 个代理没有回答" in text.zh and "已结束" not in text.zh
+    (turn,) = told(("drained", {"before": 3, "after": 2, "silent": [], "sentence": "2 go on"}))
+    assert "2 个请求仍未结束" in turn[1].zh and "已结束" not in turn[1].zh
 
 
 def test_who_takes_over_says_how_long_nobody_watched():
