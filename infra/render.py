@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from infra.rendered import Rendered
 KUBERNETES = "kubernetes:"
 _MARK = ".huidu-render"
 """Lies in a folder that `write` filled, so that it may be filled again."""
+_AT_ONCE = 4  # Threads that answer the program; what they do is computing.
 
 
 class _Listener(pulumi.runtime.Mocks):
@@ -65,22 +67,43 @@ def render(program: Callable[[], None]) -> tuple[Rendered, ...]:
 
 
 def _run(program: Callable[[], None], listener: _Listener) -> None:
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)
     quiet = logging.getLogger("pulumi")
     level = quiet.level
     quiet.setLevel(logging.CRITICAL)
     try:
-        pulumi.runtime.set_mocks(listener, preview=False)
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        with _event_loop():
+            pulumi.runtime.set_mocks(listener, preview=False)
+            pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
     finally:
         quiet.setLevel(level)
+
+
+@contextlib.contextmanager
+def _event_loop() -> Iterator[None]:
+    """This thread's event loop, and those of the threads it hands work to. They end with the block."""
+    loop = asyncio.new_event_loop()
+    lent: list[asyncio.AbstractEventLoop] = []
+
+    def lend() -> None:
+        # Pulumi makes a loop in a thread that has none, and closes none: Python complains when it goes.
+        lent.append(asyncio.new_event_loop())
+        asyncio.set_event_loop(lent[-1])
+
+    loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(_AT_ONCE, "render", initializer=lend))
+    # One failure fails all that waits for it. The first is raised; asyncio would print each of the others.
+    loop.set_exception_handler(lambda *_: None)
+    asyncio.set_event_loop(loop)
+    try:
+        yield
+    finally:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_default_executor())
-        loop.close()
+        asyncio.set_event_loop(None)
+        for each in (loop, *lent):
+            each.close()
 
 
 def write(rendered: Sequence[Rendered], folder: Path) -> None:
