@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -85,15 +87,21 @@ def test_sigint_stops_it_although_somebody_is_connected(
     assert not (data / "postmaster.pid").exists()
 
 
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+        return True
+    return False
+
+
 def test_killing_what_was_started_kills_the_server(server: tuple[subprocess.Popen[bytes], int, Path]) -> None:
     process, port, _ = server
     connect(port, "touchpoints", OWN).close()
     process.kill()
     process.wait()
-    with pytest.raises(OSError, match="refused"):
-        import socket
-
-        socket.create_connection(("127.0.0.1", port), timeout=2)
+    deadline = time.monotonic() + 20
+    while listens(port):  # Its own process ends a moment after the one that was started.
+        assert time.monotonic() < deadline, "the server lives on"
+        time.sleep(0.05)
 
 
 def test_new_passwords_take_the_place_of_old_ones(made: Path, tmp_path: Path) -> None:
@@ -154,13 +162,13 @@ assert process.wait(10) == 0
     assert int(done.stdout) != 0
 
 
-def test_the_prepared_core_is_copied_in_seconds_with_passwords_of_ones_own(tmp_path: Path) -> None:
+def test_the_prepared_core_is_copied_and_not_made_again_with_passwords_of_ones_own(tmp_path: Path) -> None:
     workspace = Workspace.from_env()
     if tryton.template(workspace) is None:
         pytest.skip("needs tryton's prepared database: run `make setup`")
-    started = time.monotonic()
-    tryton.copy_template(workspace, tmp_path / "core", {"tryton": OWN, "postgres": SUPER}, lambda text: None)
-    assert time.monotonic() - started < 10
+    said: list[str] = []
+    tryton.copy_template(workspace, tmp_path / "core", {"tryton": OWN, "postgres": SUPER}, said.append)
+    assert said == [], "it was prepared again, which takes a minute"
     (port,) = free_ports(1)
     process = subprocess.Popen(postgres.server(tmp_path / "core", port), stderr=subprocess.DEVNULL)
     try:

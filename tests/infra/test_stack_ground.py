@@ -166,7 +166,7 @@ def test_a_recorded_process_is_known_by_its_start_and_a_zombie_is_gone(tmp_path:
     launch.record(tmp_path / "other", child.pid, 1)
     assert launch.read_record(tmp_path / "other") is None
     os.kill(child.pid, signal.SIGKILL)
-    until = time.monotonic() + 5
+    until = time.monotonic() + 20
     while launch.read_record(file) and time.monotonic() < until:
         time.sleep(0.01)
     assert launch.read_record(file) is None
@@ -270,6 +270,6 @@ def test_the_candidates_share_is_read_from_the_route_file(tmp_path: Path, weight
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not condition() and time.monotonic() < until:
         time.sleep(0.02)

@@ -52,17 +52,19 @@ class TestCache:
     def test_two_at_once_make_it_once(self, tmp_path: Path) -> None:
         made: list[Path | None] = []
         said: list[str] = []
+        deadline = time.monotonic() + 20
 
         def make() -> None:
             with cache.place(tmp_path / "made", said.append) as folder:
                 made.append(folder)
-                time.sleep(0.3)
+                while not said and time.monotonic() < deadline:  # until somebody else waits
+                    time.sleep(0.01)
 
         threads = [threading.Thread(target=make) for _ in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
         assert len([folder for folder in made if folder]) == 1
         assert len(made) == 3
         assert any("waiting" in text for text in said)
@@ -84,7 +86,7 @@ class TestWork:
     def test_a_limit_ends_the_program_and_its_children(self, tmp_path: Path) -> None:
         note = tmp_path / "child"
         with pytest.raises(work.Failed, match="longer than"):
-            work.run(["sh", "-c", f"sleep 100 & echo $! > {note}; wait"], seconds=0.5)
+            work.run(["sh", "-c", f"sleep 100 & echo $! > {note}; wait"], seconds=3)
         assert gone(int(note.read_text()))
 
     def test_a_program_ends_with_us_even_when_we_are_killed(self) -> None:
@@ -104,8 +106,8 @@ class TestWork:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process ends within two seconds (a zombie has ended)."""
-    deadline = time.monotonic() + 2
+    """Whether a process ends within 20 seconds (a zombie has ended)."""
+    deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
             if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
@@ -226,9 +228,12 @@ class TestDoctor:
         monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
         tryton._home(workspace).joinpath("data").mkdir(parents=True)
         assert all(each.ok for each in doctor.run(workspace, obtain=True, quiet=True))
-        started = time.monotonic()
-        assert all(each.ok for each in doctor.run(workspace, obtain=True, quiet=True))
-        assert time.monotonic() - started < 0.5, "what is all there must cost nothing"
+        seconds = []
+        for _ in range(5):  # the best of five: a busy machine is slow at times
+            started = time.monotonic()
+            assert all(each.ok for each in doctor.run(workspace, obtain=True, quiet=True))
+            seconds.append(time.monotonic() - started)
+        assert min(seconds) < 0.5, "what is all there must cost nothing"
         (folder / "pulumi").unlink()
         capsys.readouterr()
         assert not {each.name: each for each in doctor.run(workspace, obtain=False, quiet=True)}["pulumi"].ok

@@ -34,21 +34,31 @@ def test_a_failing_and_a_missing_command_say_what_went_wrong(tmp_path):
     assert "no-such-program: No such file" in run(tmp_path, "no-such-program")
 
 
+def ends(pid):
+    """Whether a process that was told to end does (a zombie has ended)."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
-    problem = run(tmp_path, "sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait", timeout=0.5)
+    problem = run(tmp_path, "sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait", timeout=3)
     assert "did not end within" in problem
     child = int((tmp_path / "child").read_text())
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline, "its child is still there"
-        time.sleep(0.05)
+    assert ends(child)
 
 
 def test_a_person_can_stop_the_controller_meanwhile(tmp_path):
     since = time.monotonic()
     with pytest.raises(Stopped):
         run(tmp_path, "sleep", "60", stop=lambda: time.monotonic() > since + 0.3)
-    assert time.monotonic() < since + 10
+    assert time.monotonic() < since + 40
 
 
 def test_what_a_killed_controller_had_begun_is_waited_for_and_never_done_by_two_at_a_time(tmp_path):
@@ -68,9 +78,8 @@ def test_what_a_killed_controller_had_begun_is_waited_for_and_never_done_by_two_
 def test_what_a_killed_controller_had_begun_is_ended_after_the_limit(tmp_path):
     long = Command(run=("sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"), timeout=60)
     launch(long, {}, tmp_path / "scale.log", SystemClock())
-    assert run(tmp_path, "true", timeout=0.5) == ""
-    child = int((tmp_path / "child").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    assert run(tmp_path, "true", timeout=3) == ""
+    assert ends(int((tmp_path / "child").read_text()))
 
 
 def test_another_process_of_the_same_number_is_not_waited_for(tmp_path):

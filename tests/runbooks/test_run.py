@@ -321,7 +321,7 @@ def test_killing_a_guard_takes_its_command_down_with_it(stage: Stage) -> None:
     psutil.Process(run.pid).children()[0].kill()
     code, status, _ = stage.finish(run)
     assert (code, status) == (1, {"long": "unexpected", "clean": "done"})
-    assert not lives(pid)
+    until(lambda: not lives(pid))
 
 
 def test_the_journal_tells_what_was_intended_and_what_came(stage: Stage) -> None:
