@@ -154,12 +154,14 @@ def test_a_failing_target_is_left_alone_and_it_is_a_fail(serve: Callable[..., st
 
 @pytest.mark.server
 def test_a_run_goes_on_until_it_proves_its_limit(serve: Callable[..., str], begin: Any) -> None:
-    """300 visits without a failure prove 1 %: six seconds of 48/s are just too few, with both looks paid."""
+    """300 visits without a failure prove 1 %: six seconds of 48/s are just too few, with both looks paid.
+
+    Twelve are enough where none was late; a busy machine may need another look or two."""
     profile = _REAL.replace("DURATION", "6s").replace("{at_most: 0.1%, proof: observed}", "1%")
     run = begin(profile + "extend: 30s", serve("ok")).finish()
     assert (run.code, run.verdict["verdict"]) == (0, "PASS"), (run.stderr, run.verdict["reasons"])
-    assert run.verdict["duration"] == run.plan["duration"] == 12.0
-    assert run.verdict["planned"] == run.verdict["ok"] == 576
+    assert run.verdict["duration"] == run.plan["duration"] in (12.0, 24.0, 36.0)
+    assert run.verdict["planned"] == run.verdict["ok"] == 48 * run.verdict["duration"]
     short = begin(profile, serve("ok")).finish()
     assert short.code == 4
     assert "would be enough" in short.verdict["reasons"][0]
