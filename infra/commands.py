@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.workspace import Workspace
 from infra import elsewhere
+from infra.defects import EXAMPLES, checked
 from infra.elsewhere import Elsewhere
 from infra.failover_command import COMMANDS
 from infra.render_command import render
@@ -25,10 +25,6 @@ from infra.told import Progress, report, steps_of, table
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
     from infra.lifecycle import Lifecycle
 
-_DEFECT = re.compile(
-    r"(errors|conversion)=[+-]?\d+(\.\d+)?%|latency=\+?\d+(ms|s)(@\d+(\.\d+)?%)?|sync=\+?\d+s|locks|all"
-)
-_DEFECTS = "errors=5%, latency=+800ms@20%, conversion=-30%, sync=+60s, locks, all"
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 _TOPOLOGY = click.option(
     "--topology",
@@ -133,7 +129,7 @@ def down(keep_data: bool, take_over: bool, target: str) -> None:
 
 @stack.command()
 @click.argument("version", required=False)
-@click.option("--defect", "defects", multiple=True, metavar="DEFECT", help=f"For demonstrations: {_DEFECTS}.")
+@click.option("--defect", "defects", multiple=True, metavar="DEFECT", help=f"For demonstrations: {EXAMPLES}.")
 @click.option("--baseline", is_flag=True, help="Also start the stable version anew, to compare VERSION with.")
 @click.option("--promote", is_flag=True, help="The stable arm restarts as the candidate's version.")
 @click.option("--stop", is_flag=True, help="Stop the candidate's arm.")
@@ -154,10 +150,10 @@ def release(
     """
     if sum((version is not None, promote, stop)) != 1:
         raise UsageError("give one of VERSION, --promote, --stop", remedy="huidu stack release --help")
-    wrong = [each for each in defects if not _DEFECT.fullmatch(each)]
-    if wrong or (defects and version is None):
+    defects = checked(defects)
+    if defects and version is None:
         raise UsageError(
-            f"unknown defect {wrong[0] if wrong else defects[0]!r}", remedy=f"one or more of {_DEFECTS}"
+            "--defect goes with VERSION", remedy=f"huidu stack release VERSION --defect {defects[0]}"
         )
     if baseline and version is None:
         raise UsageError("--baseline goes with VERSION", remedy="huidu stack release VERSION --baseline")

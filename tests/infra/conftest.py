@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -21,21 +20,11 @@ import pytest
 from huidu.foundation.workspace import Workspace
 from infra.targets.local import edge
 from infra.toolchain import envoy
+from tests.ports import free_ports as free_ports
 
 KEY = b"k" * 32
 KEY_TEXT = "a2tra2tra2tra2tra2tra2tra2tra2tra2tra2tra2s"
 SECRET = "only-testers-know"
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 @dataclass
@@ -203,7 +192,7 @@ class EdgeUnderTest:
         started = time.monotonic()
         version = self.publish(routes)
         while self.dump().get("version_info") != version:
-            assert time.monotonic() - started < 5, "the proxy did not take the new route"
+            assert time.monotonic() - started < 20, "the proxy did not take the new route"
             time.sleep(0.01)
         return time.monotonic() - started
 

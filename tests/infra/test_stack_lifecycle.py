@@ -15,7 +15,9 @@ import pytest
 import requests
 
 from huidu.foundation.workspace import Workspace
+from infra.desired import Desired
 from infra.targets.local import launch
+from infra.targets.local.site import desired_file
 from tests.infra.homes import PROGRAMS, Home, until
 
 pytestmark = pytest.mark.server
@@ -48,7 +50,7 @@ def test_the_stack_stands_and_serves(home: Home) -> None:
     status = json.loads(home.huidu("status", "--json"))
     assert {each["name"] for each in status} == {each.name for each in home.stack.components}
     assert all(each["healthy"] for each in status)
-    assert home.leads() == {"v1"}
+    assert home.leads() == {home.stack.releases.stable}
     assert requests.get(f"{home.stack.prometheus}/-/ready", timeout=5).status_code == 200
 
 
@@ -70,8 +72,13 @@ def test_a_request_that_failed_is_kept_by_its_id(home: Home) -> None:
     assert requests.get(f"{edge.url}/shop/nobody?who=Ada", headers=header, timeout=10).status_code == 503
     log = edge.failures_log
     assert log is not None
-    until(lambda: log.exists() and "/shop/nobody" in log.read_text())
-    line = json.loads(log.read_text().splitlines()[-1])
+
+    def told() -> list[str]:
+        lines = log.read_text().splitlines(keepends=True) if log.exists() else []
+        return [each for each in lines if "/shop/nobody" in each and each.endswith("\n")]
+
+    until(told)
+    line = json.loads(told()[0])
     assert (line["path"], line["status"], line["flags"]) == ("/shop/nobody", 503, "UF")
     assert line["cluster"] == edge.testers_candidate and line["request_id"]
     assert log.parent.stat().st_mode & 0o777 == 0o700
@@ -129,10 +136,10 @@ def test_drift_is_seen_and_put_right(home: Home) -> None:
 
 
 def test_a_release_stands_beside_is_promoted_and_stopped(home: Home) -> None:
-    before = home.pids()
+    before, stable = home.pids(), home.stack.releases.stable
     home.huidu("release", "v2", "--defect", "errors=0%")
     assert home.stack.releases.candidate == "v2"
-    assert home.leads(3) == {"v1"}
+    assert home.leads(3) == {stable} != {"v2"}
     secret = home.stack.edge.testers_secret_file.read_text().strip()
     answer = requests.get(
         f"{home.stack.edge.url}/shop/products", headers={home.stack.edge.testers_header: secret}, timeout=5
@@ -199,6 +206,8 @@ def test_a_baseline_is_as_new_as_the_candidate_and_ends_with_it(home: Home) -> N
         ("release", "v9", "--promote"),
         ("release", "--promote"),
         ("release", "v9", "--defect", "errors"),
+        ("release", "v9", "--defect", "latency=+4s"),
+        ("release", "--stop", "--defect", "locks"),
         ("release", "v 9"),
         ("up", "--while", "999999999"),
         ("up", "--topology", "/none.yaml"),
@@ -213,7 +222,12 @@ def test_what_cannot_be_is_refused_and_changes_nothing(home: Home, words: tuple[
 @pytest.mark.drill
 def test_a_release_that_does_not_start_is_said_and_stable_goes_on(home: Home) -> None:
     stable = home.stack.releases.stable
-    said = home.huidu("release", "v4", "--defect", "errors=500%", code=3)
+    # As a release whose defect this version of huidu no longer knows: its program ends at its start.
+    kept = desired_file(Workspace(home.path, home.path))
+    wanted = Desired.read(kept)
+    assert wanted is not None
+    wanted.with_candidate("v4", ("errors=500%",)).write(kept)
+    said = home.huidu("up", code=3)
     assert "touchpoints-candidate" in said and "log" in said
     assert home.leads() == {stable}
     home.huidu("release", "--stop")
@@ -226,7 +240,7 @@ def test_without_its_supervisor_nothing_is_left_and_up_brings_it_back(home: Home
     found = launch.read_record(home.path / "stack/supervisor/supervisord.pid")
     assert found is not None
     os.kill(found[0], signal.SIGKILL)
-    until(lambda: home.processes() == [])
+    until(lambda: home.processes() == [], 90)
     assert "missing" in home.huidu("drift", code=1)
     home.huidu("up")
     assert home.leads() == {stable}
@@ -269,7 +283,7 @@ def test_the_stack_goes_down_with_the_process_it_was_brought_up_for(small: Home,
     finally:
         owner.kill()
         owner.wait(5)
-    until(lambda: small.processes() == [] and not (small.path / "stack").exists())
+    until(lambda: small.processes() == [] and not (small.path / "stack").exists(), 90)
 
 
 def test_an_up_that_was_killed_is_finished_by_the_next(small: Home, tmp_path: Path) -> None:
@@ -277,7 +291,7 @@ def test_an_up_that_was_killed_is_finished_by_the_next(small: Home, tmp_path: Pa
     first = subprocess.Popen(
         line, env=small.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    until(lambda: (small.path / "stack/supervisor/programs/edge.ini").exists())
+    until(lambda: (small.path / "stack/supervisor/programs/edge.ini").exists(), 90)
     assert "is at work on this stack" in small.huidu("up", code=2)
     first.kill()
     first.wait(5)

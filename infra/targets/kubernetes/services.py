@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import pulumi
 
+from infra import defects
 from infra.targets.kubernetes import access, certificates, database, ports, proxies
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.local.core import DATABASE, SYNC_USER
-from infra.targets.local.python import SYNCHRONISATION_DEFECTS, TOUCHPOINTS_DEFECTS, defects
 
 IMAGE = "touchpoints"
 """One image for all of them."""
@@ -65,7 +65,7 @@ def touchpoints(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pu
         command=(
             *("python", "-m", "crm.touchpoints", "--listen", f"{_EVERYWHERE}:{ports.TOUCHPOINTS}"),
             *("--database", store.conninfo, "--release", running.version),
-            *defects(running, TOUCHPOINTS_DEFECTS),
+            *defects.options(running.defects, defects.TOUCHPOINTS),
         ),
         port=ports.TOUCHPOINTS,
         port_name="http",
@@ -97,7 +97,7 @@ def worker(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.
         *("worker", "--release", running.version, "--core-url", core),
         *("--core-database", DATABASE, "--core-user", SYNC_USER),
         *("--core-password-file", f"{_CORE_PASSWORD_FOLDER}/password", *drains),
-        *defects(running, SYNCHRONISATION_DEFECTS),
+        *defects.options(running.defects, defects.SYNCHRONISATION),
     )
     files = {
         "core-password": (_CORE_PASSWORD_FOLDER, CORE_PASSWORD, "password"),

@@ -1,4 +1,4 @@
-"""What all components written in Python share: their environment, and the switches of their release."""
+"""What all components written in Python share: their environment, and their release."""
 
 from __future__ import annotations
 
@@ -11,10 +11,6 @@ from huidu.foundation.errors import HuiduError, StateError
 from infra.desired import Release
 from infra.targets.local.process import launcher
 from infra.targets.local.site import Site
-
-# What each defect's name is, and which program it is a switch of (they are described there).
-TOUCHPOINTS_DEFECTS = ("errors", "latency", "conversion", "locks", "all")
-SYNCHRONISATION_DEFECTS = ("sync",)
 
 # The user's own folder must not shadow ours (`crm` may be the name of a package of his).
 ENVIRONMENT = {
@@ -32,12 +28,6 @@ def release(site: Site, name: str) -> Release:
     if found is None:
         raise StateError(f"no release is wanted for {name}")
     return found
-
-
-def defects(running: Release, mine: tuple[str, ...]) -> tuple[str, ...]:
-    """The `--defect` options of a release that concern one program, known by what stands before the `=`."""
-    chosen = (defect for defect in running.defects if defect.partition("=")[0] in mine)
-    return tuple(word for defect in chosen for word in ("--defect", defect))
 
 
 def run_once(name: str, about: str, command: list[str], seconds: float) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
+from infra import defects
 from infra.targets.local import postgres
 from infra.targets.local.core import DATABASE, SYNC_USER
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
-from infra.targets.local.python import ENVIRONMENT, SYNCHRONISATION_DEFECTS, defects, release
+from infra.targets.local.python import ENVIRONMENT, release
 from infra.targets.local.secrets import CORE_SYNC
 from infra.targets.local.site import Site
 
@@ -31,7 +32,7 @@ def worker(site: Site, name: str) -> Process:
             *("--metrics", address),
             # Only the stable one: what a candidate leaves behind is delivered by who stays.
             *(("--drain-abandoned",) if stable else ()),
-            *defects(running, SYNCHRONISATION_DEFECTS),
+            *defects.options(running.defects, defects.SYNCHRONISATION),
         ),
         address=f"http://{address}",
         version=running.version,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+from infra import defects
 from infra.targets.local import postgres
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
-from infra.targets.local.python import ENVIRONMENT, TOUCHPOINTS_DEFECTS, defects, release, run_once
+from infra.targets.local.python import ENVIRONMENT, release, run_once
 from infra.targets.local.site import Site
 
 PORTS = ("",)
@@ -24,7 +25,7 @@ def process(site: Site, name: str) -> Process:
             *(sys.executable, "-m", "crm.touchpoints", "--listen", address),
             *("--database", postgres.conninfo(site, site.upstream(name, "database"))),
             *("--release", running.version),
-            *defects(running, TOUCHPOINTS_DEFECTS),
+            *defects.options(running.defects, defects.TOUCHPOINTS),
         ),
         address=f"http://{address}",
         version=running.version,
