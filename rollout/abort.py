@@ -63,7 +63,6 @@ def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) 
         stack.callback(router.release)
         senders = notifiers(plan.notify)
         post = Post(plan, name, journal, clock, senders) if senders else NoLetters()
-        stack.callback(post.close)
         nothing = NoEvidence()
         edge = Edge(
             journal=journal,
@@ -76,7 +75,9 @@ def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) 
             post=post,
             publish=lambda: publish(folder, name, journal),
         )
-        Controller(name, plan, ladder, edge).take_back(why)
+        controller = Controller(name, plan, ladder, edge)
+        stack.callback(controller.post_letters)
+        controller.take_back(why)
         terminal.say(f"{name}: stable serves everybody again, read back from the proxy", "bold green")
 
 

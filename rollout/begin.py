@@ -189,7 +189,8 @@ def publish(folder: Path, name: str, journal: Journal) -> None:
     events = list(journal.events())
     facts = report(name, events)
     if facts["outcome"] != "running":
-        keep(folder, fold(events), events[-1].t)
+        # A letter that was sent since is no news of the release: what was kept is still right.
+        keep(folder, fold(events), next(event.t for event in reversed(events) if event.kind != "told"))
         facts |= beside(kept(folder))
     write_atomic(folder / "report.json", report_text(facts))
 

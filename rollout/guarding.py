@@ -195,7 +195,6 @@ class Guard:
                 journal.append("guard-ended", sentence=self._ended)
                 self._ended = ""
             post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
-            stack.callback(post.close)
             nothing = NoEvidence()
             edge = Edge(
                 journal=journal,
@@ -210,6 +209,7 @@ class Guard:
                 publish=lambda: publish(self._folder, self.name, journal),
             )
             controller = Controller(self.name, plan, ladder, edge)
+            stack.callback(controller.post_letters)
             reason = why(state, silent)
             if found is Duty.TELL:
                 controller.leave(f"{reason}: {_stays(state)}")
@@ -227,7 +227,8 @@ class Guard:
             for read in acts.read(self._folder, self._state.acts_end):
                 if read.act is not None and read.act.kind == "acknowledge":
                     post.acknowledge(read.act.t)
-            post.close()
+            if post.close():
+                publish(self._folder, self.name, journal)
 
     def _say(self, text: str) -> None:
         if text != self._said:

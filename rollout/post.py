@@ -119,9 +119,16 @@ class Post:
 
     def turn(self) -> None:
         """Write down what became of letters, and hand over those that are due. Waits for nobody."""
-        for place, sender in enumerate(self._senders):
-            for delivery in sender.deliveries():
-                self._note(int(delivery.message.key), place, delivery.sent)
+        self._collect()
+        self._hand_over()
+
+    def _collect(self) -> bool:
+        found = [(place, each) for place, sender in enumerate(self._senders) for each in sender.deliveries()]
+        for place, delivery in found:
+            self._note(int(delivery.message.key), place, delivery.sent)
+        return bool(found)
+
+    def _hand_over(self) -> None:
         for letter, place in due(self._letters, self._plan.notify, self._clock.now()):
             if (letter.number, place) in self._under_way:
                 continue
@@ -134,12 +141,16 @@ class Post:
         """Whether there is something left to do."""
         return unanswered(self._letters, self._plan.notify, self._clock.now())
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Hand over what is due and wait a little for it; what is not sent then is the next one's."""
-        self.turn()
+    def close(self, timeout: float = 5.0) -> bool:
+        """Hand over what is due and wait a little for it; what is not sent then is the next one's. Whether
+        something became of any."""
+        noted = self._collect()
+        self._hand_over()
         for place, sender in enumerate(self._senders):
             for delivery in sender.close(timeout):
                 self._note(int(delivery.message.key), place, delivery.sent)
+                noted = True
+        return noted
 
     def _note(self, number: int, place: int, sent: bool) -> None:
         self._under_way.discard((number, place))

@@ -124,8 +124,8 @@ class Letterbox(Protocol):
     def turn(self) -> None:
         """Hand over what is due."""
 
-    def close(self) -> None:
-        """Hand over what is due and wait for it a little."""
+    def close(self) -> bool:
+        """Hand over what is due and wait for it a little; whether something is known now of any letter."""
 
 
 class NoLetters:
@@ -137,8 +137,8 @@ class NoLetters:
     def turn(self) -> None:
         return None
 
-    def close(self) -> None:
-        return None
+    def close(self) -> bool:
+        return False
 
 
 class Handle(Protocol):

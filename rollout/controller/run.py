@@ -76,7 +76,7 @@ class Controller:
         finally:
             self._jobs.end()
             self._edge.testers.stop()
-            self._edge.post.close()
+            self.post_letters()
 
     def _drive(self, adopt: bool) -> Outcome:
         self._take_over(adopt)
@@ -162,6 +162,11 @@ class Controller:
         """A guard lets the share stay, and people are told."""
         self._ledger.note("guard-told", sentence=sentence)
         self._ledger.say(sentence, "bold red", None)
+
+    def post_letters(self) -> None:
+        """The last ones; the report then says what became of them. What they tell of is done by now."""
+        if self._edge.post.close():
+            self._ledger.publish()
 
     # taking over
 

@@ -28,7 +28,7 @@ def keep(folder: Path, state: RolloutState, now: float) -> None:
     """Write it down for a rollout that is over or rests. Never fails: nothing depends on it."""
     if not state.started or not (state.outcome or state.resting):
         return
-    if state.outcome and (known := kept(folder)) is not None and known.until >= state.ended_at:
+    if (known := kept(folder)) is not None and known.until >= (state.ended_at if state.outcome else now):
         return  # what was known then is better than what is left of it now
     try:
         write_atomic(folder / FILE, capture(folder, state, now).model_dump_json(indent=1) + "\n")

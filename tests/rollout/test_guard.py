@@ -24,9 +24,9 @@ UNATTENDED = f"{LIMITS}, unattended: 100s"
 class Site:
     """A rollout whose controller can die, and guards beside it."""
 
-    def __init__(self, folder, limits=UNATTENDED):
+    def __init__(self, folder, limits=UNATTENDED, plan=""):
         folder.mkdir(parents=True, exist_ok=True)
-        self.stage = make_stage(folder, PLAN.replace(LIMITS, limits))
+        self.stage = make_stage(folder, plan or PLAN.replace(LIMITS, limits))
         self.lease = LeaseFile(folder / CONTROLLER, "controller", self.stage.clock)
         self.companion = Companion(folder, self.stage.clock)
 

@@ -19,11 +19,14 @@ from huidu.foundation.errors import ConfigError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from rollout.acts import acted, submit
+from rollout.begin import publish
 from rollout.controller.duty import Duty
+from rollout.failing.facts import Failing
 from rollout.plan_file import parse_plan
 from rollout.plan_people import Address
 from rollout.post import Post, notifiers, send_test, url_of
-from tests.rollout.test_guard import Site
+from rollout.record import report
+from tests.rollout.test_guard import LIMITS, UNATTENDED, Site
 from tests.rollout.worlds import PLAN, make_stage
 
 
@@ -104,6 +107,48 @@ def test_a_whole_rollout_is_told_to_a_web_hook_once_each(tmp_path: Path, hook: H
     assert "release v2 beside v1" in hook.received[0]["message"]
     told = [event.data for event in stage.journal.events() if event.kind == "told"]
     assert [each["sent"] for each in told] == [True, True]
+
+
+def sent(folder: Path) -> list[tuple[str, int]]:
+    letters = json.loads((folder / "report.json").read_text(encoding="utf-8"))["letters"]
+    return [(each["event"], each["sent"]) for each in letters]
+
+
+@pytest.mark.parametrize(("errors", "last"), [(0.0, "promoted"), (0.3, "rolled-back")])
+def test_the_report_on_disk_knows_of_the_last_letter(
+    tmp_path: Path, hook: Hook, errors: float, last: str
+) -> None:
+    stage = make_stage(tmp_path, PLAN + f'notify: ["{hook.url}"]\n')
+    stage.world.candidate_errors = errors
+    post = Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify))
+    stage.controller(post=post, publish=lambda: publish(tmp_path, "virtual", stage.journal)).drive()
+    assert sent(tmp_path) == [("started", 1), (last, 1)]
+    assert (
+        json.loads((tmp_path / "report.json").read_text())["letters"]
+        == (report("virtual", stage.journal.events())["letters"])
+    )
+
+
+def test_the_report_of_a_paused_rollout_asks_nobody_twice_what_failed(
+    tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    told = Failing(since=0, until=0, parts=(), parts_unknown="", count=0, requests=(), shapes=())
+
+    def capture(folder: Path, state: Any, now: float) -> Failing:
+        asked.append(now)
+        return told.model_copy(update={"since": state.started_at, "until": now})
+
+    monkeypatch.setattr("rollout.failing.keeping.capture", capture)
+    stage = make_stage(tmp_path, PLAN + f'notify: ["{hook.url}"]\n')
+    post = Post(stage.plan, "virtual", stage.journal, stage.clock, notifiers(stage.plan.notify))
+    ends = stage.clock.now() + 20
+    stage.controller(
+        post=post,
+        publish=lambda: publish(tmp_path, "virtual", stage.journal),
+        stop=lambda: stage.clock.now() > ends,
+    ).drive()
+    assert sent(tmp_path) == [("started", 1), ("paused", 1)] and len(asked) == 1
 
 
 def test_what_could_not_be_sent_is_journaled_and_sent_by_the_next_process(tmp_path: Path, hook: Hook) -> None:
@@ -200,6 +245,19 @@ def test_a_guard_tells_people_and_calls_the_next_address_while_nobody_acknowledg
     site.watch(guard, 80)
     assert len(hook.titles()) == 3
     assert guard.done(Duty.WATCH)
+    guard.close()
+
+
+def test_the_report_that_a_guard_leaves_knows_of_its_letters(tmp_path: Path, hook: Hook) -> None:
+    address = f'to: "{hook.url}", events: [guard-acted]'
+    plan = PLAN.replace(LIMITS, UNATTENDED) + f"notify: [{{{address}}}, {{{address}, after: 60s}}]\n"
+    site = Site(tmp_path / "site", plan=plan)
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert sent(site.stage.folder) == [("guard-acted", 1)]
+    site.watch(guard, 80)
+    assert sent(site.stage.folder) == [("guard-acted", 2)]
     guard.close()
 
 
