@@ -161,15 +161,15 @@ def _judged(state: RolloutState, event: Event) -> RolloutState:
 
 
 def _hook_intended(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, hook="intended", hook_at=event.t)
+    return dataclasses.replace(state, hook="intended")
 
 
 def _hook_done(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, hook="done", hook_at=event.t)
+    return dataclasses.replace(state, hook="done")
 
 
 def _hook_failed(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, hook="failed", hook_problem=str(event.data["problem"]), hook_at=event.t)
+    return dataclasses.replace(state, hook="failed", hook_problem=str(event.data["problem"]))
 
 
 def _resting(state: RolloutState, event: Event) -> RolloutState:

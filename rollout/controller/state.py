@@ -89,7 +89,6 @@ class RolloutState:
     hook: str = ""
     """"" not yet, `intended`, `done`, or `failed`."""
     hook_problem: str = ""
-    hook_at: float = 0.0
     evidence_at: float = 0.0
     evidence_lines: int = 0
     evidence_end: float = 0.0
