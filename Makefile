@@ -34,7 +34,7 @@ test: setup check ## Checks and all tests but the longest drills and those with 
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not drill" -rs $(ARGS)
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m "server and not drill" --durations=10 $(ARGS)
 
-test-drills: setup ## The longest drills: a guard takes over, workers die, releases that do not start
+test-drills: setup ## The longest drills and enumerations of crashes, the judge's quick bench
 	@$(BIN)/python -m pytest -n 3 --dist loadfile -m drill --durations=10 $(ARGS)
 
 test-kubernetes: setup ## Tests with a real Kubernetes control plane (built once, 7 minutes)

@@ -305,7 +305,7 @@ _ENDS = st.lists(st.builds(WorkerEnd, st.integers(0, 1), st.none() | _SMALL))
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_RECORDINGS, _ENDS)
 def test_whatever_was_recorded_it_is_one_of_three_words_and_a_page(
     recording: Recording, ends: list[WorkerEnd]
@@ -319,7 +319,7 @@ def test_whatever_was_recorded_it_is_one_of_three_words_and_a_page(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["surge", "soak", "functional"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(recording=_RECORDINGS, ends=_ENDS, stopped=st.sampled_from(["", "stopped by SIGTERM"]))
 def test_so_it_is_for_every_kind_of_run(
     kind: str, recording: Recording, ends: list[WorkerEnd], stopped: str

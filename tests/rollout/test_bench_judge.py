@@ -19,6 +19,7 @@ def quick() -> list:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_every_bar_is_reached_by_the_quick_bench(quick: list) -> None:
     missed = [
         f"{result.cell}: {result.measured}, bar {result.bar}" for result in quick if result.reached is False
@@ -28,6 +29,7 @@ def test_every_bar_is_reached_by_the_quick_bench(quick: list) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_a_peeked_test_is_wrong_far_more_often_than_it_says(quick: list) -> None:
     bursts = [result for result in quick if result.kind == "harmless" and "bursts" in result.cell]
     peeked = [each for result in bursts for each in result.methods if "peeked" in each.method]
@@ -35,6 +37,7 @@ def test_a_peeked_test_is_wrong_far_more_often_than_it_says(quick: list) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_results_and_page_hold_every_cell(quick: list) -> None:
     plain = json.loads(json.dumps(as_json(quick, 1, True), allow_nan=False))
     assert plain["reached"] is True and [cell["cell"] for cell in plain["cells"]] == [
@@ -52,6 +55,7 @@ def test_results_and_page_hold_every_cell(quick: list) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(quick: list) -> None:
     cells = [cell for cell in CELLS if cell.name in ("errors x10, 0.1%, 200 rps", "good, 2000 rps")]
     before = [result for result in quick if result.cell in {cell.name for cell in cells}]

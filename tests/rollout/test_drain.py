@@ -156,6 +156,7 @@ def test_a_candidate_that_the_stack_runs_already_is_not_started_over(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize(("errors", "outcome"), [(0.0, Outcome.GOOD), (0.3, Outcome.BAD)])
 def test_every_crash_point_with_open_chats_ends_as_without_the_crash(tmp_path, errors, outcome):
     """Blind, back to stable, chats closed with the candidate, started again, promoted; and rolled back."""

@@ -258,6 +258,7 @@ deploy: {{start: {{run: [start]}}, {SCALE}, {CAPACITY}, stop: {{run: [stop]}}}}
 
 
 @pytest.mark.slow
+@pytest.mark.drill
 @pytest.mark.parametrize(
     ("errors", "fails", "outcome"),
     [(0.0, "", Outcome.GOOD), (0.3, "", Outcome.BAD), (0.3, "rows-verify", Outcome.BAD)],

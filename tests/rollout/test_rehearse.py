@@ -27,6 +27,8 @@ from rollout.rehearse.say import conclusions
 from rollout.rehearse.simulate import HELD, PROMOTED, RETREATED, ROLLED_BACK, simulate
 from rollout.target import Target
 
+pytestmark = pytest.mark.slow  # most of them simulate hundreds of rollouts
+
 PLAN = """
 name: small
 stages:

@@ -20,6 +20,8 @@ import pytest
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 
+pytestmark = pytest.mark.slow  # real processes, many of them
+
 HUIDU = Path(sys.executable).with_name("huidu")
 
 # Writes its process id where the test finds it, then does what it is told; a child of its own does the same.
