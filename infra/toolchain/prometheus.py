@@ -10,7 +10,6 @@ import os
 import shutil
 from pathlib import Path
 
-from huidu.foundation.errors import MissingProgram
 from huidu.foundation.workspace import Workspace
 from infra.toolchain import cache, work
 from infra.toolchain.program import Found, Program, Say, number, version_of
@@ -54,21 +53,14 @@ def promtool(workspace: Workspace) -> Found | None:
 
 def obtain(workspace: Workspace, say: Say) -> Found:
     """Prometheus on PATH, or Debian's package into the cache (20 MB). Raises MissingProgram."""
-    found = find(workspace)
-    if found:
-        return found
-    with cache.place(_home(workspace), say) as folder:
-        if folder is not None:
-            try:
-                _debian(folder, say)
-            except work.Failed as error:
-                raise MissingProgram(
-                    f"Prometheus could not be obtained: {error.what}", remedy=BY_HAND
-                ) from None
-    found = find(workspace)
-    if found is None:
-        raise MissingProgram(f"the Prometheus in {_home(workspace)} does not run here", remedy=BY_HAND)
-    return found
+    return cache.found_or_made(
+        "Prometheus",
+        _home(workspace),
+        find=lambda: find(workspace),
+        make=lambda folder: _debian(folder, say),
+        by_hand=BY_HAND,
+        say=say,
+    )
 
 
 def _home(workspace: Workspace) -> Path:

@@ -52,26 +52,25 @@ def obtain(workspace: Workspace, say: Say) -> Found:
 
     Raises MissingProgram.
     """
-    found = find(workspace)
-    if found:
-        return found
+    return cache.found_or_made(
+        f"Pulumi {VERSION}",
+        _home(workspace),
+        find=lambda: find(workspace),
+        make=lambda folder: _make(workspace, folder, say),
+        by_hand=BY_HAND,
+        say=say,
+    )
+
+
+def _make(workspace: Workspace, folder: Path, say: Say) -> None:
+    """By the first way that works."""
     tried: list[str] = []
-    with cache.place(_home(workspace), say) as folder:
-        if folder is not None:
-            for way in (_release, _build):
-                try:
-                    way(workspace, folder, say)
-                    break
-                except work.Failed as error:
-                    tried.append(error.what)
-            else:
-                raise MissingProgram(
-                    f"Pulumi {VERSION} could not be obtained: {'; '.join(tried)}", remedy=BY_HAND
-                )
-    found = find(workspace)
-    if found is None:
-        raise MissingProgram(f"the Pulumi in {_home(workspace)} does not run here", remedy=BY_HAND)
-    return found
+    for way in (_release, _build):
+        try:
+            return way(workspace, folder, say)
+        except work.Failed as error:
+            tried.append(error.what)
+    raise work.Failed("; ".join(tried))
 
 
 def _home(workspace: Workspace) -> Path:

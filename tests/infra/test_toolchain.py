@@ -69,6 +69,25 @@ class TestCache:
         assert len(made) == 3
         assert any("waiting" in text for text in said)
 
+    def test_what_is_there_is_not_made_again_and_what_was_made_must_run(self, tmp_path: Path) -> None:
+        home, made = tmp_path / "thing", []
+
+        def make(folder: Path) -> None:
+            made.append(folder)
+            (folder / "bin").mkdir()
+
+        def obtain(works: bool) -> Found:
+            def find() -> Found | None:
+                return Found("thing", home / "bin", "1.0", "cache") if works and home.exists() else None
+
+            return cache.found_or_made("a thing", home, find=find, make=make, by_hand="buy one", say=quiet)
+
+        assert obtain(works=True) == obtain(works=True)
+        assert len(made) == 1
+        with pytest.raises(MissingProgram, match=f"a thing in {home} does not run here") as caught:
+            obtain(works=False)
+        assert caught.value.remedy == "buy one"
+
     def test_a_folder_that_cannot_be_written_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "file").touch()
         with (
@@ -170,7 +189,7 @@ class TestObtaining:
         with pytest.raises(MissingProgram) as caught:
             pulumi.obtain(workspace, quiet)
         assert "official release is not reached" in caught.value.what
-        assert "Go could not be fetched" in caught.value.what
+        assert "Go 1.26.6 could not be obtained" in caught.value.what
         assert "install Pulumi 3.259.0" in caught.value.remedy
         assert not (workspace.cache / "pulumi" / pulumi.VERSION).exists()
 
@@ -191,8 +210,9 @@ class TestObtaining:
             return ""
 
         monkeypatch.setattr(work, "run", download)
+        monkeypatch.setenv("PATH", "/nowhere")
         with pytest.raises(MissingProgram, match="not what was pinned"):
-            go._fetch(workspace, quiet)
+            go.obtain(workspace, quiet)
         assert go.find(workspace) is None
 
 
