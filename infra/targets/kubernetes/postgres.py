@@ -1,7 +1,6 @@
-"""PostgreSQL: CloudNativePG clusters over the zone's data centres, poolers, backups, a replica elsewhere.
+"""PostgreSQL: CloudNativePG clusters over the zone's data centres, poolers, a replica elsewhere.
 
-Written for CloudNativePG 1.27 (`postgresql.cnpg.io/v1`). Backups go through its Barman Cloud plugin
-(`barmancloud.cnpg.io/v1`): `barmanObjectStore` inside a Cluster is deprecated since 1.26 and gone from 1.31.
+Written for CloudNativePG 1.27 (`postgresql.cnpg.io/v1`).
 
 A database with a link of the role `primary` is a replica cluster: it streams from that one, over mutual TLS.
 Its namespace needs a copy of the Secret `<primary>-replication`, which CloudNativePG makes beside the
@@ -15,24 +14,20 @@ from collections.abc import Sequence
 
 import pulumi
 
-from infra.targets.kubernetes import certificates
+from infra.targets.kubernetes import backups, certificates
 from infra.targets.kubernetes.place import Manifest, Place
-from infra.targets.kubernetes.settings import Store
-from infra.topology import Backup
 
 API = "postgresql.cnpg.io/v1"
 PORT = 5432
 READ_WRITE, READ_ONLY = "rw", "ro"
-_PLUGIN = "barman-cloud.cloudnative-pg.io"
 _ZONE = "topology.kubernetes.io/zone"
-_CIPHER = "AES256"
 _CORE, _TOUCHPOINTS = ("tryton", "crm"), ("touchpoints", "touchpoints")
 
 
 def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """The instances, what backs them up, and the poolers in front of them."""
     component = place.component(name)
-    store = _object_store(place, name) if component.backup is not None else None
+    store = backups.store(place, name, component.backup) if component.backup is not None else None
     # With this label CloudNativePG takes a renewed certificate over by itself.
     reload = {"cnpg.io/reload": ""}
     server = certificates.leaf(
@@ -47,7 +42,7 @@ def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
     }
     made = place.put(component.zone, manifest, name, before)
     if component.backup is not None:
-        _schedule(place, name, component.backup, made)
+        backups.schedule(place, name, component.backup, made)
     kinds = (READ_ONLY,) if primary_of(place, name) else (READ_WRITE, READ_ONLY)
     for kind in kinds:
         _pooler(place, name, kind, made)
@@ -117,14 +112,7 @@ def _spec(place: Place, name: str) -> Manifest:
     if component.instances > 1 or _replicas(place, name):
         spec["postgresql"]["synchronous"] = _synchronous(place, name)
     if component.backup is not None:
-        spec["plugins"] = [
-            {
-                "name": _PLUGIN,
-                "enabled": True,
-                "isWALArchiver": True,
-                "parameters": {"barmanObjectName": _store_name(name)},
-            }
-        ]
+        spec["plugins"] = [backups.plugin(name)]
     if place.settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": each} for each in place.settings.images.pull_secrets]
     if source is None:
@@ -226,74 +214,6 @@ def _spread(place: Place, name: str) -> list[Manifest]:
     found = place.spread(name, place.component(name).zone)
     # CloudNativePG's own label: jobs that set up an instance bear ours as well.
     return [each | {"labelSelector": {"matchLabels": {"cnpg.io/cluster": name}}} for each in found]
-
-
-# Backups
-
-
-def _store_name(name: str) -> str:
-    return f"{name}-backups"
-
-
-def store_of(place: Place, name: str) -> Store:
-    """The object store of a database's backups, by the region in which they are to lie."""
-    component = place.component(name)
-    region = (component.backup.region if component.backup else "") or place.topology.zones[
-        component.zone
-    ].region
-    known = place.settings.databases.stores.get(region)
-    if known is not None:
-        return known
-    return Store(
-        destination=f"s3://{place.topology.name}-backups-{region or 'local'}/",
-        # The region's own network: private zones have no way out to the public name.
-        endpoint=f"https://s3.oss-{region}-internal.aliyuncs.com" if region else "",
-    )
-
-
-def _object_store(place: Place, name: str) -> pulumi.Resource:
-    component = place.component(name)
-    backup = component.backup
-    assert backup is not None
-    store = store_of(place, name)
-    secured = {"compression": "gzip", **({"encryption": _CIPHER} if backup.encrypted else {})}
-    configuration: Manifest = {
-        "destinationPath": store.destination,
-        "s3Credentials": {
-            "accessKeyId": {"name": store.secret, "key": "access-key-id"},
-            "secretAccessKey": {"name": store.secret, "key": "access-key-secret"},
-        },
-        "data": secured,
-        "wal": secured,
-    }
-    if store.endpoint:
-        configuration["endpointURL"] = store.endpoint
-    manifest: Manifest = {
-        "apiVersion": "barmancloud.cnpg.io/v1",
-        "kind": "ObjectStore",
-        "metadata": {"name": _store_name(name)},
-        "spec": {"configuration": configuration, "retentionPolicy": f"{backup.keep_days}d"},
-    }
-    return place.put(component.zone, manifest, name)
-
-
-def _schedule(place: Place, name: str, backup: Backup, made: pulumi.Resource) -> None:
-    manifest: Manifest = {
-        "apiVersion": API,
-        "kind": "ScheduledBackup",
-        "metadata": {"name": name},
-        "spec": {
-            "cluster": {"name": name},
-            # CloudNativePG's cron begins with the second.
-            "schedule": f"0 {backup.schedule}",
-            "method": "plugin",
-            "pluginConfiguration": {"name": _PLUGIN},
-            "backupOwnerReference": "self",
-            # The first one at once: until then nothing could be restored.
-            "immediate": True,
-        },
-    }
-    place.put(place.component(name).zone, manifest, name, [made])
 
 
 # Poolers
