@@ -12,7 +12,6 @@ import json
 import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError, Locked, RouterError, Unreachable, UsageError
 from huidu.foundation.workspace import write_atomic
 from rollout.routers.envoy_routes import Arms, Json, RouteProblem, read_split, route_configuration, with_split
+from rollout.routers.fleet import Patience, each_of, partial, unconfirmed
 from rollout.routers.router import ProxyView, RouteView, Split, Streams
 
 T = TypeVar("T")
@@ -205,17 +205,15 @@ class EnvoyRouter:
         return ProxyView(proxy.url, served, written, problem)
 
     def _confirm_one(self, proxy: EnvoyProxy, split: Split) -> str:
-        deadline = self._clock.monotonic() + self._confirm_within
-        pause = 0.002  # a switch takes about 3 ms
-        while True:
-            view = self._view(proxy)
-            if view.served and view.served.version == split.version and view.served.same_traffic(split):
-                return ""
-            if self._clock.monotonic() >= deadline:
-                seen = view.problem or f"still serves version {view.served.version if view.served else '?'}"
-                return f"{proxy.url}: {seen} after {self._confirm_within:.0f} s{self._rejection(proxy)}"
-            self._clock.sleep(pause)
-            pause = min(0.2, pause * 1.5)
+        def takes(served: Split) -> bool:
+            return served.version == split.version and served.same_traffic(split)
+
+        patience = Patience(self._confirm_within, first_pause=0.002, longest_pause=0.2)  # it takes about 3 ms
+        view = unconfirmed(lambda: self._view(proxy), takes, patience, self._clock)
+        if view is None:
+            return ""
+        seen = view.problem or f"still serves version {view.served.version if view.served else '?'}"
+        return f"{proxy.url}: {seen} after {self._confirm_within:.0f} s{self._rejection(proxy)}"
 
     def _rejection(self, proxy: EnvoyProxy) -> str:
         """Whether Envoy refused an update of these routes; it says why in its log alone."""
@@ -267,10 +265,7 @@ class EnvoyRouter:
         return value
 
     def _each(self, work: Callable[[EnvoyProxy], T]) -> list[T]:
-        if len(self._proxies) == 1:
-            return [work(self._proxies[0])]
-        with ThreadPoolExecutor(min(16, len(self._proxies))) as pool:
-            return list(pool.map(work, self._proxies))
+        return each_of(self._proxies, work, most=16)
 
 
 def _lock_file(path: Path) -> Path:
@@ -301,7 +296,4 @@ def _read_json(path: Path) -> Json:
 
 
 def _partial(what: str, failed: list[str], of: int) -> RouterError:
-    part = "" if of == 1 else f" by {len(failed)} of {of} proxies"
-    return RouterError(
-        f"{what}{part}: {'; '.join(failed)}", remedy="look at the proxy, then run the rollout again"
-    )
+    return partial(what, failed, of, "proxies", "look at the proxy, then run the rollout again")

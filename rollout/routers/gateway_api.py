@@ -9,13 +9,13 @@ controller last looked is not written over, except to give everybody back to sta
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError, RouterError, UsageError
 from rollout.routers.envoy_routes import Arms, RouteProblem
+from rollout.routers.fleet import Patience, each_of, partial, unconfirmed
 from rollout.routers.gateway_api_cluster import ApiTrouble, HttpRoutes
 from rollout.routers.gateway_api_holding import Holding, on_the_newest
 from rollout.routers.gateway_api_lease import new_lease, patch_of
@@ -157,17 +157,15 @@ class GatewayApiRouter:
         return with_split(route, self._cohorts, self._strategy, split)
 
     def _confirm_one(self, name: str, split: Split) -> str:
-        deadline = self._clock.monotonic() + self._confirm_within
-        pause = 0.05
-        while True:
-            view = self._view(name)
-            if view.served and view.served.version == split.version and _alike(view.served, split):
-                return ""
-            if self._clock.monotonic() >= deadline:
-                seen = view.problem or f"it bears version {view.written.version if view.written else '?'!r}"
-                return f"{view.name}: {seen} after {self._confirm_within:.0f} s"
-            self._clock.sleep(pause)
-            pause = min(0.5, pause * 1.5)
+        def takes(served: Split) -> bool:
+            return served.version == split.version and _alike(served, split)
+
+        patience = Patience(self._confirm_within, first_pause=0.05, longest_pause=0.5)
+        view = unconfirmed(lambda: self._view(name), takes, patience, self._clock)
+        if view is None:
+            return ""
+        seen = view.problem or f"it bears version {view.written.version if view.written else '?'!r}"
+        return f"{view.name}: {seen} after {self._confirm_within:.0f} s"
 
     def _try_patch(self, name: str, route: Json) -> None:
         """Ask whether it would be allowed to write."""
@@ -191,10 +189,7 @@ class GatewayApiRouter:
         return f"httproute {self._namespace}/{name}"
 
     def _each(self, work: Callable[[str], T]) -> list[T]:
-        if len(self._names) == 1:
-            return [work(self._names[0])]
-        with ThreadPoolExecutor(min(8, len(self._names))) as pool:
-            return list(pool.map(work, self._names))
+        return each_of(self._names, work, most=8)
 
 
 _SILENT = "not read: "
@@ -213,8 +208,5 @@ def _told(split: Split) -> str:
 
 
 def _partial(what: str, failed: list[str], of: int, remedy: str) -> RouterError:
-    part = "" if of == 1 else f" by {len(failed)} of {of} routes"
-    return RouterError(
-        f"{what}{part}: {'; '.join(failed)}",
-        remedy=remedy or "look at the HTTPRoute and its gateway, then run the rollout again",
-    )
+    remedy = remedy or "look at the HTTPRoute and its gateway, then run the rollout again"
+    return partial(what, failed, of, "routes", remedy)
