@@ -21,14 +21,10 @@ import psycopg
 import pytest
 import requests
 
+from tests.ports import free_port
+
 HOST = "127.0.0.1"
 ENVIRONMENT = {**os.environ, "PYTHONSAFEPATH": "1"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(what: Callable[[], Any], seconds: float = 15.0, every: float = 0.05) -> Any:

@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import requests
 
+from tests.ports import free_port
+
 Serve = Callable[..., str]
 Begin = Callable[..., Any]
 
@@ -37,13 +39,6 @@ from loadtests.journeys.catalogue import Journey
 NEEDS = ("ELSEWHERE_TOKEN",)
 JOURNEYS = {"look": Journey(lambda visit: visit.step("look", "GET", "/ok"), steps=1, known=False)}
 """
-
-
-def _free() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
 
 
 def _until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -68,7 +63,7 @@ class Scene:
         *more: str,
     ) -> None:
         self._stack, self._tmp = stack, tmp
-        self.port, self.token = _free(), tmp / "run.token"
+        self.port, self.token = free_port(), tmp / "run.token"
         options = ("--expect-workers", str(number), "--bind", f"127.0.0.1:{self.port}")
         self.running = begin(
             profile, host, *options, "--token-file", str(self.token), "--join-within", within, *more
@@ -221,14 +216,14 @@ def test_workers_elsewhere_that_fail_are_no_evidence(
 
 def test_locusts_page_shows_the_run_and_cannot_change_it_unnoticed(begin: Begin, serve: Serve) -> None:
     """Looking is free; pressing Stop or Edit ends the evidence, not silently the load."""
-    port, other = _free(), _free()
+    port, other = free_port(), free_port()
     looked = begin(_PROFILE.replace("PATH", "/ok"), serve(), "--ui", str(port), "--workers", "2")
     touched = begin(_PROFILE.replace("PATH", "/ok"), serve(), "--ui", str(other))
 
     def requests_shown(page: int) -> int:
         try:
             stats = requests.get(f"http://127.0.0.1:{page}/stats/requests", timeout=5).json()
-        except requests.ConnectionError:
+        except requests.RequestException:
             return 0
         return sum(each["num_requests"] for each in stats["stats"] if each["name"] == "Aggregated")
 

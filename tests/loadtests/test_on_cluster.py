@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import tarfile
@@ -25,6 +24,7 @@ from loadtests.report import reports
 from loadtests.runners import cluster_jobs, cluster_state
 from loadtests.runners.cluster_jobs import MASTER, WORKER, Wanted
 from loadtests.runners.inside import pack, unpack
+from tests.ports import free_port
 
 PROFILE = """
 channels:
@@ -160,9 +160,7 @@ def test_the_masters_pod_runs_the_run_and_keeps_it_until_it_was_fetched(
 ) -> None:
     """The programs of both containers as the Jobs start them, on this machine; then packed, unpacked and
     judged from the recording, as after a fetch."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     files, inside = tmp_path / "files", tmp_path / "run"
     files.mkdir()
     (files / "profile.yaml").write_text(PROFILE)

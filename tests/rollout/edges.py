@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ import requests
 
 from rollout.plan import CohortArms
 from rollout.routers.router import WHOLE
+from tests.ports import free_port as free_port
 
 EDGE_COHORTS = {
     cohort: CohortArms(
@@ -96,12 +96,6 @@ class RunningEdge:
     def arm_of(self, customer: str, cohort: str = "high") -> str:
         headers = {"x-customer-id": customer, **({"x-tier": "high"} if cohort == "high" else {})}
         return requests.get(self.url, headers=headers, timeout=5).headers["x-arm"]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def route_document(

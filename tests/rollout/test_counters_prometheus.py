@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import socket
 import struct
 import subprocess
 import threading
@@ -26,6 +25,7 @@ from rollout.counters import Pair, difference
 from rollout.counters.native import grid
 from rollout.plan import CohortArms
 from rollout.plan_file import parse_plan
+from tests.ports import free_port
 
 pytestmark = pytest.mark.server
 
@@ -95,9 +95,7 @@ def serving(body: Callable[[], bytes]) -> Iterator[int]:
 
 @contextmanager
 def prometheus(program: Path, folder: Path, scraped: int) -> Iterator[Prometheus]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (folder / "prometheus.yml").write_text(CONFIG.format(port=scraped))
     process = subprocess.Popen(
         [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import socket
 import subprocess
 import time
 import xml.etree.ElementTree as ET
@@ -17,6 +16,7 @@ from huidu.foundation.errors import ConfigError, Unreachable, UsageError
 from huidu.foundation.outcome import Outcome
 from rollout.gate.command import gate
 from rollout.gate.slos import counter_of
+from tests.ports import free_port
 
 STEP = 15
 HOURS = 2
@@ -96,10 +96,7 @@ def past(program, tmp_path_factory):
     command = [*promtool, folder / "history.txt", folder / "data"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     (folder / "prometheus.yml").write_text("{}\n")
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     options = [f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
     address = f"http://127.0.0.1:{port}"
     process = subprocess.Popen(
