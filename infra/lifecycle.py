@@ -21,7 +21,7 @@ from infra.engine import Engine, scratch
 from infra.lock import held
 from infra.news import News, Step
 from infra.program import program
-from infra.targets.local import edge, ground, proxies, site
+from infra.targets.local import edge_routes, ground, proxies, site
 from infra.targets.local.secrets import PASSPHRASE
 from infra.targets.local.site import Site
 from infra.targets.local.target import LocalTarget
@@ -209,7 +209,7 @@ def _served(admin: str) -> list[dict[str, Any]]:
 
 
 def _share_in(configuration: dict[str, Any], arm: str) -> float:
-    mine = {edge.cluster(arm, cohort) for cohort in edge.COHORTS}
+    mine = {edge_routes.cluster(arm, cohort) for cohort in edge_routes.COHORTS}
     share = 0.0
     for route in (route for host in configuration["virtual_hosts"] for route in host["routes"]):
         clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])

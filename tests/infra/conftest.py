@@ -18,7 +18,7 @@ import jwt
 import pytest
 
 from huidu.foundation.workspace import Workspace
-from infra.targets.local import edge
+from infra.targets.local import edge, edge_routes
 from infra.toolchain import envoy
 from tests.ports import free_ports as free_ports
 
@@ -178,13 +178,13 @@ class EdgeUnderTest:
 
     def shift(self, share: float, salt: str = "none", cohort: str | None = None) -> float:
         """Give the candidate a share; returns the seconds until the proxy confirmed it."""
-        routes = edge.routes(SECRET)
+        routes = edge_routes.routes(SECRET)
         for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
             weighted = route["route"].get("weighted_clusters")
             if weighted and cohort in (None, route["name"]):
-                weight = round(share * edge.TOTAL_WEIGHT)
+                weight = round(share * edge_routes.TOTAL_WEIGHT)
                 candidate, trial, stable, *parts = weighted["clusters"]
-                stable["weight"] = edge.TOTAL_WEIGHT - weight
+                stable["weight"] = edge_routes.TOTAL_WEIGHT - weight
                 for each, value in ((candidate, weight), (trial, 0), *((part, 0) for part in parts)):
                     each["weight"] = value
                 for policy in route["route"]["hash_policy"]:
@@ -238,7 +238,7 @@ def edge_under_test(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgeUn
     )
     spec.jwks_file.write_text(json.dumps(edge.jwks(KEY_TEXT)))
     spec.jwks_file.chmod(0o600)
-    spec.route_file.write_text(json.dumps(edge.routes(SECRET)))
+    spec.route_file.write_text(json.dumps(edge_routes.routes(SECRET)))
     with running_envoy(folder, edge.bootstrap(spec), admin):
         yield EdgeUnderTest(spec, *arms, folder / f"envoy-{admin}.log")
     for each in servers:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.lifecycle import share_of_arm
-from infra.targets.local import edge
+from infra.targets.local import edge_routes
 from tests.infra.conftest import SECRET
 
 pytestmark = pytest.mark.server
@@ -18,7 +18,7 @@ def test_a_share_counts_that_the_edge_serves_although_its_file_says_nobody(edge_
     file, admin = edge_under_test.spec.route_file, f"http://127.0.0.1:{edge_under_test.spec.admin_port}"
     edge_under_test.shift(0.03, cohort="cohort-high")
     assert share_of_arm(file, "candidate", admin) == pytest.approx(0.03)
-    refused = edge.routes(SECRET)
+    refused = edge_routes.routes(SECRET)
     refused["resources"][0]["virtual_hosts"][0]["routes"].append(
         {"name": "lost", "match": {"prefix": "/lost"}, "route": {"cluster": "there-is-none"}}
     )

@@ -10,7 +10,16 @@ from typing import Any
 
 import pytest
 
-from infra.targets.local import edge
+from infra.targets.local import edge_routes
+from infra.targets.local.edge_routes import (
+    ARMS,
+    COHORTS,
+    STABLE_PARTS,
+    TESTERS_BASELINE_HEADER,
+    TESTERS_HEADER,
+    TESTERS_STABLE_HEADER,
+    TOTAL_WEIGHT,
+)
 from tests.infra.conftest import SECRET, EdgeUnderTest, call, token
 
 pytestmark = pytest.mark.server
@@ -119,33 +128,31 @@ class TestCohorts:
         assert arms["r1"] != arms["r2"]
 
     def test_testers_need_the_secret(self, edge_under_test: EdgeUnderTest) -> None:
-        assert edge_under_test.get("/web/x", {edge.TESTERS_HEADER: "guess"}).body == b"stable"
-        assert edge_under_test.get("/web/x", {edge.TESTERS_HEADER: SECRET}).body == b"candidate"
-        assert edge.TESTERS_HEADER not in edge_under_test.candidate.seen[-1][1]
+        assert edge_under_test.get("/web/x", {TESTERS_HEADER: "guess"}).body == b"stable"
+        assert edge_under_test.get("/web/x", {TESTERS_HEADER: SECRET}).body == b"candidate"
+        assert TESTERS_HEADER not in edge_under_test.candidate.seen[-1][1]
         edge_under_test.shift(1)
-        assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: SECRET}).body == b"stable"
-        assert edge_under_test.get("/web/x", {edge.TESTERS_STABLE_HEADER: "guess"}).body == b"candidate"
-        assert edge_under_test.get("/web/x", {edge.TESTERS_BASELINE_HEADER: SECRET}).body == b"baseline"
-        assert edge.TESTERS_BASELINE_HEADER not in edge_under_test.baseline.seen[-1][1]
-        assert edge_under_test.get("/web/x", {edge.TESTERS_BASELINE_HEADER: "guess"}).body == b"candidate"
+        assert edge_under_test.get("/web/x", {TESTERS_STABLE_HEADER: SECRET}).body == b"stable"
+        assert edge_under_test.get("/web/x", {TESTERS_STABLE_HEADER: "guess"}).body == b"candidate"
+        assert edge_under_test.get("/web/x", {TESTERS_BASELINE_HEADER: SECRET}).body == b"baseline"
+        assert TESTERS_BASELINE_HEADER not in edge_under_test.baseline.seen[-1][1]
+        assert edge_under_test.get("/web/x", {TESTERS_BASELINE_HEADER: "guess"}).body == b"candidate"
 
 
 class TestPartsOfStable:
     def test_a_new_stack_splits_stable_evenly_and_gives_the_chosen_ones_nobody(self) -> None:
-        for route in edge.routes(SECRET)["resources"][0]["virtual_hosts"][0]["routes"]:
+        for route in edge_routes.routes(SECRET)["resources"][0]["virtual_hosts"][0]["routes"]:
             if "weighted_clusters" not in route["route"]:
                 continue
             clusters = route["route"]["weighted_clusters"]["clusters"]
             candidate, trial, *parts, baseline = [each["weight"] for each in clusters]
             assert (candidate, trial, baseline) == (0, 0, 0)
-            assert (
-                len(parts) == edge.STABLE_PARTS and sum(parts) == edge.TOTAL_WEIGHT and len(set(parts)) == 1
-            )
+            assert len(parts) == STABLE_PARTS and sum(parts) == TOTAL_WEIGHT and len(set(parts)) == 1
 
     def test_every_part_and_the_trial_are_served_by_stable_and_counted_apart(
         self, edge_under_test: EdgeUnderTest
     ) -> None:
-        routes = edge.routes(SECRET)
+        routes = edge_routes.routes(SECRET)
         for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:
             if route["name"] == "cohort-high":
                 clusters = route["route"]["weighted_clusters"]["clusters"]
@@ -178,7 +185,9 @@ class TestRouteFile:
         self, edge_under_test: EdgeUnderTest
     ) -> None:
         before = edge_under_test.dump()["version_info"]
-        routes = json.loads(json.dumps(edge.routes(SECRET)).replace("touchpoints-stable-high", "nowhere"))
+        routes = json.loads(
+            json.dumps(edge_routes.routes(SECRET)).replace("touchpoints-stable-high", "nowhere")
+        )
         rejected = edge_under_test.rejected()
         edge_under_test.publish(routes)
         wait_until(lambda: edge_under_test.rejected() == rejected + 1)
@@ -259,9 +268,9 @@ class TestMetrics:
     def test_what_gates_need_is_there_from_the_start(self, edge_under_test: EdgeUnderTest, name: str) -> None:
 
         text = call(edge_under_test.spec.admin_port, "/stats/prometheus").body.decode()
-        for arm in edge.ARMS:
-            for cohort in edge.COHORTS:
-                assert f'{name}{{envoy_cluster_name="{edge.cluster(arm, cohort)}"}}' in text
+        for arm in ARMS:
+            for cohort in COHORTS:
+                assert f'{name}{{envoy_cluster_name="{edge_routes.cluster(arm, cohort)}"}}' in text
 
 
 def told(under_test: EdgeUnderTest, path: str) -> list[dict[str, Any]]:

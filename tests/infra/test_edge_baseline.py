@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from huidu.foundation.clock import SystemClock
-from infra.targets.local import edge
+from infra.targets.local import edge_routes
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.router import Split, beside
@@ -17,20 +17,20 @@ CUSTOMERS = [f"c-{number:06d}" for number in range(1, 1001)]
 
 @pytest.fixture
 def router(edge_under_test: EdgeUnderTest) -> EnvoyRouter:
-    edge_under_test.publish(edge.routes(SECRET))
+    edge_under_test.publish(edge_routes.routes(SECRET))
     cohorts = {
         cohort: Arms(
-            edge.route(cohort),
-            edge.cluster("stable", cohort),
-            edge.cluster("candidate", cohort),
-            edge.cluster("trial", cohort),
-            edge.stable_parts(cohort),
-            edge.cluster("baseline", cohort),
+            edge_routes.route(cohort),
+            edge_routes.cluster("stable", cohort),
+            edge_routes.cluster("candidate", cohort),
+            edge_routes.cluster("trial", cohort),
+            edge_routes.stable_parts(cohort),
+            edge_routes.cluster("baseline", cohort),
         )
-        for cohort in edge.COHORTS
+        for cohort in edge_routes.COHORTS
     }
     proxy = EnvoyProxy(edge_under_test.spec.route_file, f"127.0.0.1:{edge_under_test.spec.admin_port}")
-    return EnvoyRouter([proxy], edge.ROUTE_CONFIG, cohorts, SystemClock())
+    return EnvoyRouter([proxy], edge_routes.ROUTE_CONFIG, cohorts, SystemClock())
 
 
 def test_both_arms_grow_alike_and_nobody_leaves_the_candidate(
@@ -44,7 +44,7 @@ def test_both_arms_grow_alike_and_nobody_leaves_the_candidate(
         "stable": {"stable", "baseline", "candidate"},
     }
     for number, share in enumerate((500, 1500, 5000, 8000, 10_000)):
-        weights = dict.fromkeys(edge.COHORTS, share)
+        weights = dict.fromkeys(edge_routes.COHORTS, share)
         split = Split(weights, "r1", f"test-{number}", fresh=beside(weights))
         router.write(split)
         router.confirm(split)
@@ -57,7 +57,7 @@ def test_both_arms_grow_alike_and_nobody_leaves_the_candidate(
             # Binomial, n = 1000: five standard deviations.
             assert abs(seen - expected) <= 5 * (expected * (1 - part / 10_000)) ** 0.5, (arm, share)
         before = now
-    back = Split(dict.fromkeys(edge.COHORTS, 0), "r1", "test-back")
+    back = Split(dict.fromkeys(edge_routes.COHORTS, 0), "r1", "test-back")
     router.write(back)
     router.confirm(back)
     assert set(edge_under_test.arms_of(CUSTOMERS[:200]).values()) == {"stable"}

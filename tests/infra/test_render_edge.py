@@ -16,7 +16,8 @@ from infra.targets.kubernetes.place import Place
 from infra.targets.kubernetes.serving import shares
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
-from infra.targets.local.edge import CHANNELS, COHORTS
+from infra.targets.local.edge import CHANNELS
+from infra.targets.local.edge_routes import COHORTS
 from tests.infra.test_render import BESIDE
 
 BUCKETS = Settings.model_validate({"edge": {"strategy": "buckets"}})

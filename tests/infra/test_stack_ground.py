@@ -23,7 +23,7 @@ from infra.desired import Desired, Release
 from infra.hybrid_crm import TOPOLOGY
 from infra.lifecycle import share_of_arm
 from infra.lock import held
-from infra.targets.local import edge, launch, ports, runtime
+from infra.targets.local import edge_routes, launch, ports, runtime
 from infra.targets.local.probe import Http, Tcp
 from infra.targets.local.process import Process, section
 from infra.targets.local.secrets import TOKEN_KEY, Secrets
@@ -253,7 +253,7 @@ def test_what_was_wanted_is_read_back_and_damage_is_said(tmp_path: Path, stable:
 
 @pytest.mark.parametrize(("weight", "share"), [(0, 0.0), (500, 0.05), (10000, 1.0)])
 def test_the_candidates_share_is_read_from_the_route_file(tmp_path: Path, weight: int, share: float) -> None:
-    routes = edge.routes("secret")
+    routes = edge_routes.routes("secret")
     text = json.dumps(routes)
     file = tmp_path / "arms.json"
     for route in routes["resources"][0]["virtual_hosts"][0]["routes"]:

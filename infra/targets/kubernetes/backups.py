@@ -75,7 +75,7 @@ def _store_name(name: str) -> str:
 
 
 def _where(place: Place, name: str, backup: Backup) -> Store:
-    """The object store that the settings name for the region in which the backups are to lie, or OSS there."""
+    """The object store that the settings name for the region in which they are to lie, else OSS there."""
     region = backup.region or place.topology.zones[place.component(name).zone].region
     known = place.settings.databases.stores.get(region)
     if known is not None:

@@ -7,7 +7,7 @@ Lua has. Which buckets a release gets is the route's business.
 from __future__ import annotations
 
 from infra.targets.kubernetes.place import Manifest, Place
-from infra.targets.local.edge import CUSTOMER_HEADER, VISITOR_COOKIE
+from infra.targets.local.edge_routes import CUSTOMER_HEADER, VISITOR_COOKIE
 
 HEADER = "x-huidu-bucket"
 BUCKETS = 100

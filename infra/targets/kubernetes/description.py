@@ -11,7 +11,7 @@ from pathlib import Path
 from huidu.model.stack import CohortRoute, Edge, Generators, HttpRoutes, Tokens
 from infra.targets.kubernetes import access, buckets, edge_routes, ports
 from infra.targets.kubernetes.place import Place
-from infra.targets.local.edge import COHORTS, route
+from infra.targets.local.edge_routes import COHORTS, route
 from infra.targets.protocol import Description
 
 LOAD_ACCOUNT = "load"

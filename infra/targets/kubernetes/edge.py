@@ -17,7 +17,8 @@ from infra.targets.kubernetes import access, buckets, certificates, edge_routes,
 from infra.targets.kubernetes.edge_routes import ARMS, GATEWAY_API, TESTERS_HEADERS
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.kubernetes.settings import Limit
-from infra.targets.local.edge import CHANNELS, CUSTOMER_HEADER, TIER_HEADER
+from infra.targets.local.edge import CHANNELS
+from infra.targets.local.edge_routes import CUSTOMER_HEADER, TIER_HEADER
 
 ENVOY = "gateway.envoyproxy.io/v1alpha1"
 PUBLIC_CERTIFICATE = "edge-tls"

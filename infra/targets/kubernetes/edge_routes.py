@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from infra.targets.kubernetes import access, buckets, ports, services
 from infra.targets.kubernetes.place import Manifest, Place
-from infra.targets.local.edge import (
-    CHANNELS,
+from infra.targets.local.edge import CHANNELS
+from infra.targets.local.edge_routes import (
     COHORTS,
     CUSTOMER_HEADER,
     TESTERS_BASELINE_HEADER,

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from infra.targets.local import core_proxy, edge, link
+from infra.targets.local import core_proxy, edge, edge_routes, link
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
 from infra.targets.local.secrets import JWKS, TESTERS, TOKEN_KEY
@@ -33,7 +33,7 @@ def edge_process(site: Site, name: str) -> Process:
         issuer=ISSUER,
         audience=AUDIENCE,
     )
-    routes = json.dumps(edge.routes(site.secrets.read(TESTERS)), indent=1)
+    routes = json.dumps(edge_routes.routes(site.secrets.read(TESTERS)), indent=1)
     process = _envoy(site, name, edge.bootstrap(spec), {ROUTE_FILE: routes})
     return replace(process, output=failures_file(site.workspace, name))
 

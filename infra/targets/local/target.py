@@ -11,7 +11,7 @@ from pulumi.dynamic import Resource
 
 from huidu.model.stack import CohortRoute, Edge, Tokens
 from infra.desired import Desired
-from infra.targets.local import edge, kinds, provider, proxies, site
+from infra.targets.local import edge_routes, kinds, provider, proxies, site
 from infra.targets.local.secrets import TESTERS, TOKEN_KEY
 from infra.targets.local.site import Site
 from infra.targets.local.supervisor import State
@@ -56,26 +56,26 @@ class LocalTarget:
                 url=f"http://{stack.address(door)}",
                 admin=f"http://{stack.address(door, 'admin')}",
                 route_file=stack.folder(door) / proxies.ROUTE_FILE,
-                route_config=edge.ROUTE_CONFIG,
-                testers_header=edge.TESTERS_HEADER,
+                route_config=edge_routes.ROUTE_CONFIG,
+                testers_header=edge_routes.TESTERS_HEADER,
                 testers_secret_file=stack.secrets.path(TESTERS),
-                testers_stable_header=edge.TESTERS_STABLE_HEADER,
-                testers_stable=edge.cluster("stable", "testers"),
-                testers_candidate=edge.cluster("candidate", "testers"),
-                testers_fresh_header=edge.TESTERS_BASELINE_HEADER,
-                testers_fresh=edge.cluster("baseline", "testers"),
+                testers_stable_header=edge_routes.TESTERS_STABLE_HEADER,
+                testers_stable=edge_routes.cluster("stable", "testers"),
+                testers_candidate=edge_routes.cluster("candidate", "testers"),
+                testers_fresh_header=edge_routes.TESTERS_BASELINE_HEADER,
+                testers_fresh=edge_routes.cluster("baseline", "testers"),
                 failures_log=site.failures_file(stack.workspace, door),
             ),
             cohorts={
                 cohort: CohortRoute(
-                    route=edge.route(cohort),
-                    stable=edge.cluster("stable", cohort),
-                    candidate=edge.cluster("candidate", cohort),
-                    trial=edge.cluster("trial", cohort),
-                    stable_parts=edge.stable_parts(cohort),
-                    fresh=edge.cluster("baseline", cohort),
+                    route=edge_routes.route(cohort),
+                    stable=edge_routes.cluster("stable", cohort),
+                    candidate=edge_routes.cluster("candidate", cohort),
+                    trial=edge_routes.cluster("trial", cohort),
+                    stable_parts=edge_routes.stable_parts(cohort),
+                    fresh=edge_routes.cluster("baseline", cohort),
                 )
-                for cohort in edge.COHORTS
+                for cohort in edge_routes.COHORTS
             },
             prometheus=self._address("prometheus"),
             core=self._address("tryton"),
