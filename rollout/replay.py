@@ -19,7 +19,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Counts, Histogram, Interval
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.judgement import Judgement
-from rollout.controller.reconcile import WIDEST_TOLERANCE, unproved
+from rollout.controller.steps import WIDEST_TOLERANCE, unproved
 from rollout.dispersed import applied, of_header
 from rollout.evidence_file import Mark, Recording
 from rollout.judge import JudgeConfig

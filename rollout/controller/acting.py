@@ -10,12 +10,12 @@ from collections.abc import Mapping
 
 from huidu.foundation.errors import RouterError, StateError
 from huidu.model.verdict import Verdict
+from rollout.controller.actions import RunHook
 from rollout.controller.edge import Edge
 from rollout.controller.fold import Move, Pending, Purpose
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import partly, partly_sentence, same_parts
-from rollout.controller.reconcile import RunHook
 from rollout.plan_deploy import Command
 from rollout.routers.router import Split, beside
 

@@ -9,9 +9,9 @@ from huidu.foundation.errors import HuiduError, StateError
 from huidu.foundation.journal import Event
 from huidu.foundation.outcome import Outcome
 from huidu.model.verdict import Verdict
+from rollout.controller.actions import End, Rest
 from rollout.controller.edge import Edge
 from rollout.controller.fold import fold
-from rollout.controller.reconcile import End, Rest
 from rollout.controller.voice import line
 
 

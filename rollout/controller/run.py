@@ -15,7 +15,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.model.verdict import Verdict
 from rollout.controller import hearing, noted
 from rollout.controller.acting import AGAIN, Hands
-from rollout.controller.actions import Action, RunJob, Step
+from rollout.controller.actions import Action, Drain, End, Rest, Restart, RunHook, RunJob, Sight, Step, Wait
 from rollout.controller.edge import Edge, Look
 from rollout.controller.fleet import drained, heed_proxies
 from rollout.controller.fold import Move, Purpose, RolloutState
@@ -23,18 +23,9 @@ from rollout.controller.jobbing import Jobs
 from rollout.controller.jobs import decided, opened
 from rollout.controller.judgement import Comparison, Judgement
 from rollout.controller.ledger import Ledger
-from rollout.controller.reconcile import (
-    Drain,
-    End,
-    Rest,
-    Restart,
-    RunHook,
-    Sight,
-    Wait,
-    planned_shares,
-    reconcile,
-)
+from rollout.controller.reconcile import reconcile
 from rollout.controller.stage_zero import at_stage_zero
+from rollout.controller.steps import planned_shares
 from rollout.controller.takeover import reconciled
 from rollout.controller.troubled import drains
 from rollout.controller.voice import line

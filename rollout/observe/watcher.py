@@ -15,7 +15,7 @@ from huidu.model.evidence import Interval
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.edge import EvidenceLog, Eyes, Look
 from rollout.controller.judgement import SETTLING, Judgement, first_bad
-from rollout.controller.reconcile import planned_shares
+from rollout.controller.steps import planned_shares
 from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of

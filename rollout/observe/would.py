@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.fold import RolloutState
-from rollout.controller.reconcile import WIDEST_TOLERANCE, unproved
+from rollout.controller.steps import WIDEST_TOLERANCE, unproved
 from rollout.judge.gate import JudgeConfig
 from rollout.plan import Plan
 

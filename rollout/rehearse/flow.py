@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from huidu.foundation.errors import UsageError
-from rollout.controller.reconcile import next_position
+from rollout.controller.steps import next_position
 from rollout.judge import GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, share_of
 from rollout.plan import Plan, judge_config, ladder_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import approval_of, next_stage, unapproved
-from rollout.controller.reconcile import next_position
+from rollout.controller.steps import next_position
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
 from rollout.routers.router import WHOLE

@@ -11,7 +11,7 @@ import pytest
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError, MissingProgram
 from huidu.model.stack import Stack
-from rollout.controller.reconcile import planned_shares
+from rollout.controller.steps import planned_shares
 from rollout.ladder import ALL, Ladder, Step
 from rollout.overview import plan_rows
 from rollout.plan import ladder_of

@@ -8,18 +8,11 @@ import pytest
 
 from huidu.model.evidence import Counts
 from huidu.model.verdict import Decision, GateVerdict, Verdict
+from rollout.controller.actions import End, Rest, RunHook, Sight, Wait
 from rollout.controller.fold import Move, Pending, Purpose, RolloutState
 from rollout.controller.proxies import Proxies
-from rollout.controller.reconcile import (
-    End,
-    Rest,
-    RunHook,
-    Sight,
-    Wait,
-    next_position,
-    planned_shares,
-    reconcile,
-)
+from rollout.controller.reconcile import reconcile
+from rollout.controller.steps import next_position, planned_shares
 from rollout.ladder import share_of
 from rollout.plan import judge_config, ladder_of
 from rollout.plan_file import parse_plan
