@@ -12,7 +12,7 @@ from huidu.foundation.errors import RouterError, StateError
 from huidu.model.verdict import Verdict
 from rollout.controller.actions import RunHook
 from rollout.controller.edge import Edge
-from rollout.controller.fold import Move, Pending, Purpose
+from rollout.controller.fold import Move, Pending, Purpose, RolloutState
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import partly, partly_sentence, same_parts
@@ -21,6 +21,11 @@ from rollout.routers.router import Split, beside
 
 AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE}
 """Purposes of the ways back: these do not wait for the next poll."""
+
+
+def going_back(state: RolloutState) -> bool:
+    """Whether a way back was begun and is not confirmed."""
+    return state.pending is not None and state.pending.move.purpose in AGAIN
 
 
 class Hands:

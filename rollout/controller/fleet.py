@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rollout.controller.acting import AGAIN, Hands
+from rollout.controller.acting import Hands, going_back
 from rollout.controller.edge import Edge
 from rollout.controller.hooks import Stopped
 from rollout.controller.job import CLOSE
@@ -31,8 +31,7 @@ def heed_proxies(ledger: Ledger, router: Router, hands: Hands, ladder: Ladder) -
     somebody else made meanwhile; a way back is.
     """
     state = ledger.state
-    back = state.pending is not None and state.pending.move.purpose in AGAIN
-    if back or state.closing is not None or state.outcome or state.hook:
+    if going_back(state) or state.closing is not None or state.outcome or state.hook:
         return "", False
     view, expected = router.look(), hands.expected()
     known = state.proxies

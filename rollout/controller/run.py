@@ -8,29 +8,22 @@ be written (a full disk) nothing widens any more, and rolling back still works: 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from huidu.foundation.errors import RouterError, StateError
 from huidu.foundation.outcome import Outcome
-from huidu.model.verdict import Verdict
-from rollout.controller import hearing, noted
-from rollout.controller.acting import AGAIN, Hands
+from rollout.controller import hearing
+from rollout.controller.acting import AGAIN, Hands, going_back
 from rollout.controller.actions import Action, Drain, End, Rest, Restart, RunHook, RunJob, Sight, Step, Wait
-from rollout.controller.edge import Edge, Look
+from rollout.controller.analysis import Analysis
+from rollout.controller.edge import Edge
 from rollout.controller.fleet import drained, heed_proxies
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.jobbing import Jobs
-from rollout.controller.jobs import decided, opened
-from rollout.controller.judgement import Comparison, Judgement
 from rollout.controller.ledger import Ledger
 from rollout.controller.reconcile import reconcile
-from rollout.controller.stage_zero import at_stage_zero
-from rollout.controller.steps import planned_shares
 from rollout.controller.takeover import reconciled
 from rollout.controller.troubled import drains
 from rollout.controller.voice import line
-from rollout.dispersed import header_of, journaled, judged_with, levels_of, sentence_of
-from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan
 
@@ -51,9 +44,7 @@ class Controller:
         self._ledger = Ledger(name, edge)
         self._hands = Hands(self._ledger, edge, plan.baseline == "fresh")
         self._jobs = Jobs(self._ledger, edge)
-        self._judgement: Judgement | None = None
-        self._verdict: Verdict | None = None
-        self._comparison: Comparison | None = None
+        self._analysis = Analysis(plan, ladder, self._ledger, edge)
 
     @property
     def state(self) -> RolloutState:
@@ -108,7 +99,7 @@ class Controller:
             self._jobs.collect()
             sight = Sight(abort=why)
             now = self._edge.clock.now()
-            action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
+            action = reconcile(self._plan, self._ladder, self._analysis.config, self.state, sight, now)
             if isinstance(action, End):
                 return self._ledger.end(action)
             if isinstance(action, Drain):
@@ -135,7 +126,7 @@ class Controller:
         while True:
             sight = Sight(unattended=why)
             now = self._edge.clock.now()
-            action = reconcile(self._plan, self._ladder, self._config(()), self.state, sight, now)
+            action = reconcile(self._plan, self._ladder, self._analysis.config, self.state, sight, now)
             if isinstance(action, End):
                 self._ledger.end(action)  # the controller had decided so, and died before it was done
                 return True
@@ -174,18 +165,9 @@ class Controller:
         try:
             self._edge.router.reserve(self._hands.split(self._ladder.nobody))
         except RouterError:
-            if not self._closing_pending() and self.state.closing is None:
+            if not going_back(self.state) and self.state.closing is None:
                 raise  # customers are not sent where there is no way back; going back needs no preparation
-        if self.state.judging is not None:
-            known = journaled(self.state.judging)
-            self._edge.evidence.head(header_of(known), levels_of(known))
-            config = self._config(self.state.judging["shares"])
-            intervals = self._edge.evidence.read(self.state.evidence_lines)
-            self._judgement, remark = Judgement.replay(config, self._edge.journal.events(), intervals)
-            if remark:
-                self._edge.voice.say(f"note: {remark}", "yellow")
-        else:
-            self._edge.evidence.read(0)
+        self._analysis.resume()
 
     def _reconciled(self, adopt: bool, fresh: bool) -> tuple[Move, str] | None:
         """See takeover.reconciled. That somebody else moved weights is journaled; by plan it is undone."""
@@ -202,21 +184,17 @@ class Controller:
                 raise
             return None
 
-    def _config(self, shares: Sequence[float]) -> JudgeConfig:
-        return judged_with(self._plan, self._ladder.cohorts, tuple(shares), self.state.judging)
-
     # one turn
 
     def _turn(self) -> Wait | Rest | End:
         self._jobs.collect()
         now = self._edge.clock.now()
         abort = self._edge.abort()
-        sight = self._compare(now, abort) if self.state.trial == "open" else self._look(now, abort)
-        sight = self._people(sight, now)
+        sight = self._people(self._analysis.sight(now, abort), now)
         changed, regains = heed_proxies(self._ledger, self._edge.router, self._hands, self._ladder)
         sight = dataclasses.replace(sight, changed=changed, regains=regains)
         while True:
-            config = self._judgement.config if self._judgement else self._config(())
+            config = self._analysis.config
             now = self._edge.clock.now()
             action = self._begun(reconcile(self._plan, self._ladder, config, self.state, sight, now))
             if isinstance(action, Wait):
@@ -246,55 +224,22 @@ class Controller:
         if isinstance(action, RunHook):
             command = self._plan.deploy.promote
             assert command is not None
-            return self._hands.run(action, command, self._verdict)
+            return self._hands.run(action, command, self._analysis.verdict)
         self._ledger.note("restarted", sentence=action.sentence)
-        self._ledger.say(action.sentence, "bold", self._verdict)
+        self._ledger.say(action.sentence, "bold", self._analysis.verdict)
         return True
 
     def _begun(self, action: Action) -> Step:
         """The action; a command is begun, and then waited for like all else."""
         if not isinstance(action, RunJob):
             return action
-        begun = self._jobs.start(action, self._verdict)
+        begun = self._jobs.start(action, self._analysis.verdict)
         return Wait(action.sentence if begun else f"{action.sentence}: {self._ledger.deaf}")
 
     def _wait(self, wait: Wait, now: float) -> None:
         if wait.asks and wait.asks != self.state.waiting:
             self._ledger.note("waiting", stage=wait.asks, sentence=wait.sentence)
-        self._edge.voice.progress(line(self.state, self._verdict, now, wait.sentence))
-
-    def _look(self, now: float, abort: str) -> Sight:
-        """What is seen of both arms, judged."""
-        closing = (self.state.closing is not None and not self.state.retreated) or self._closing_pending()
-        closing = closing or decided(self.state) is not None or not opened(self._plan, self.state)
-        look = Look() if closing else self._edge.eyes.look(self.state, now)
-        self._judge(look, now)
-        return self._sight(look, abort)
-
-    def _compare(self, now: float, abort: str) -> Sight:
-        """What is seen in the A/A stage. It says nothing about the release, so it is no evidence of that."""
-        assert self._edge.comparing is not None
-        look = self._edge.comparing.look(self.state, now)
-        self._comparison = self._comparison or Comparison(self._config(()))
-        difference = self._comparison.look(look.intervals, now)
-        self._ledger.note(
-            "compared", sentence=difference or "; ".join(look.problems), gates=self._comparison.counts()
-        )
-        return Sight(self._verdict, look.traffic, look.problems, abort, difference=difference)
-
-    def _sight(self, look: Look, abort: str) -> Sight:
-        """What is seen. While stage 0 lasts its synthetic requests go on; they say something too."""
-        problems = [*look.problems, *((self._ledger.deaf,) if self._ledger.deaf else ())]
-        testers, complaint, unasked = self._edge.testers, "", ""
-        if at_stage_zero(self._plan, self.state) and self._judgement is not None:
-            testers.start()
-            problems += [problem] if (problem := testers.problem()) else []
-            complaint, unasked = testers.complaint(), testers.unasked()
-        else:
-            testers.stop()
-        return Sight(
-            self._verdict, look.traffic, tuple(problems), abort, complaint=complaint, unasked=unasked
-        )
+        self._edge.voice.progress(line(self.state, self._analysis.verdict, now, wait.sentence))
 
     def _people(self, sight: Sight, now: float) -> Sight:
         """What people said is journaled; what they, the calendar and the guard allow is part of the sight."""
@@ -312,50 +257,16 @@ class Controller:
         except StateError as error:
             self._edge.voice.say(f"note: {error}", "yellow")
             reads = ()
-        config = self._judgement.config if self._judgement else self._config(())
-        hearing.hear(self._plan, self._ladder, config, self._ledger, reads, self._verdict, problems)
-
-    def _closing_pending(self) -> bool:
-        return self.state.pending is not None and self.state.pending.move.purpose in AGAIN
-
-    def _judge(self, look: Look, now: float) -> None:
-        if self.state.judging is None:
-            if look.problems or sum(look.traffic.values()) <= 0:
-                return
-            shares = planned_shares(self._plan, self._ladder, look.traffic)
-            self._begin_judging(shares, look)
-            return
-        if self._judgement is None or not (look.intervals or look.problems or self.state.retreated):
-            return
-        if look.intervals:
-            self._verdict = self._judgement.look(look.intervals, now)
-        lines = self.state.evidence_lines
-        try:
-            lines = self._edge.evidence.append(look.intervals)
-            self._ledger.deaf = ""
-        except StateError as error:
-            self._ledger.deaf = f"state cannot be written ({error.what})"
-        config = self._judgement.config
-        deaf = self._ledger.deaf
-        facts = noted.judged(self._plan, config, self.state, look, self._verdict, lines=lines, deaf=deaf)
-        self._ledger.note("judged", **facts)
-
-    def _begin_judging(self, shares: Sequence[float], look: Look) -> None:
-        """From here on the judge listens; how clumped stable's counts are is measured once, now."""
-        found = self._edge.dispersed(self._edge.clock.now())
-        data = {name: each.to_data() for name, each in found.items()}
-        self._ledger.note("judging", shares=list(shares), traffic=dict(look.traffic), dispersion=data)
-        self._edge.evidence.head(header_of(found), levels_of(found))
-        config = self._config(shares)
-        self._judgement = Judgement(config)
-        if found:
-            self._edge.voice.say(sentence_of(config))
+        analysis = self._analysis
+        hearing.hear(
+            self._plan, self._ladder, analysis.config, self._ledger, reads, analysis.verdict, problems
+        )
 
     def _move(self, move: Move) -> bool:
         """Whether it is confirmed."""
-        moved = self._hands.move(move, self._verdict)
-        if moved and move.purpose is Purpose.WIDEN and self._judgement is not None:
-            self._judgement.stepped()
+        moved = self._hands.move(move, self._analysis.verdict)
+        if moved and move.purpose is Purpose.WIDEN:
+            self._analysis.stepped()
         if moved:
             self._ledger.publish()
         return moved
