@@ -12,10 +12,10 @@ from huidu.foundation.journal import Journal
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
-from rollout.begin import folder_of, journaled, journaled_plan, publish
 from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, last_sign
+from rollout.folder import folder_of, journaled, journaled_plan, publish
 from rollout.plan import Gate, Plan
 from rollout.post import Post, notifiers
 from rollout.routers.router import Split

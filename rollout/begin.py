@@ -1,11 +1,10 @@
-"""Starting a rollout, or taking one over: everything that is checked before any traffic moves."""
+"""Starting a rollout, or taking one over: everything is opened and tried before any traffic moves."""
 
 from __future__ import annotations
 
 import contextlib
 import getpass
 import os
-import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -14,49 +13,36 @@ from pathlib import Path
 from typing import Any
 
 from huidu.foundation.clock import Clock
-from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.terminal import Terminal
-from huidu.foundation.workspace import Workspace, write_atomic
+from huidu.foundation.workspace import Workspace
 from rollout import acts
+from rollout.admission import Order, check_new, check_stopped, resumable
 from rollout.collect import Collector
 from rollout.controller.edge import Edge, NoLetters
-from rollout.controller.fold import RolloutState, fold
+from rollout.controller.fold import fold
 from rollout.controller.lease import LeaseFile
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, Companion, unwatched
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
-from rollout.failing import beside, keep, kept
+from rollout.failing import beside, kept
+from rollout.folder import asked_to_abort, folder_of, journaled, publish
 from rollout.freeze import Calendar
 from rollout.judge.state import VERSION as JUDGE_VERSION
-from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
-from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
+from rollout.plan_file import load_plan, plan_hash, plan_text
 from rollout.post import Post, notifiers
 from rollout.prepared import require_prepared
 from rollout.readiness import check_readiness, ready_replicas
-from rollout.record import report, report_text
+from rollout.record import report
 from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
 
 NOT_WORTH_TELLING = 5.0
 """Seconds without a watcher that any new start takes."""
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What was asked for on the command line."""
-
-    plan: Path
-    release: str
-    name: str
-    adopt: bool = False
-    guard: bool = False
-    """Whether a guard is started beside it, which outlives it."""
 
 
 @dataclass
@@ -73,16 +59,6 @@ class Running:
         return facts if facts["outcome"] == "running" else facts | beside(kept(self.folder))
 
 
-def folder_of(workspace: Workspace, name: str) -> Path:
-    """Where the rollout `name` keeps its state. Raises UsageError for a name that is no plain word."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"{name!r} cannot be the name of a rollout",
-            remedy="letters, digits, dot, dash and underscore, up to 63",
-        )
-    return workspace.rollouts / name
-
-
 @contextlib.contextmanager
 def opened(
     workspace: Workspace, order: Order, clock: Clock, terminal: Terminal, stop: Callable[[], bool]
@@ -94,12 +70,12 @@ def opened(
     workspace.ensure_writable()
     known = journaled(folder)
     if known is not None:
-        plan = _resumable(order, known, text, terminal)
-        _check_stopped(order, plan, known, workspace)
+        plan = resumable(order, known, text, terminal)
+        check_stopped(order, plan, known, workspace)
         target = Target.from_data(dict(known.started))
     else:
         target = Target.of(plan, workspace.stack_file)
-        _check_new(order, plan, target)
+        check_new(order, plan, target)
     ladder = ladder_of(plan, tuple(target.cohorts), target.grain)
     router = target.router(clock)
     collector = collector_of(plan, target, order.release)
@@ -166,74 +142,6 @@ def opened(
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
 
 
-def journaled(folder: Path) -> RolloutState | None:
-    """What the journal in `folder` knows, or None: no rollout of that name has started."""
-    path = folder / "journal.sqlite"
-    if not path.exists():
-        return None
-    with Journal.open(path, _NO_CLOCK, writer=False) as journal:
-        state = fold(journal.events())
-    return state if state.started else None
-
-
-def asked_to_abort(folder: Path) -> str:
-    """The reason a person gave for aborting, "" where nobody did."""
-    try:
-        return (folder / "abort").read_text(encoding="utf-8").strip() or "no reason given"
-    except OSError:
-        return ""
-
-
-def publish(folder: Path, name: str, journal: Journal) -> None:
-    """Write report.json; of a rollout that is over or rests, first keep what stands beside its evidence."""
-    events = list(journal.events())
-    facts = report(name, events)
-    if facts["outcome"] != "running":
-        # A letter that was sent since is no news of the release: what was kept is still right.
-        keep(folder, fold(events), next(event.t for event in reversed(events) if event.kind != "told"))
-        facts |= beside(kept(folder))
-    write_atomic(folder / "report.json", report_text(facts))
-
-
-def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:
-    """The plan, ladder and target that the rollout began with."""
-    plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
-    target = Target.from_data(dict(state.started))
-    return plan, ladder_of(plan, tuple(target.cohorts), target.grain), target
-
-
-def _resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) -> Plan:
-    if known.outcome:
-        raise UsageError(
-            f"the rollout {order.name!r} is over ({known.outcome})",
-            remedy="give the next one another name: --name NAME",
-        )
-    if known.release != order.release:
-        raise UsageError(
-            f"the rollout {order.name!r} is of release {known.release!r}, not {order.release!r}",
-            remedy=f"resume it with --release {known.release}, or give --name NAME",
-        )
-    if known.started["judge_version"] != JUDGE_VERSION:
-        raise StateError(
-            f"it began with version {known.started['judge_version']} of the judge, this is {JUDGE_VERSION}",
-            remedy="finish it with the huidu that began it, or `huidu rollout abort` it; nothing was changed",
-        )
-    if known.started["plan_hash"] != plan_hash(text):
-        terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
-    return journaled_plan(known)[0]
-
-
-def _check_stopped(order: Order, plan: Plan, known: RolloutState, workspace: Workspace) -> None:
-    """After a retreat the candidate may have been stopped, so that what it still served ended."""
-    if not known.stopped_at or plan.deploy.start is not None or plan.route.router != "stack":
-        return
-    if Target.of(plan, workspace.stack_file).candidate != order.release:
-        raise UsageError(
-            f"{order.release} was stopped after the retreat, so that what it still served ended",
-            remedy=f"start it again first: huidu stack release {order.release}; or abort the rollout",
-        )
-
-
 def _gauges(plan: Plan) -> list[str]:
     return [name for name, gate in plan.gates.items() if gate.kind == "gauge"]
 
@@ -257,43 +165,6 @@ def _guarded(
             "note: the plan requires a guard, and none watches: nothing widens until one does "
             f"(--guard starts one; or: huidu rollout guard {order.name})",
             "bold yellow",
-        )
-
-
-def _check_new(order: Order, plan: Plan, target: Target) -> None:
-    if not plan.stages:
-        raise ConfigError(
-            "the plan has no stages", file=order.plan, expected="stages: [{name: ..., weights: ...}]"
-        )
-    starts = plan.deploy.start is not None  # also in the place of one that nobody is sent to
-    if plan.route.router == "stack" and target.candidate != order.release and not starts:
-        runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
-        raise UsageError(
-            f"the candidate arm {runs}, not {order.release!r}",
-            remedy=f"start it first: huidu stack release {order.release}",
-        )
-    if plan.baseline == "fresh":
-        _check_baseline(order, plan, target)
-    if order.release == target.stable_release:
-        raise UsageError(
-            f"stable already is {order.release!r}: its metrics could not be told apart",
-            remedy="release another version",
-        )
-
-
-def _check_baseline(order: Order, plan: Plan, target: Target) -> None:
-    lacking = [name for name, arms in target.cohorts.items() if not arms.fresh]
-    if lacking:
-        raise ConfigError(
-            f"cohort {lacking[0]!r} has no cluster for a fresh baseline",
-            expected="`fresh`: a cluster of a new process of stable, last in the route's weighted list",
-            remedy="add it, or leave `baseline: fresh` out of the plan; nothing was changed",
-        )
-    if plan.route.router == "stack" and target.fresh_release != target.stable_release:
-        runs = f"runs {target.fresh_release!r}" if target.fresh_release else "is not running"
-        raise UsageError(
-            f"the fresh baseline {runs}; the plan needs one of {target.stable_release!r}",
-            remedy=f"start both anew: huidu stack release {order.release} --baseline",
         )
 
 
@@ -330,18 +201,3 @@ def _person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-class _NoClock:
-    """For readers of a journal, who never write."""
-
-    def now(self) -> float:
-        raise AssertionError("a reader does not look at the clock")
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("a reader does not sleep")
-
-
-_NO_CLOCK = _NoClock()

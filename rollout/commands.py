@@ -18,11 +18,13 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import abort_rollout
-from rollout.begin import Order, journaled, opened
+from rollout.admission import Order
+from rollout.begin import opened
 from rollout.contract import contract, contract_line, contract_what_is_due
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
+from rollout.folder import journaled
 from rollout.freeze import Calendar
 from rollout.ladder import ALL
 from rollout.observe.command import observe

@@ -8,10 +8,10 @@ from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.begin import folder_of, journaled, journaled_plan, publish
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.hooks import run_command
 from rollout.controller.jobs import CONTRACT, contract_due, moment
+from rollout.folder import folder_of, journaled, journaled_plan, publish
 from rollout.plan_deploy import Command
 
 

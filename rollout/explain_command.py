@@ -10,11 +10,11 @@ import click
 from huidu.foundation.errors import ConfigError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
-from rollout.begin import folder_of, journaled
 from rollout.explain.account import Account
 from rollout.explain.gather import has_evidence, of_evidence, of_rollout
 from rollout.explain.page import page
 from rollout.explain.text import as_json, lines
+from rollout.folder import folder_of, journaled
 from rollout.overview import explanation
 
 

@@ -19,7 +19,6 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError, Locked, RouterError
 from huidu.foundation.journal import Journal
 from rollout import acts
-from rollout.begin import journaled_plan, publish
 from rollout.controller.duty import Duty, duty, exposed, why
 from rollout.controller.edge import Edge, NoEvidence
 from rollout.controller.fold import RolloutState, fold
@@ -35,6 +34,7 @@ from rollout.controller.lease import (
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, GUARD
 from rollout.controller.voice import Voice
+from rollout.folder import journaled_plan, publish
 from rollout.ladder import Ladder
 from rollout.letters import Letters, acknowledged, due, fold_letters, unanswered
 from rollout.plan import Plan

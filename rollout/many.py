@@ -19,7 +19,9 @@ from huidu.foundation.errors import HuiduError, StateError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, read_json, write_atomic
-from rollout.begin import Order, folder_of, opened
+from rollout.admission import Order
+from rollout.begin import opened
+from rollout.folder import folder_of
 from rollout.people import os_user
 
 LOOK_EVERY = 1.0

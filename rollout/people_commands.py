@@ -17,11 +17,11 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.acts import acted, submit
-from rollout.begin import folder_of, journaled, journaled_plan
 from rollout.controller.duty import Duty
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import next_stage
 from rollout.controller.signs import CONTROLLER, last_sign
+from rollout.folder import folder_of, journaled, journaled_plan
 from rollout.guarding import Guard
 from rollout.people import new_token, permit, proved
 from rollout.plan_people import ActKind

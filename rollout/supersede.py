@@ -7,7 +7,8 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import abort_rollout
-from rollout.begin import Order, folder_of, journaled
+from rollout.admission import Order
+from rollout.folder import folder_of, journaled
 from rollout.plan_file import load_plan
 from rollout.target import Target
 

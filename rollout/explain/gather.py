@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 from huidu.foundation.errors import UsageError
-from rollout.begin import journaled
 from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import SAME
 from rollout.dispersed import judged_with
 from rollout.evidence_file import Recording, read_evidence
 from rollout.explain.account import Account, account
 from rollout.failing import capture, kept
+from rollout.folder import journaled
 from rollout.plan_file import load_plan, parse_plan
 from rollout.replay import Replayed, config_of, replay
 

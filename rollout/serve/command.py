@@ -44,7 +44,7 @@ def serve(port: int, driving_too: bool, allow_host: tuple[str, ...]) -> None:
         ) from None
     from rollout.abort import abort_rollout
     from rollout.acts import submit
-    from rollout.begin import folder_of
+    from rollout.folder import folder_of
     from rollout.observe.begin import observations
 
     workspace, clock, terminal = Workspace.from_env(), SystemClock(), Terminal()

@@ -14,7 +14,7 @@ from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.prometheus import Prometheus
 from huidu.model.evidence import Counts
-from rollout.begin import Order, _check_new
+from rollout.admission import Order, check_new
 from rollout.collect import Collector
 from rollout.controller.fold import RolloutState
 from rollout.controller.takeover import reconciled
@@ -184,14 +184,14 @@ def target(**changed) -> Target:
 
 def test_a_baseline_that_does_not_stand_is_refused_with_the_command_that_starts_it(tmp_path):
     order = Order(tmp_path / "plan.yaml", "v2", "v2")
-    _check_new(order, plan(), target())
+    check_new(order, plan(), target())
     for release, told in ((None, "is not running"), ("v0", "runs 'v0'")):
         with pytest.raises(UsageError, match=told) as error:
-            _check_new(order, plan(), target(fresh_release=release))
+            check_new(order, plan(), target(fresh_release=release))
         assert "huidu stack release v2 --baseline" in str(error.value)
     lacking = HIGH.model_copy(update={"fresh": ""})
     with pytest.raises(ConfigError, match="'high' has no cluster for a fresh baseline"):
-        _check_new(order, plan(), target(cohorts={"high": lacking}))
+        check_new(order, plan(), target(cohorts={"high": lacking}))
 
 
 # The controller

@@ -13,7 +13,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import _ask
-from rollout.begin import Order, _check_stopped
+from rollout.admission import Order, check_stopped
 from rollout.controller.duty import Duty
 from rollout.controller.fold import Move, Purpose, fold
 from rollout.controller.hooks import launch
@@ -296,9 +296,9 @@ def test_a_stack_whose_candidate_was_stopped_is_asked_for_it_again(tmp_path, mon
     monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
     order = Order(tmp_path / "plan.yaml", "v2", "v2")
     with pytest.raises(Exception, match=r"stack"):  # none stands here: it is looked for
-        _check_stopped(order, stage.plan, state, Workspace.from_env())
+        check_stopped(order, stage.plan, state, Workspace.from_env())
     started = parse_plan(RESTARTS + "route: stack\n" + START, "p")
-    _check_stopped(order, started, state, Workspace.from_env())
+    check_stopped(order, started, state, Workspace.from_env())
 
 
 # a controller that is stopped

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from huidu.foundation.prometheus import NoData, Prometheus, Series
-from rollout.begin import publish
 from rollout.controller.fold import RolloutState
 from rollout.failing import Failing, Part, beside, capture, keep, kept
 from rollout.failing.customers import parts, selector
 from rollout.failing.requests import LONGEST, MOST, failures, shapes, spread
 from rollout.failing.told import customers_said, warning
+from rollout.folder import publish
 
 RELEASES: Any = {"candidate": "v2", "stable": "v1"}
 

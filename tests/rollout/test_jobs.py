@@ -10,7 +10,7 @@ import pytest
 
 from huidu.foundation.errors import ConfigError, UsageError
 from huidu.foundation.outcome import Outcome
-from rollout.begin import Order, _check_new
+from rollout.admission import Order, check_new
 from rollout.controller.capacity import lacking
 from rollout.controller.fold import fold
 from rollout.letters import news
@@ -120,10 +120,10 @@ def test_a_candidate_that_does_not_start_holds_with_nobody_sent_and_is_started_a
 def test_a_plan_that_starts_its_candidate_needs_no_hand_whatever_the_arm_runs(tmp_path, runs):
     order = Order(tmp_path / "plan.yaml", "v2", "v2")
     target = Target((), "arms", {}, "http://p", 1.0, "v1", runs)
-    _check_new(order, parse_plan(PLAN + "deploy: {start: {run: [start]}}", "p"), target)
+    check_new(order, parse_plan(PLAN + "deploy: {start: {run: [start]}}", "p"), target)
     if runs != "v2":
         with pytest.raises(UsageError, match="huidu stack release v2"):
-            _check_new(order, parse_plan(PLAN, "p"), target)
+            check_new(order, parse_plan(PLAN, "p"), target)
 
 
 # before each step

@@ -19,9 +19,9 @@ from huidu.foundation.errors import ConfigError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from rollout.acts import acted, submit
-from rollout.begin import publish
 from rollout.controller.duty import Duty
 from rollout.failing.facts import Failing
+from rollout.folder import publish
 from rollout.plan_file import parse_plan
 from rollout.plan_people import Address
 from rollout.post import Post, notifiers, send_test, url_of

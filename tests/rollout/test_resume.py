@@ -10,7 +10,8 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import RouterError, StateError, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.begin import Order, opened
+from rollout.admission import Order
+from rollout.begin import opened
 from rollout.judge.state import VERSION
 from tests.rollout.test_supersede import ROUTE
 from tests.rollout.worlds import PLAN, make_stage

@@ -20,8 +20,8 @@ import pytest
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from rollout import acts
-from rollout.begin import asked_to_abort
 from rollout.controller.run import Controller
+from rollout.folder import asked_to_abort
 from rollout.people import new_token
 from tests.rollout.pages import drive_three, serving
 

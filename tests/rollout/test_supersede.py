@@ -11,7 +11,7 @@ from huidu.foundation.errors import UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout import supersede
-from rollout.begin import Order
+from rollout.admission import Order
 from rollout.plan_file import parse_plan
 from rollout.supersede import clear_route
 from rollout.target import Target

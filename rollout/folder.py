@@ -1,0 +1,80 @@
+"""The folder of a rollout: its journal read, its report written, and what people lay down there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from huidu.foundation.errors import UsageError
+from huidu.foundation.journal import Journal
+from huidu.foundation.workspace import Workspace, write_atomic
+from rollout.controller.fold import RolloutState, fold
+from rollout.failing import beside, keep, kept
+from rollout.ladder import Ladder
+from rollout.plan import Plan, ladder_of
+from rollout.plan_file import parse_plan
+from rollout.record import report, report_text
+from rollout.target import Target
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def folder_of(workspace: Workspace, name: str) -> Path:
+    """Where the rollout `name` keeps its state. Raises UsageError for a name that is no plain word."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a rollout",
+            remedy="letters, digits, dot, dash and underscore, up to 63",
+        )
+    return workspace.rollouts / name
+
+
+def journaled(folder: Path) -> RolloutState | None:
+    """What the journal in `folder` knows, or None: no rollout of that name has started."""
+    path = folder / "journal.sqlite"
+    if not path.exists():
+        return None
+    with Journal.open(path, _NO_CLOCK, writer=False) as journal:
+        state = fold(journal.events())
+    return state if state.started else None
+
+
+def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:
+    """The plan, ladder and target that the rollout began with."""
+    plan = parse_plan(str(state.started["plan_text"]), str(state.started["plan_file"]))
+    target = Target.from_data(dict(state.started))
+    return plan, ladder_of(plan, tuple(target.cohorts), target.grain), target
+
+
+def asked_to_abort(folder: Path) -> str:
+    """The reason a person gave for aborting, "" where nobody did."""
+    try:
+        return (folder / "abort").read_text(encoding="utf-8").strip() or "no reason given"
+    except OSError:
+        return ""
+
+
+def publish(folder: Path, name: str, journal: Journal) -> None:
+    """Write report.json; of a rollout that is over or rests, first keep what stands beside its evidence."""
+    events = list(journal.events())
+    facts = report(name, events)
+    if facts["outcome"] != "running":
+        # A letter that was sent since is no news of the release: what was kept is still right.
+        keep(folder, fold(events), next(event.t for event in reversed(events) if event.kind != "told"))
+        facts |= beside(kept(folder))
+    write_atomic(folder / "report.json", report_text(facts))
+
+
+class _NoClock:
+    """For readers of a journal, who never write."""
+
+    def now(self) -> float:
+        raise AssertionError("a reader does not look at the clock")
+
+    monotonic = now
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("a reader does not sleep")
+
+
+_NO_CLOCK = _NoClock()
