@@ -121,10 +121,17 @@ def given_up(home: Home) -> set[str]:
     return {name for name in (PRIMARY, STANDBY) if (home.path / "stack" / name / "given-up").exists()}
 
 
+def gone(home: Home) -> set[str]:
+    """Who stands no more until `rejoin`, with data that lack something or with none."""
+    desired = Desired.read(home.path / "stack/desired.json")
+    assert desired is not None
+    return {name for name in (PRIMARY, STANDBY) if desired.topology.components[name].lost}
+
+
 def written_to(home: Home, name: str) -> None:
     """See that `name` is written to and the other follows it: here each test begins with what it needs,
     whichever ran before it."""
-    if given_up(home):
+    if gone(home):
         home.huidu("rejoin")
     if home.sql(name, "SELECT pg_is_in_recovery()") == [(True,)]:
         home.huidu("failover", "--planned")
@@ -133,7 +140,7 @@ def written_to(home: Home, name: str) -> None:
 
 def alone_on_the_standby(home: Home) -> None:
     """STANDBY is written to, PRIMARY was given up, as after a failover."""
-    if given_up(home) != {PRIMARY}:
+    if gone(home) != {PRIMARY}:
         written_to(home, PRIMARY)
         home.huidu("failover", "--planned")
 
@@ -147,6 +154,7 @@ def test_the_standby_streams_synchronously(home: Home) -> None:
 
 
 def test_what_only_reads_is_answered_by_the_standby(home: Home, admin: CoreUser) -> None:
+    """Before any failover: afterwards the core's open connections stay with whom they were made to."""
     written_to(home, PRIMARY)
     before, after = str(uuid.uuid4()), str(uuid.uuid4())
     (number,) = admin("model.party.party.create", [{"name": before, "addresses": []}])
