@@ -117,6 +117,10 @@ def drift(target: str, as_json: bool) -> None:
 def down(keep_data: bool, take_over: bool, target: str) -> None:
     """Take the stack down; nothing of it is left (elsewhere: but databases, in their namespaces)."""
     if target != elsewhere.LOCAL:
+        if keep_data:
+            raise UsageError(
+                "--keep-data is for the stack on this machine", remedy="leave it out: databases stay"
+            )
         return elsewhere.down(target)
     progress = Progress()
     begun = time.monotonic()

@@ -86,17 +86,26 @@ class Desired(BaseModel):
         return self.model_copy(update={"candidate": None, "baseline": False})
 
     @classmethod
-    def read(cls, path: Path) -> Desired | None:
-        """What was last wanted, or None where no stack was. Raises StateError where it is not understood."""
+    def read(cls, path: Path, anew: str = "`huidu stack down`, then `up`") -> Desired | None:
+        """What was last wanted, or None where no stack was. Raises StateError where it is not understood.
+
+        `anew`: for people, how they get another one.
+        """
         try:
-            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StateError(
+                f"cannot be read: {error.strerror}",
+                where=str(path),
+                remedy="set HUIDU_HOME to the stack's folder, or to a new one",
+            ) from None
         except ValidationError as error:
             raise StateError(
                 f"not understood: {error.errors()[0]['msg']}",
                 where=str(path),
-                remedy="it is damaged or from another version: `huidu stack down`, then `up`",
+                remedy=f"it is damaged or from another version: {anew}",
             ) from None
 
     def write(self, path: Path) -> None:

@@ -63,6 +63,8 @@ class Lifecycle:
         PolicyRefused among them.
         """
         wanted = load_topology(topology) if topology else None
+        if watched:
+            ground.start_of(watched)
         self.workspace.ensure_writable()
         with held(self.workspace.home, "up"):
             return self._bring_about(self._judged(self._wanted(wanted), exemptions), watched)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from huidu.foundation.errors import Locked
+from huidu.foundation.errors import Locked, StateError
 from huidu.foundation.workspace import write_atomic
 from infra.targets.local import launch
 
@@ -23,12 +23,12 @@ def held(home: Path, action: str, take_over: bool = False) -> Iterator[None]:
     """Hold the stack of `home` while doing `action`.
 
     Raises Locked where another command holds it; with `take_over` that command is ended first (it works for a
-    process that is gone).
+    process that is gone). Raises StateError where nothing can be written there.
     """
-    home.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(home / "stack.lock", timeout=0)
     holder = home / "stack.lock.holder"
     try:
+        home.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except filelock.Timeout:
         if not take_over:
@@ -40,6 +40,12 @@ def held(home: Path, action: str, take_over: bool = False) -> Iterator[None]:
             lock.acquire(timeout=_WAIT_SECONDS)
         except filelock.Timeout:
             raise Locked(f"{_who(holder)} does not let go of this stack", where=str(home)) from None
+    except OSError as error:
+        raise StateError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(home),
+            remedy="set HUIDU_HOME to a folder that can be written",
+        ) from None
     try:
         write_atomic(holder, f"{os.getpid()} {launch.start_of(os.getpid())} {time.time():.0f} {action}\n")
         yield

@@ -124,7 +124,7 @@ class Remote:
 
     @contextmanager
     def _standing(self, action: str) -> Iterator[tuple[RemoteTarget, Engine]]:
-        desired = Desired.read(self._home / "desired.json")
+        desired = self._read()
         if desired is None:
             raise UsageError(
                 f"no stack of this workspace stands on {self.name}",
@@ -151,7 +151,7 @@ class Remote:
         """The engine's plugin is there, and nothing, and nobody, stands in the way over there."""
         plugins.need(self.workspace, self.name, target.provider)
         target.preflight(rendered)
-        before = Desired.read(self._home / "desired.json")
+        before = self._read()
         if before is None or replaces_candidate(before, desired):
             target.unserved()
 
@@ -169,8 +169,12 @@ class Remote:
             plugins=plugins.need(self.workspace, self.name, target.provider),
         )
 
+    def _read(self) -> Desired | None:
+        again = f"remove it, then `huidu stack up --target {self.name}` with the same --topology and versions"
+        return Desired.read(self._home / "desired.json", anew=f"{again}; what stands there stays")
+
     def _desired(self, wanted: Wanted) -> Desired:
-        found = Desired.read(self._home / "desired.json")
+        found = self._read()
         given = load_topology(wanted.topology) if wanted.topology else None
         if found is None:
             topology = given or hybrid_crm.TOPOLOGY

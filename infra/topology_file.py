@@ -19,8 +19,10 @@ def load_topology(path: Path) -> Topology:
         return _from_python(path)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=path, remedy="check the path") from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", file=path, remedy="check the path") from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file=path, expected="YAML, or a file *.py") from None
     topology = parse_document(text, Topology, path)
     for place, what, expected in problems(topology):
         line = line_of(yaml.compose(text, Loader=yaml.SafeLoader), place)
@@ -33,7 +35,7 @@ def _from_python(path: Path) -> Topology:
         raise ConfigError("no such file", file=path, remedy="check the path")
     try:
         topology = runpy.run_path(str(path)).get("TOPOLOGY")
-    except Exception as error:  # the user's own code
+    except (Exception, SystemExit) as error:  # the user's own code
         trace = error.__traceback__
         line = None
         while trace is not None:

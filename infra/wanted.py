@@ -14,4 +14,4 @@ def wanted(topology: Path | None, candidate: str | None = None, created: str = "
     UsageError."""
     chosen = load_topology(topology) if topology else hybrid_crm.TOPOLOGY
     desired = Desired(topology=chosen, stable=Release(version=chosen.release), created=created)
-    return desired.with_candidate(candidate, ()) if candidate else desired
+    return desired.with_candidate(candidate, ()) if candidate is not None else desired

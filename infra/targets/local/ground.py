@@ -70,17 +70,23 @@ def lay(workspace: Workspace, desired: Desired, say: Callable[[str], None] = lam
     return stack
 
 
+def start_of(pid: int) -> int:
+    """When a process was started that a stack is to be tied to. Raises UsageError where there is none."""
+    start = launch.start_of(pid)
+    if start is None:
+        raise UsageError(f"there is no process {pid}", remedy="give --while the id of a running process")
+    return start
+
+
 def watch_over(workspace: Workspace, pid: int) -> None:
     """Tie the stack to a process: when it is gone, the stack goes down. 0 unties it. Raises UsageError."""
     keeper = site.supervisor(workspace)
-    start = launch.start_of(pid) if pid else None
-    if pid and start is None:
-        raise UsageError(f"there is no process {pid}", remedy="give --while the id of a running process")
     file = keeper.section_file(WATCHER)
     if not pid:
         file.unlink(missing_ok=True)
         keeper.remove(WATCHER, _END_SECONDS)
         return
+    start = start_of(pid)
     down = [sys.executable, "-m", "huidu.cli", "stack", "down", "--take-over"]
     # A process of its own that outlives the supervisor: see watch.py.
     process = Process(
