@@ -18,8 +18,9 @@ from rollout.controller.fold import RolloutState
 from rollout.observe.shares import Flow, Flows, Held, added, flows_of, share_of_all, shifted, unlike
 from rollout.routers.router import WHOLE
 
-PATIENCE = 3
-"""Looks for which silent proxies, or such that disagree, are waited for before the traffic is believed."""
+PATIENCE, AT_LEAST = 3, 5.0
+"""Looks, and seconds, for which silent proxies (or such that disagree) are waited for, before the traffic is
+believed."""
 BY_TRAFFIC = "traffic"
 
 
@@ -43,13 +44,14 @@ class Change(enum.Enum):
 
 @dataclass
 class Changes:
-    """`held`: requests since the last change. `told`: its facts, as journaled. `silent`: looks without a word
-    of proxies that had spoken (None: they never did). `doubtful`: requests of the looks before that were
-    PERHAPS."""
+    """`held`: requests since the last change. `told`: its facts, as journaled, while proxies have not said them
+    too. `silent`: looks without a word of proxies that had spoken at `spoke_at` (None: they never did).
+    `doubtful`: requests of the looks before that were PERHAPS."""
 
     held: Held = field(default_factory=Held)
     told: Mapping[str, Any] = field(default_factory=dict)
     silent: int | None = None
+    spoke_at: float = 0.0
     doubtful: Flows = field(default_factory=dict)
 
     @classmethod
@@ -62,14 +64,16 @@ class Changes:
             Held(since, settling=bool(state.changes) and not any(f.total for f in since.values())), told
         )
 
-    def seen(self, flows: Flows, stated: Stated | None, state: RolloutState) -> tuple[Change, Flows]:
+    def seen(
+        self, flows: Flows, stated: Stated | None, state: RolloutState, now: float
+    ) -> tuple[Change, Flows]:
         """Whether one more look tells a change, and by which requests; those that tell none are held."""
         if stated is not None and stated.by == "proxies":
-            self.silent = 0
+            self.silent, self.spoke_at = 0, now
         elif stated is None and self.silent is not None:
             self.silent += 1
         doubtful, all_of_them = self.doubtful, added(self.doubtful, flows)
-        change = self._by_traffic(all_of_them) if stated is None else self._by_word(stated, state)
+        change = self._by_traffic(all_of_them, now) if stated is None else self._by_word(stated, state)
         if change is Change.NONE:
             self.held = self.held.after(all_of_them)
         self.doubtful = all_of_them if change is Change.PERHAPS else {}
@@ -83,16 +87,17 @@ class Changes:
         # With the look in which it was made only a later one can be compared.
         self.held = Held().after(flows) if stated is None else Held(settling=True)
 
-    def _by_traffic(self, flows: Flows) -> Change:
+    def _by_traffic(self, flows: Flows, now: float) -> Change:
         if not shifted(self.held, flows):
             return Change.NONE
-        waited_for = 0 < (self.silent or 0) <= PATIENCE
+        waited_for = self.silent is not None and (self.silent <= PATIENCE or now - self.spoke_at <= AT_LEAST)
         return Change.PERHAPS if waited_for or not self.doubtful else Change.MADE
 
     def _by_word(self, stated: Stated, state: RolloutState) -> Change:
         if stated.by == "selector":
             return Change.MADE if abs(stated.share - state.share) > 1e-6 else Change.NONE
         if weights_of(stated) == {name: state.weights.get(name, 0) for name in stated.shares}:
+            self.told = {}  # known exactly by now: whatever differs from it is another change
             return Change.NONE
         return Change.NONE if self._is_told(stated) else Change.MADE
 

@@ -162,7 +162,7 @@ class Watcher:
         """Note a change of the share; the intervals, those of a change left out."""
         if sum(flow.canary for flow in flows.values()) > 0:
             self._seen_at = now
-        change, counted = self._changes.seen(flows, stated, self.state)
+        change, counted = self._changes.seen(flows, stated, self.state, now)
         if change is Change.NONE:
             self._looked = self._looked or sum(flow.total for flow in flows.values()) > 0
             return look.intervals

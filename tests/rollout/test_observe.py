@@ -212,6 +212,18 @@ def test_what_was_taken_back_while_a_proxy_was_silent_is_told(stage, observing, 
     assert [s["share"] for s in facts["shifts"]] == [0.05, pytest.approx(0.5, abs=0.3), back / 1e4]
 
 
+def test_what_is_changed_after_the_proxies_answer_again_is_another_change(stage, observing):
+    silent = lambda: 20 < stage.clock.now() - 1_700_000_000 < 60  # noqa: E731
+    _, facts, _ = watched(
+        observing,
+        {5: 500, 40: 5000, 70: 6000},
+        until=80,
+        weights=lambda: None if silent() else stage.router.served.weights,
+        eyes=Wavering(stage),
+    )
+    assert [s["share"] for s in facts["shifts"]] == [0.05, pytest.approx(0.5, abs=0.05), 0.6]
+
+
 def test_a_fleet_that_takes_a_change_one_after_the_other_is_told_of_once(stage, observing):
     answers = iter([{"high": 0, "standard": 0}] * 5 + [None] * 3)  # None: they disagree
     said = {"high": 5000, "standard": 5000}

@@ -132,12 +132,35 @@ def test_beside_a_proxy_the_share_is_what_it_serves_and_nothing_is_touched(site)
     assert [each["share"] for each in json.loads(out)["shifts"]] == pytest.approx([0.1, 0.3])
 
 
-def _shift(site, share):
+def test_a_fleet_that_takes_a_share_one_proxy_after_the_other_was_shifted_once(site, start_edge):
+    second = start_edge("second", document=route_document(testers=SECRET, trial=True))
+    plan, one = site.plan(), f'{{file: "{site.edge.route_file}", admin: "{site.edge.admin}"}}'
+    both = f'{one}, {{file: "{second.route_file}", admin: "{second.admin}"}}'
+    assert one in plan.read_text()
+    plan.write_text(plan.read_text().replace(one, both))
+    process = site.start("observe", str(plan), "--release", "v2", "--listen", "0", "--json")
+    try:
+        address = process.stderr.readline().strip()
+        site.until(lambda: requests.get(address, timeout=5).json().get("decision") == "advance")
+        for share in (0.1, 0.4):
+            _shift(site, share)
+            time.sleep(1.5)  # customers of the first are counted meanwhile
+            _shift(site, share, second)
+            site.until(lambda share=share: requests.get(address, timeout=5).json()["share"] == share)
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=30)
+    assert process.returncode == 3, told
+    assert [each["share"] for each in json.loads(out)["shifts"]] == [0.1, 0.4]
+
+
+def _shift(site, share, edge=None):
     """As another controller does it."""
+    file = (edge or site.edge).route_file
     document = route_document({"high": round(share * 10_000), "rest": round(share * 10_000)}, SECRET, True)
-    fresh = site.edge.route_file.with_name("fresh")
+    fresh = file.with_name("fresh")
     fresh.write_text(json.dumps(document | {"version_info": f"argo-{share}"}))
-    fresh.rename(site.edge.route_file)
+    fresh.rename(file)
 
 
 def test_observed_from_outside_while_somebody_shifts(prometheus, tmp_path):
