@@ -7,12 +7,23 @@ takes a component away. Nothing here knows where a stack will stand: that is a t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$")]
+
+
+def _region(text: str) -> str:
+    if text and not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", text):
+        raise ValueError("expected a region as the cloud names it, such as eu-central-1")
+    return text
+
+
+Region = Annotated[str, AfterValidator(_region)]
+"""As the cloud names it: it becomes a part of addresses and of buckets' names. Empty: not said."""
 ZoneKind = Literal["public", "private", "link", "monitoring"]
 Arm = Literal["stable", "candidate", "baseline"]
 """`baseline`: the stable version in a process as new as the candidate's; there when a release asks for it."""
@@ -58,8 +69,8 @@ class Size(_Part):
     Implementation guides: 4 cores / 8 GB at least, 8 / 16 for high concurrency.
     """
 
-    cores: float = Field(default=4, gt=0)
-    memory_gb: float = Field(default=8, gt=0)
+    cores: float = Field(default=4, gt=0, le=1024)
+    memory_gb: float = Field(default=8, gt=0, le=65536)
 
 
 HIGH_CONCURRENCY = Size(cores=8, memory_gb=16)
@@ -73,7 +84,7 @@ class Zone(_Part):
     """
 
     kind: ZoneKind
-    region: str = ""
+    region: Region = ""
     availability: tuple[Name, ...] = ("a", "b")
     about: str = ""
 
@@ -83,7 +94,7 @@ class Backup(_Part):
 
     schedule: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
     keep_days: int = Field(default=30, ge=1)
-    region: str = ""
+    region: Region = ""
     encrypted: bool = True
 
 

@@ -29,6 +29,7 @@ def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
             if getattr(link, end) not in topology.components:
                 yield ("links", index, end), f"unknown component {getattr(link, end)!r}", f"one of {names}"
                 return
+    yield from _lost(topology)
     yield from _missing(topology)
     yield from _replicas(topology)
     yield from _crossing(topology)
@@ -37,10 +38,21 @@ def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
         yield ("customers", "high"), "more high-value customers than customers", "at most `count`"
 
 
+def _lost(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    for name, component in topology.components.items():
+        if component.lost and component.kind != "postgres":
+            said = f"{name}, of the kind {component.kind}, cannot be given up"
+            yield ("components", name, "lost"), said, "a database that has a standby, or is one"
+
+
 def _missing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
     edges = [name for name, _ in topology.of("edge")]
     if len(edges) != 1:
         yield ("components",), f"{len(edges)} components of the kind edge", "exactly one"
+    watchers = [name for name, _ in topology.of("prometheus")]
+    if len(watchers) > 1:
+        said = f"components of the kind prometheus: {', '.join(watchers)}"
+        yield ("components", watchers[-1]), said, "one at most: whoever asks for figures asks one"
     for name, component in topology.components.items():
         for role in ROLES[component.kind]:
             if topology.target(name, role) is None:

@@ -119,6 +119,13 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "",
         "overlap",
     ),
+    "a zone that there is not": ({"zones": {"privat": {}}}, "", "no network of their own: privat"),
+    "a zone that lodges with another": ({"zones": {"link": {}}}, "", "no network of their own: link"),
+    "more data centres than a network is cut into": (
+        {"zones": {"private": {"network": "192.168.0.0/20", "centres": ["a", "b", "c", "d", "e"]}}},
+        "",
+        "has room for 4 data centres",
+    ),
     "too few data centres": ({"zones": {"private": {"centres": ["cn-hangzhou-j"]}}}, "", "names 1 data cent"),
 }
 
@@ -136,6 +143,10 @@ def test_what_cannot_stand_is_said_before_anything_is_asked_for(name: str) -> No
         ("zones:\n  private: {network: 8.8.8.0/24}\n", 2, "no private network"),
         ("zones:\n  private:\n    nodes: {least: 4, most: 2}\n", 3, "most is less than least"),
         ("region: {}\n", 1, "region"),
+        ("zones:\n  private: {network: 10.1.0.0/31}\n", 2, "too small"),
+        ("zones:\n  private: {nodes: {types: []}}\n", 2, "types"),
+        ("operators: [everybody]\n", 1, "expected a network such as"),
+        ("operators: [203.0.113.7]\n", 1, "expected a network such as"),
     ],
 )
 def test_wrong_settings_are_refused_with_file_and_line(

@@ -20,6 +20,7 @@ from infra.render import path, render, text, write
 from infra.rendered import Rendered, containers_of, pod_of
 from infra.targets import known
 from infra.targets.kubernetes.settings import Settings, load_settings
+from infra.targets.kubernetes.settings_check import check
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.topology import Topology
 
@@ -246,6 +247,11 @@ WRONG = [
     ("reach:\n  people: [999.1.0.0/16]\n", 2, "expected a network such as"),
     ("reach:\n  people: [10.1.0.7/16]\n", 2, "has host bits set"),
     ("reach:\n  people: [10.1.0.7]\n", 2, "expected a network such as"),
+    ("scaling:\n  growth: .inf\n", 2, "growth"),
+    ("images:\n  registry: my registry\n", 2, "registry"),
+    ("rollout:\n  plans: {../mine.yaml: x}\n", 2, "plans"),
+    ("entrances:\n  core-proxy: core.example.com\n", 2, "expected host:port"),
+    ("entrances:\n  core-proxy: core.example.com:99999\n", 2, "expected host:port"),
 ]
 
 
@@ -277,6 +283,17 @@ def test_a_name_that_the_topology_does_not_have_is_refused_with_those_it_has(
         known.make("kubernetes", BESIDE, file)
     assert refused.value.where == str(file)
     assert expected in refused.value.expected.removeprefix("of ").split(", ")
+
+
+def test_a_namespace_that_no_cluster_would_take_is_refused_with_what_to_write() -> None:
+    topology = Topology.model_validate(
+        {"extends": "hybrid-crm", "name": "n" * 40, "zones": {"z" * 30: {"kind": "public"}}}
+    )
+    desired = BESIDE.model_copy(update={"topology": topology})
+    with pytest.raises(ConfigError, match="the namespace of the zone z") as refused:
+        check(desired, Settings(), None)
+    assert "namespace: ..." in refused.value.expected
+    check(desired, Settings.model_validate({"zones": {"z" * 30: {"namespace": "short"}}}), None)
 
 
 LOAD_APART = BESIDE.model_copy(

@@ -70,6 +70,17 @@ WRONG = [
     ("name: mine", "name: mine\ncustomers: {count: 10, high: 11}", 2, "more high-value customers"),
     ("name: mine", "extends: other\nname: mine", 1, "no topology 'other'"),
     ("kind: public}", "kind: public}\n  front: {kind: public}", 4, "stands twice"),
+    ("{kind: public}", "{kind: public, region: the south}", 3, "as the cloud names it"),
+    ("data: personal", "data: personal, backup: {region: Frankfurt_}", 9, "as the cloud names it"),
+    ("data: personal", "data: personal, size: {memory_gb: .inf}", 9, "memory_gb"),
+    ("arm: stable,", "arm: stable, lost: true,", 7, "cannot be given up"),
+    ("name: mine", "name: mine-", 1, "pattern"),
+    (
+        "links:",
+        "  one: {zone: front, kind: prometheus}\n  two: {zone: front, kind: prometheus}\nlinks:",
+        11,
+        "of the kind prometheus: one, two",
+    ),
 ]
 
 

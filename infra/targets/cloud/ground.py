@@ -38,6 +38,12 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
     standing = [name for name, zone in topology.zones.items() if zone.kind in ("public", "private")]
     host = next((name for name in standing if topology.zones[name].kind == "private"), standing[0])
     lodgers = tuple(name for name in topology.zones if name not in standing)
+    unknown = sorted(set(settings.zones) - set(standing))
+    if unknown:
+        raise ConfigError(
+            f"the settings name zones that have no network of their own: {', '.join(unknown)}",
+            expected=f"of {', '.join(standing)}, the topology's public and private zones",
+        )
     networks = _networks(standing, settings)
     for name in standing:
         zone, chosen = topology.zones[name], settings.zones.get(name, CloudZone())
@@ -52,7 +58,12 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
                 f"the zone {name} names {len(centres)} data centres",
                 expected=f"{len(zone.availability)}, as its availability in the topology",
             )
-        ranges = networks[name].subnets(new_prefix=max(_PER_SWITCH, networks[name].prefixlen + 2))
+        ranges = list(networks[name].subnets(new_prefix=max(_PER_SWITCH, networks[name].prefixlen + 2)))
+        if len(ranges) < len(centres):
+            raise ConfigError(
+                f"the network {networks[name]} of the zone {name} has room for {len(ranges)} data centres",
+                expected=f"room for {len(centres)}: a larger network, or fewer data centres",
+            )
         yield Plot(
             zone=name,
             region=zone.region,

@@ -16,10 +16,21 @@ def _network(value: str) -> str:
     network = ipaddress.IPv4Network(value)
     if not network.is_private:
         raise ValueError(f"{value} is no private network")
+    if network.prefixlen > _SMALLEST:
+        raise ValueError(f"{value} is too small for a cluster's nodes and pods: /{_SMALLEST} at least")
     return value
 
 
+def _anybody(value: str) -> str:
+    if "/" not in value:
+        raise ValueError("expected a network such as 203.0.113.0/24")
+    ipaddress.IPv4Network(value)
+    return value
+
+
+_SMALLEST = 24
 Network = Annotated[str, AfterValidator(_network)]
+Anybody = Annotated[str, AfterValidator(_anybody)]
 
 
 class _Part(BaseModel):
@@ -33,7 +44,7 @@ class Nodes(_Part):
     room: `most` is four times `least`.
     """
 
-    types: tuple[str, ...] = ("ecs.g7.4xlarge", "ecs.g6.4xlarge")
+    types: tuple[str, ...] = Field(default=("ecs.g7.4xlarge", "ecs.g6.4xlarge"), min_length=1)
     least: int = Field(default=3, ge=2)
     most: int = Field(default=12, ge=2)
     disk_gb: int = Field(default=120, ge=40)
@@ -63,7 +74,7 @@ class CloudSettings(_Part):
 
     zones: dict[Name, CloudZone] = {}
     kubernetes: str = "1.34.1-aliyun.1"
-    operators: tuple[str, ...] = Field(
+    operators: tuple[Anybody, ...] = Field(
         default=(), description="networks from which people reach the API servers"
     )
     line_mbit: int = Field(default=20, ge=2, description="bandwidth between two regions, Mbit/s")

@@ -35,6 +35,17 @@ def _network(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(_network)]
 
 
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not host or ":" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("expected host:port, as core.internal.example.com:8443")
+    return text
+
+
+Address = Annotated[str, AfterValidator(_address)]
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$")]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -60,8 +71,8 @@ class Images(_Part):
     rollouts and load. `digests`: by `<image>:<tag>`; an image that stands there is taken by its digest.
     """
 
-    registry: str = Field(default="registry.example.com/huidu", min_length=1)
-    huidu: str = Field(default=version("huidu"), min_length=1)
+    registry: str = Field(default="registry.example.com/huidu", pattern=r"^[a-z0-9][a-z0-9._:/-]*$")
+    huidu: str = Field(default=version("huidu"), pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")
     pull_policy: Literal["IfNotPresent", "Always", "Never"] = "IfNotPresent"
     pull_secrets: tuple[DnsLabel, ...] = ()
     digests: dict[str, Digest] = {}
@@ -127,7 +138,7 @@ class Scaling(_Part):
     pods that stand are kept so lightly loaded that they bear the growth until more have started.
     """
 
-    growth: float = Field(default=3.0, ge=0, description="3.0 is +300 %")
+    growth: float = Field(default=3.0, ge=0, le=100, description="3.0 is +300 %")
     busy: int = Field(default=50, ge=10, le=90, description="per cent of the core that a process computes on")
 
 
@@ -198,7 +209,7 @@ class Rollouts(_Part):
     """The rollout's controller and guard. `plans`: your own, by file name, as text; they lie in the pods in
     /etc/huidu/plans. `journal_gb`: of the volume that both share."""
 
-    plans: dict[str, str] = {}
+    plans: dict[FileName, str] = {}
     journal_gb: int = Field(default=10, ge=1)
 
 
@@ -213,8 +224,8 @@ class Load(_Part):
 
     zone: Name | Literal[""] = ""
     workers: int = Field(default=2, ge=1, le=1000)
-    cores: float = Field(default=1.0, gt=0)
-    memory_gb: float = Field(default=2.0, gt=0)
+    cores: float = Field(default=1.0, gt=0, le=1024)
+    memory_gb: float = Field(default=2.0, gt=0, le=65536)
     tokens: DnsLabel = "tokens"
     nodes: dict[str, str] = {}
     groups: tuple[str, ...] = ()
@@ -238,7 +249,7 @@ class Settings(_Part):
     monitoring: Monitoring = Monitoring()
     rollout: Rollouts = Rollouts()
     load: Load = Load()
-    entrances: dict[Name, str] = {}
+    entrances: dict[Name, Address] = {}
     reach: Reach = Reach()
 
     @model_validator(mode="after")

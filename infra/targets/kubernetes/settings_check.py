@@ -11,6 +11,9 @@ from infra.targets.kubernetes.description import load_zone
 from infra.targets.kubernetes.place import Place
 from infra.targets.kubernetes.settings import Settings
 
+_LONGEST = 63
+"""A namespace's name is a DNS label."""
+
 
 def check(desired: Desired, settings: Settings, file: Path | None) -> None:
     """Raises ConfigError (file, the names there are)."""
@@ -18,6 +21,7 @@ def check(desired: Desired, settings: Settings, file: Path | None) -> None:
     _known("zones", settings.zones, "zone", topology.zones, file)
     _known("entrances", settings.entrances, "component", topology.components, file)
     _known("load.zone", filter(None, [settings.load.zone]), "zone", topology.zones, file)
+    _named(Place(desired, settings), file)
     if settings.load.groups:
         _alone(Place(desired, settings), file)
 
@@ -30,6 +34,16 @@ def _known(key: str, named: Iterable[str], what: str, there: Iterable[str], file
             file=file,
             expected=f"of {', '.join(sorted(there))}",
         )
+
+
+def _named(place: Place, file: Path | None) -> None:
+    for zone in place.topology.zones:
+        if len(place.namespace(zone)) > _LONGEST:
+            raise ConfigError(
+                f"the namespace of the zone {zone} would be called {place.namespace(zone)}",
+                file=file,
+                expected=f"zones: {{{zone}: {{namespace: ...}}}}, at most {_LONGEST} characters",
+            )
 
 
 def _alone(place: Place, file: Path | None) -> None:
