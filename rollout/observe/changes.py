@@ -15,8 +15,8 @@ from typing import Any
 
 from huidu.model.evidence import Interval
 from rollout.controller.fold import RolloutState
+from rollout.observe.fold import weights_of
 from rollout.observe.shares import Flow, Flows, Held, added, flows_of, share_of_all, shifted, unlike
-from rollout.routers.router import WHOLE
 
 PATIENCE, AT_LEAST = 3, 5.0
 """Looks, and seconds, for which silent proxies (or such that disagree) are waited for, before the traffic is
@@ -44,8 +44,8 @@ class Change(enum.Enum):
 
 @dataclass
 class Changes:
-    """`held`: requests since the last change. `told`: its facts, as journaled, while proxies have not said them
-    too. `silent`: looks without a word of proxies that had spoken at `spoke_at` (None: they never did).
+    """`held`: requests since the last change. `told`: its facts, as journaled, until proxies say it as well.
+    `silent`: looks without a word of proxies that had spoken at `spoke_at` (None: they never did).
     `doubtful`: requests of the looks before that were PERHAPS."""
 
     held: Held = field(default_factory=Held)
@@ -59,6 +59,8 @@ class Changes:
         cls, state: RolloutState, told: Mapping[str, Any], intervals: Iterable[Interval], first: str
     ) -> Changes:
         """As they stood when the observer stopped: what was told by then is not told again."""
+        if told and weights_of(told["shares"]) != dict(state.weights):
+            told = {}  # proxies said it more exactly since
         since = flows_of((each for each in intervals if each.end > state.changed_at), first)
         return cls(
             Held(since, settling=bool(state.changes) and not any(f.total for f in since.values())), told
@@ -96,7 +98,7 @@ class Changes:
     def _by_word(self, stated: Stated, state: RolloutState) -> Change:
         if stated.by == "selector":
             return Change.MADE if abs(stated.share - state.share) > 1e-6 else Change.NONE
-        if weights_of(stated) == {name: state.weights.get(name, 0) for name in stated.shares}:
+        if weights_of(stated.shares) == {name: state.weights.get(name, 0) for name in stated.shares}:
             self.told = {}  # known exactly by now: whatever differs from it is another change
             return Change.NONE
         return Change.NONE if self._is_told(stated) else Change.MADE
@@ -108,11 +110,6 @@ class Changes:
         before, share = float(self.told["before"]), float(self.told["share"])
         same_way = (share - before) * (stated.share - before) > 0
         return same_way and not unlike(stated.share, sum(self.held.flows.values(), Flow()))
-
-
-def weights_of(stated: Stated) -> dict[str, int]:
-    """In basis points."""
-    return {name: round(part * WHOLE) for name, part in stated.shares.items()}
 
 
 def shares_now(flows: Flows, stated: Stated | None) -> tuple[float, dict[str, float]]:

@@ -31,7 +31,7 @@ def observed(events: Iterable[Event], state: RolloutState | None = None) -> Roll
         if event.kind == "judged" and "share" in event.data:
             state = dataclasses.replace(state, share=event.data["share"])
         if event.kind == "judged" and "shares" in event.data:
-            state = dataclasses.replace(state, weights=_weights(event.data["shares"]))
+            state = dataclasses.replace(state, weights=weights_of(event.data["shares"]))
     return state
 
 
@@ -42,7 +42,7 @@ def shifted(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(
         state,
         share=share,
-        weights=_weights(data["shares"]),
+        weights=weights_of(data["shares"]),
         position=1.0 if share > 0 else 0.0,
         stage="shifted" if share > 0 else "stable",
         changed_at=event.t,
@@ -51,7 +51,8 @@ def shifted(state: RolloutState, event: Event) -> RolloutState:
     )
 
 
-def _weights(shares: Mapping[str, float]) -> dict[str, int]:
+def weights_of(shares: Mapping[str, float]) -> dict[str, int]:
+    """In basis points."""
     return {cohort: round(part * WHOLE) for cohort, part in shares.items()}
 
 

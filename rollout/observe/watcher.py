@@ -19,8 +19,8 @@ from rollout.controller.steps import planned_shares
 from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of
-from rollout.observe.changes import BY_TRAFFIC, Change, Changes, Stated, shares_now, weights_of
-from rollout.observe.fold import observed, stepping
+from rollout.observe.changes import BY_TRAFFIC, Change, Changes, Stated, shares_now
+from rollout.observe.fold import observed, stepping, weights_of
 from rollout.observe.shares import Flow, Flows, flows_of, share_of_all
 from rollout.observe.would import BACK, EVERYBODY, Act, act_now, allowed
 from rollout.plan import Plan, judge_config
@@ -252,7 +252,7 @@ class Watcher:
     def _said_exactly(self) -> Stated | None:
         """What proxies say of a share that until now was only counted."""
         said = self._stated
-        return said if said is not None and weights_of(said) != dict(self.state.weights) else None
+        return said if said is not None and weights_of(said.shares) != dict(self.state.weights) else None
 
     def _tell(self, act: Act) -> None:
         last = self.would[-1] if self.would else {}
