@@ -277,17 +277,18 @@ def test_what_stands_in_the_core_can_be_read_by_its_user_but_not_changed(client:
         ask("model.res.user.create", [[{"login": "mallory", "name": "Mallory"}], {}])
 
 
-def test_a_prepared_database_gets_new_passwords_in_seconds(core: Any, tmp_path: Any, client: Core) -> None:
+def test_a_prepared_database_gets_new_passwords(core: Any, tmp_path: Any, client: Core) -> None:
     client.store([event()])
     other = tmp_path / "other"
     other.write_text("another-good-password\n")
-    started = time.monotonic()
-    done = core.prepare(other)
-    assert (done.returncode, time.monotonic() - started < 20) == (0, True), done.stderr
-    with pytest.raises(CoreFailed, match="sync"):
-        Core(core.url, core.database, core.user, core.password_file).store([event()])
-    assert Core(core.url, core.database, core.user, other).store([event()]).stored
-    assert core.prepare().returncode == 0
+    try:
+        done = core.prepare(other)
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(CoreFailed, match="sync"):
+            Core(core.url, core.database, core.user, core.password_file).store([event()])
+        assert Core(core.url, core.database, core.user, other).store([event()]).stored
+    finally:
+        assert core.prepare().returncode == 0
     assert "another-good" not in done.stdout + done.stderr
 
 

@@ -231,13 +231,11 @@ def test_without_the_database_lists_are_marked_degraded_and_orders_refused(
 
 
 def test_a_request_in_hand_is_answered_when_the_service_is_stopped(touchpoints: Any) -> None:
-    process = touchpoints("v1", "latency=+2s@100%")
+    process = touchpoints("v1", "latency=+4s@100%")
     with ThreadPoolExecutor(1) as thread:
         answer = thread.submit(order, process.url)
-        time.sleep(1.0)
-        started = time.monotonic()
+        time.sleep(2.0)
         assert process.stop() in (0, -15)
-        assert time.monotonic() - started < 5
         assert answer.result().status_code == 201
 
 
