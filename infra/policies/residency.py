@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
+from infra.policies.places import FRANKFURT, foreign, in_frankfurt, known_endpoint, nodes
 from infra.policies.policy import Policy, Says, keeps_data, replica_of
 from infra.rendered import Rendered, at
-from infra.topology import Component, Topology
+from infra.topology import Component, Link, Topology
 
-FRANKFURT = frozenset({"eu-central-1", "europe-west3", "germanywestcentral"})
-"""Frankfurt as Alibaba Cloud and AWS, Google Cloud and Azure name it."""
 _REMEDY = "region: eu-central-1, or give it no data of EU customers (`subjects`)"
+_STORE_REMEDY = (
+    "an endpoint that names its region (https://s3.eu-central-1.amazonaws.com) or is inside the cluster "
+    "(https://minio.backups.svc); for another one in Frankfurt, an exemption"
+)
 
 
 def _subjects(topology: Topology, component: Component) -> frozenset[str]:
@@ -45,11 +47,15 @@ def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
     yield from _made(topology, rendered, held)
 
 
-def _ways(topology: Topology, held: set[str]) -> Says:
+def _personal(topology: Topology, held: set[str]) -> Iterator[Link]:
+    """The links that carry EU customers' data in clear."""
     for link in topology.links:
-        personal = link.data not in ("none", "operational") and not link.masked
-        if not personal or not {link.source, link.target} & held:
-            continue
+        if link.data not in ("none", "operational") and not link.masked and {link.source, link.target} & held:
+            yield link
+
+
+def _ways(topology: Topology, held: set[str]) -> Says:
+    for link in _personal(topology, held):
         for end in (link.source, link.target):
             if (place := _place(topology, end)) not in FRANKFURT:
                 what = f"carries EU customers' data through {end} in {place or 'no region'}"
@@ -57,27 +63,44 @@ def _ways(topology: Topology, held: set[str]) -> Says:
 
 
 def _made(topology: Topology, rendered: Sequence[Rendered], held: set[str]) -> Says:
-    zones = {topology.components[name].zone for name in held if keeps_data(topology.components[name])}
+    keeping = {topology.components[name].zone for name in held if keeps_data(topology.components[name])}
+    ends = {end for link in _personal(topology, held) for end in (link.source, link.target)}
+    passing = {topology.components[name].zone for name in ends}
     for resource in rendered:
-        for where, address in _stores(resource) if resource.zone in zones else ():
-            for region in _REGION.findall(address):
-                if region not in FRANKFURT:
-                    what = f"{where} sends EU customers' data to {region}"
-                    yield resource.label, what, "a store in Frankfurt"
+        if resource.zone in keeping | passing:
+            for label, place in dict.fromkeys(nodes(resource.body)):
+                if not in_frankfurt(place):
+                    what = f"handles EU customers' data on nodes of {place} ({label})"
+                    yield resource.label, what, f"zones: {{{resource.zone}: {{nodes: ...}}}} in Frankfurt"
+        if resource.zone in keeping:
+            yield from _backups(resource)
+            yield from _replication(resource)
 
 
-_REGION = re.compile(r"cn-[a-z]+|(?:af|ap|eu|me|na|sa|us)-[a-z]+-\d+")
-"""Regions inside addresses: `oss-cn-hangzhou-internal.aliyuncs.com`, `s3.eu-west-1.amazonaws.com`."""
-
-
-def _stores(resource: Rendered) -> Iterator[tuple[str, str]]:
+def _backups(resource: Rendered) -> Says:
+    """What cannot be seen to be in Frankfurt is refused: a bucket's name alone says nothing."""
     store = resource.at("spec", "backup", "barmanObjectStore") or resource.at("spec", "configuration")
-    if isinstance(address := at(store, "endpointURL"), str):
-        yield "endpointURL of its backups", address
+    destination = at(store, "destinationPath")
+    endpoint = at(store, "endpointURL")
+    if not isinstance(destination, str) and not isinstance(endpoint, str):
+        return
+    if not endpoint:
+        what = f"its backups with EU customers' data go to {destination} without an endpoint: anywhere"
+        yield resource.label, what, _STORE_REMEDY
+    elif not known_endpoint(endpoint):
+        what = f"endpointURL of its backups sends EU customers' data to {endpoint}, not known as Frankfurt"
+        yield resource.label, what, _STORE_REMEDY
+    if place := foreign(str(destination or "")):
+        what = f"its backups with EU customers' data go to {destination}, by its name in {place}"
+        yield resource.label, what, "a bucket in Frankfurt"
+
+
+def _replication(resource: Rendered) -> Says:
     if resource.type.startswith("alicloud:oss/bucketReplication"):
-        place = resource.at("destination", "location")
-        if isinstance(place, str):
-            yield "the bucket's replication", place
+        place = str(resource.at("destination", "location") or "no region")
+        if place.removeprefix("oss-") not in FRANKFURT:
+            what = f"the bucket's replication sends EU customers' data to {place}"
+            yield resource.label, what, "a bucket in Frankfurt"
 
 
 POLICY = Policy(

@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from huidu.foundation.document import parse_document
 from huidu.foundation.errors import ConfigError
+from infra.commands import stack
 from infra.hybrid_crm import TOPOLOGY
 from infra.policies import PolicyRefused, judge, refuse
 from infra.policies.gate import POLICIES
@@ -285,6 +287,114 @@ def test_backups_of_eu_customers_go_to_a_store_in_frankfurt() -> None:
         assert [finding.policy for finding, _ in found] == (["residency"] if refused else [])
     away = cloud("oss/bucketReplication:BucketReplication", destination={"location": "oss-cn-hangzhou"})
     assert [finding.policy for finding, _ in judge(mine, [away], (), TODAY).refused] == ["residency"]
+
+
+def object_store(endpoint: str | None, destination: str = "s3://crm-backups/") -> Rendered:
+    kept = {"encryption": "AES256"}
+    given = {"destinationPath": destination, "data": kept, "wal": kept}
+    return manifest("ObjectStore", {"configuration": given | ({"endpointURL": endpoint} if endpoint else {})})
+
+
+STORES_OF_BACKUPS: list[tuple[str | None, str, bool]] = [
+    ("https://s3.oss-eu-central-1-internal.aliyuncs.com", "s3://crm-backups-eu-central-1/", True),
+    ("https://oss-eu-central-1.aliyuncs.com", "s3://crm/", True),
+    ("https://s3.eu-central-1.amazonaws.com", "s3://crm-eu-prod-2/", True),
+    ("https://s3.dualstack.eu-central-1.amazonaws.com", "s3://crm/", True),
+    ("https://s3-eu-central-1.amazonaws.com", "s3://crm/", True),
+    ("https://bucket.vpce-1a-2b.s3.eu-central-1.vpce.amazonaws.com", "s3://crm/", True),
+    ("https://storage.europe-west3.rep.googleapis.com", "s3://crm/", True),
+    ("https://minio.backups.svc:9000", "s3://crm/", True),
+    ("https://minio.backups.svc.cluster.local", "s3://crm/", True),
+    ("https://minio:9000", "s3://crm/", True),
+    (None, "s3://crm-backups-us-east-1/", False),
+    (None, "s3://crm-backups-eu-central-1/", False),  # a name is no place
+    ("https://s3.eu-central-1.amazonaws.com", "s3://crm-backups-us-east-1/", False),
+    ("https://s3.eu-central-1.amazonaws.com", "s3://crm-us-gov-west-1/", False),
+    ("https://minio.backups.svc", "s3://crm-europe-west4/", False),
+    ("https://s3.ca-central-1.amazonaws.com", "s3://crm/", False),
+    ("https://s3.amazonaws.com", "s3://crm/", False),
+    ("https://eu-central-1.s3.amazonaws.com", "s3://crm/", False),  # a bucket of that name
+    ("https://s3.eu-central-12.amazonaws.com", "s3://crm/", False),
+    ("https://s3.eu-central-1.amazonaws.com.example.org", "s3://crm/", False),
+    ("https://s3.eu-central-1.wasabisys.com", "s3://crm/", False),  # Amsterdam
+    ("https://storage.googleapis.com", "s3://crm/", False),
+    ("https://oss-cn-hangzhou.aliyuncs.com", "s3://crm/", False),
+    ("https://203.0.113.7", "s3://crm/", False),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "destination", "good"), STORES_OF_BACKUPS)
+def test_a_store_of_eu_customers_backups_must_be_known_to_be_in_frankfurt(
+    endpoint: str | None, destination: str, good: bool
+) -> None:
+    store = object_store(endpoint, destination)
+    found = judge(topology(**european()), [store], (), TODAY).refused
+    assert {(each.policy, each.resource) for each, _ in found} == (
+        set() if good else {("residency", "private/ObjectStore it")}
+    )
+    assert all(each.remedy for each, _ in found)
+    assert judge(TOPOLOGY, [store], (), TODAY).refused == ()  # others' data may lie anywhere
+
+
+def _required(key: str, *places: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": key, "operator": "In", "values": list(places)}]}]
+    required = {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+    return {"affinity": {"nodeAffinity": required}}
+
+
+REGION, CENTRE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
+NODES: list[tuple[dict[str, Any], bool]] = [
+    ({"nodeSelector": {REGION: "eu-central-1"}}, True),
+    ({"nodeSelector": {REGION: "europe-west3", CENTRE: "europe-west3-b"}}, True),
+    ({"nodeSelector": {CENTRE: "eu-central-1a"}}, True),
+    ({"nodeSelector": {CENTRE: "germanywestcentral-1"}}, True),
+    ({"nodeSelector": {"disk": "us-east-1"}}, True),  # says nothing about where
+    (_required(REGION, "eu-central-1"), True),
+    ({"nodeSelector": {REGION: "us-east-1"}}, False),
+    ({"nodeSelector": {REGION: "eu-central-2"}}, False),
+    ({"nodeSelector": {CENTRE: "us-east-1a"}}, False),
+    ({"nodeSelector": {CENTRE: "eu-central-1-ham-1a"}}, False),  # Hamburg
+    ({"nodeSelector": {"failure-domain.beta.kubernetes.io/region": "us-east-1"}}, False),
+    ({"nodeSelector": {REGION: "somewhere"}}, False),
+    (_required(REGION, "eu-central-1", "us-east-1"), False),
+]
+
+
+@pytest.mark.parametrize(("pod", "good"), NODES)
+def test_nodes_that_handle_eu_customers_data_are_in_frankfurt(pod: dict[str, Any], good: bool) -> None:
+    chosen = {key: value for key, value in pod.items() if key == "nodeSelector"} | pod.get("affinity", {})
+    affinity = {"affinity": {"topologyKey": CENTRE} | chosen}
+    cluster = manifest("Cluster", store("https://minio.backups.svc") | affinity)
+    for made in ([cluster, SCHEDULE], [workload(pod=pod)]):
+        found = judge(topology(**european()), made, (), TODAY).refused
+        named = {(each.policy, each.resource) for each, _ in found}
+        assert named == (set() if good else {("residency", made[0].label)})
+    # Where nothing of theirs rests or passes, nodes may be anywhere.
+    assert judge(topology(**european()), [manifest("Prometheus", pod, "monitoring")], (), TODAY).refused == ()
+
+
+def test_the_stack_in_frankfurt_is_refused_when_its_settings_lead_out(tmp_path: Path) -> None:
+    frankfurt = Path(__file__).parents[2] / "infra" / "topologies" / "frankfurt.yaml"
+    bad = {
+        f"zones: {{second: {{nodes: {{{REGION}: us-east-1}}}}}}": "second/Cluster second/core-db-standby",
+        f"zones: {{link: {{nodes: {{{REGION}: us-east-1}}}}}}": "link/Deployment link/link",
+        "databases: {stores: {eu-central-1: {destination: 's3://crm-us-east-1/'}}}": "core-db-backups",
+    }
+    file = tmp_path / "settings.yaml"
+    words = ["render", "--target", "kubernetes", "--topology", str(frankfurt), "--settings", str(file)]
+    for number, (text, said) in enumerate(bad.items()):
+        file.write_text(text)
+        out = tmp_path / str(number)
+        done = CliRunner().invoke(stack, [*words, "--out", str(out)])
+        assert isinstance(done.exception, PolicyRefused) and not out.exists()
+        assert "residency: " in str(done.exception) and said in str(done.exception)
+    exemptions = tmp_path / "exemptions.yaml"
+    exemptions.write_text(
+        "exemptions:\n  - {policy: residency, resource: '*-backups', reason: lies in our own centre, "
+        "until: 2999-01-01}\n"
+    )
+    excused = [*words, "--exemptions", str(exemptions), "--out", str(tmp_path / "out")]
+    assert CliRunner().invoke(stack, excused).exit_code == 0
 
 
 EXEMPTIONS = """exemptions:
