@@ -109,6 +109,18 @@ def _event_loop() -> Iterator[None]:
 def write(rendered: Sequence[Rendered], folder: Path) -> None:
     """One YAML file for each resource. Files of an earlier rendering go. Raises UsageError for a folder with
     anything else in it."""
+    try:
+        _refuse_others(folder)
+        _fill(rendered, folder)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be written: {error.strerror or error}",
+            where=str(error.filename or folder),
+            remedy="name a folder that can be made",
+        ) from None
+
+
+def _refuse_others(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError("is a file", where=str(folder), remedy="name a folder")
     if folder.exists() and any(folder.iterdir()) and not (folder / _MARK).exists():
@@ -117,14 +129,6 @@ def write(rendered: Sequence[Rendered], folder: Path) -> None:
             where=str(folder),
             remedy="name a new folder: what lies there would be mixed up with what is rendered",
         )
-    try:
-        _fill(rendered, folder)
-    except OSError as error:
-        raise UsageError(
-            f"cannot be written: {error.strerror or error}",
-            where=str(error.filename or folder),
-            remedy="name a folder that can be made",
-        ) from None
 
 
 def _fill(rendered: Sequence[Rendered], folder: Path) -> None:

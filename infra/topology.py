@@ -24,6 +24,15 @@ def _region(text: str) -> str:
 
 Region = Annotated[str, AfterValidator(_region)]
 """As the cloud names it: it becomes a part of addresses and of buckets' names. Empty: not said."""
+
+
+def _cron(text: str) -> str:
+    when, named = r"[0-9*/,-]+", r"[0-9A-Z*/,-]+"
+    if not re.fullmatch(f"{when} {when} {when} {named} {named}", text, re.IGNORECASE):
+        raise ValueError("expected cron's five fields (minute hour day month weekday), such as 0 2 * * *")
+    return text
+
+
 ZoneKind = Literal["public", "private", "link", "monitoring"]
 Arm = Literal["stable", "candidate", "baseline"]
 """`baseline`: the stable version in a process as new as the candidate's; there when a release asks for it."""
@@ -92,7 +101,7 @@ class Zone(_Part):
 class Backup(_Part):
     """A database's backups: when (cron, UTC), how long they are kept, in which region they lie."""
 
-    schedule: str = Field(default="0 2 * * *", pattern=r"^\S+( \S+){4}$")
+    schedule: Annotated[str, AfterValidator(_cron)] = "0 2 * * *"
     keep_days: int = Field(default=30, ge=1)
     region: Region = ""
     encrypted: bool = True
@@ -147,7 +156,7 @@ class Customers(_Part):
 
     count: int = Field(default=5000, ge=1, le=1_000_000)
     high: int = Field(default=1000, ge=0)
-    subjects: tuple[Subject, ...] = ("cn",)
+    subjects: tuple[Subject, ...] = Field(default=("cn",), min_length=1)
 
 
 class Topology(_Part):

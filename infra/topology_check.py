@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from infra.topology import ROLES, Topology
+from infra.topology import ROLES, Kind, Topology
 
 Place = tuple[int | str, ...]
+_ARMS: tuple[Kind, ...] = ("touchpoints", "synchronisation-worker")
 
 
 def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
@@ -29,7 +30,7 @@ def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
             if getattr(link, end) not in topology.components:
                 yield ("links", index, end), f"unknown component {getattr(link, end)!r}", f"one of {names}"
                 return
-    yield from _lost(topology)
+    yield from _states(topology)
     yield from _missing(topology)
     yield from _replicas(topology)
     yield from _crossing(topology)
@@ -38,8 +39,12 @@ def problems(topology: Topology) -> Iterator[tuple[Place, str, str]]:
         yield ("customers", "high"), "more high-value customers than customers", "at most `count`"
 
 
-def _lost(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+def _states(topology: Topology) -> Iterator[tuple[Place, str, str]]:
+    """Only an arm comes with its release, and only a database is given up for its standby."""
     for name, component in topology.components.items():
+        if component.arm is not None and component.kind not in _ARMS:
+            said = f"{name}, of the kind {component.kind}, is the same for every release"
+            yield ("components", name, "arm"), said, f"no arm; one have {' and '.join(_ARMS)}"
         if component.lost and component.kind != "postgres":
             said = f"{name}, of the kind {component.kind}, cannot be given up"
             yield ("components", name, "lost"), said, "a database that has a standby, or is one"
@@ -61,7 +66,7 @@ def _missing(topology: Topology) -> Iterator[tuple[Place, str, str]]:
                     f"{name} has no link with the role {role!r}",
                     f"a link: source {name}, role {role}",
                 )
-    for kind in ("touchpoints", "synchronisation-worker"):
+    for kind in _ARMS:
         arms = sorted(each.arm or "none" for _, each in topology.of(kind))
         needed = [arm for arm in arms if arm != "baseline"] == ["candidate", "stable"]
         if not (needed and arms.count("baseline") <= 1) and (arms or kind == "touchpoints"):

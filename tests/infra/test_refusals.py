@@ -82,6 +82,16 @@ def test_a_topology_that_is_none(
 
 
 @pytest.mark.parametrize(
+    ("name", "said"),
+    [("a file", "is a file"), ("a file/below", "Not a directory"), ("a" * 300, "File name too long")],
+)
+def test_a_folder_to_render_to_that_cannot_be(home: Path, tmp_path: Path, name: str, said: str) -> None:
+    (tmp_path / "a file").write_text("mine")
+    assert said in refused("render", "--target", "alicloud", "--out", tmp_path / name)
+    assert (tmp_path / "a file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("down", "--target", "kubernetes", "--keep-data"), "--keep-data"),

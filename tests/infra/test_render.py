@@ -248,6 +248,7 @@ WRONG = [
     ("reach:\n  people: [10.1.0.7/16]\n", 2, "has host bits set"),
     ("reach:\n  people: [10.1.0.7]\n", 2, "expected a network such as"),
     ("scaling:\n  growth: .inf\n", 2, "growth"),
+    ("databases:\n  image: ''\n", 2, "image"),
     ("images:\n  registry: my registry\n", 2, "registry"),
     ("rollout:\n  plans: {../mine.yaml: x}\n", 2, "plans"),
     ("entrances:\n  core-proxy: core.example.com\n", 2, "expected host:port"),

@@ -43,9 +43,33 @@ def test_a_commit_of_the_core_waits_for_a_copy_here_and_one_in_the_second_region
     assert external["connectionParameters"]["application_name"] == "core-db-standby"
 
 
-def test_a_database_without_replica_waits_for_one_copy_beside_it(found: Found) -> None:
+def test_customers_writes_go_on_while_the_copy_beside_their_store_is_away(found: Found) -> None:
     synchronous = found["Cluster", "touchpoints-db"].at("spec", "postgresql", "synchronous")
-    assert synchronous == {"method": "any", "number": 1, "dataDurability": "required"}
+    assert synchronous == {"method": "any", "number": 1, "dataDurability": "preferred"}
+
+
+def test_instances_are_spread_among_instances_whatever_the_poolers_do(found: Found) -> None:
+    """Poolers bear `cnpg.io/cluster` too: counted, they would forbid an instance the data centre that is left."""
+    for name in ("core-db", "core-db-standby", "touchpoints-db"):
+        for each in found["Cluster", name].at("spec", "topologySpreadConstraints"):
+            labels = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
+            assert each["labelSelector"] == {"matchLabels": labels}
+
+
+def test_a_promoted_standby_is_not_demoted_by_the_next_up() -> None:
+    desired = Desired(
+        topology=hybrid_crm.TOPOLOGY, stable=Release(version="v1"), created="2026-01-01T00:00:00Z"
+    )
+    target = KubernetesTarget(desired, Settings())
+    render(program(desired, target))
+    left_alone = target.elsewhere()
+    assert left_alone["second/Cluster core-db-standby"] == ("spec.replica.enabled",)
+    assert left_alone["private/Cluster core-db"] == ()
+
+
+def test_the_authority_stays_the_same_when_it_is_renewed(found: Found) -> None:
+    authority = found["Certificate", "hybrid-crm-authority"]
+    assert authority.at("spec", "isCA") and authority.at("spec", "privateKey", "rotationPolicy") == "Never"
 
 
 def test_the_operator_would_take_the_numbers(found: Found) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.targets.local.edge import CHANNELS
 from infra.targets.local.edge_routes import COHORTS
+from infra.targets.local.proxy import bootstrap
 from tests.infra.test_render import BESIDE
 
 BUCKETS = Settings.model_validate({"edge": {"strategy": "buckets"}})
@@ -188,6 +190,16 @@ def test_the_inner_gateway_hears_the_edge_alone(weights: dict[tuple[str, str], R
     assert "hostname" not in listener
     inner = weights["ClientTrafficPolicy", "arms"]
     assert inner.at("spec", "tls", "clientValidation", "caCertificateRefs")
+    # The authority has certified others, too: this name is the edge's alone.
+    (known,) = inner.at("spec", "tls", "clientValidation", "subjectAltNames", "dnsNames")
+    caller = weights["EnvoyProxy", "edge"].at("spec", "backendTLS", "clientCertificateRef", "name")
+    assert weights["Certificate", caller].at("spec", "dnsNames") == [known["value"]]
+    assert known["type"] == "Exact"
+    assert [
+        name
+        for (kind, name), each in weights.items()
+        if kind == "Certificate" and known["value"] in (each.at("spec", "dnsNames") or ())
+    ] == [caller]
     assert weights["EnvoyProxy", "edge"].at("spec", "backendTLS", "clientCertificateRef")
     assert weights["BackendTLSPolicy", "arms"].at("spec", "validation", "hostname").startswith("arms.")
     service = weights["EnvoyProxy", "arms"].at("spec", "provider", "kubernetes", "envoyService")
@@ -197,6 +209,96 @@ def test_the_inner_gateway_hears_the_edge_alone(weights: dict[tuple[str, str], R
     assert len(onto) == 1
     labels = onto[0]["from"][0]["podSelector"]["matchLabels"]
     assert labels["gateway.envoyproxy.io/owning-gateway-name"] == "edge"
+
+
+def given_by_envoy_gateway(found: dict[tuple[str, str], Rendered], gateway: str) -> dict[str, str]:
+    """The labels of a Gateway's proxies: what Envoy Gateway 1.6 makes of an EnvoyProxy (envoyLabels,
+    GatewayOwnerLabels and getPodLabels of its source), where proxies stand in their Gateway's namespace."""
+    made = found["Gateway", gateway]
+    return {
+        "app.kubernetes.io/name": "envoy",
+        "app.kubernetes.io/component": "proxy",
+        "app.kubernetes.io/managed-by": "envoy-gateway",
+        "gateway.networking.k8s.io/gateway-name": gateway,
+        "gateway.envoyproxy.io/owning-gateway-name": gateway,
+        "gateway.envoyproxy.io/owning-gateway-namespace": str(made.at("metadata", "namespace")),
+    }
+
+
+def borne(found: dict[tuple[str, str], Rendered], gateway: str) -> dict[str, str]:
+    ours = found["EnvoyProxy", gateway].at(
+        "spec", "provider", "kubernetes", "envoyDeployment", "pod", "labels"
+    )
+    return given_by_envoy_gateway(found, gateway) | deployment["pod"]["labels"]
+
+
+def selectors(part: Any) -> Iterator[dict[str, str]]:
+    """Every `matchLabels` below."""
+    if isinstance(part, Mapping):
+        if isinstance(part.get("matchLabels"), Mapping):
+            yield dict(part["matchLabels"])
+        part = list(part.values())
+    if isinstance(part, list | tuple):
+        for each in part:
+            yield from selectors(each)
+
+
+@pytest.mark.parametrize("gateway", ["edge", "arms"])
+def test_envoy_gateway_still_finds_the_proxies_that_it_made(
+    weights: dict[tuple[str, str], Rendered], gateway: str
+) -> None:
+    """Its Deployment selects by its own labels: one of them changed, and the API server refuses it (422)."""
+    theirs = given_by_envoy_gateway(weights, gateway)
+    assert theirs.items() <= borne(weights, gateway).items()
+
+
+@pytest.mark.parametrize("gateway", ["edge", "arms"])
+def test_what_is_meant_for_a_gateways_proxies_finds_them_and_no_others(
+    weights: dict[tuple[str, str], Rendered], gateway: str
+) -> None:
+    policy, watched = weights["NetworkPolicy", gateway], weights["PodMonitor", gateway]
+    deployment = weights["EnvoyProxy", gateway].at("spec", "provider", "kubernetes", "envoyDeployment")
+    meant = [
+        policy.at("spec", "podSelector", "matchLabels"),
+        watched.at("spec", "selector", "matchLabels"),
+        *selectors(deployment["pod"]["topologySpreadConstraints"]),
+    ]
+    assert len(meant) >= 3
+    other = {"edge": "arms", "arms": "edge"}[gateway]
+    for selector in meant:
+        assert selector.items() <= borne(weights, gateway).items()
+        assert not selector.items() <= borne(weights, other).items()
+
+
+def test_nobody_looks_for_the_proxies_by_labels_that_they_do_not_bear() -> None:
+    """In no zone: Prometheus' way to them, a rollout's, a load's."""
+    found = render(program(BESIDE, KubernetesTarget(BESIDE, Settings())))
+    public = {(each.kind, str(each.at("metadata", "name"))): each for each in found if each.zone == "public"}
+    proxies = [borne(public, gateway) for gateway in ("edge", "arms")]
+    looking = [each for made in found for each in selectors(made.body)]
+    names = [each.get("app.kubernetes.io/name", "") for each in looking]
+    assert not [each for each in names if each.removesuffix("-proxy") in ("edge", "arms", "envoy")]
+    owned = [each for each in looking if "gateway.envoyproxy.io/owning-gateway-name" in each]
+    assert owned
+    assert all(any(each.items() <= labels.items() for labels in proxies) for each in owned)
+
+
+def test_the_edge_measures_by_the_buckets_that_objectives_and_gates_name(
+    weights: dict[tuple[str, str], Rendered],
+) -> None:
+    for gateway in ("edge", "arms"):
+        changed = weights["EnvoyProxy", gateway].at("spec", "bootstrap")
+        assert changed["type"] == "JSONPatch"  # Envoy Gateway's own bootstrap stays what it is
+        patches = {each["path"]: each["value"] for each in changed["jsonPatches"]}
+        assert {each["op"] for each in changed["jsonPatches"]} == {"add"}
+        # What it does not let anybody change would refuse the whole Gateway.
+        assert not [each for each in patches if each.startswith(("/dynamic_resources", "/static_resources"))]
+        local = bootstrap("edge", 1, [], [])
+        settings = patches["/stats_config/histogram_bucket_settings"]
+        assert settings == local["stats_config"]["histogram_bucket_settings"]
+        for each in settings:
+            assert {200, 300, 500, 750, 2000} <= set(each["buckets"])
+        assert patches["/stats_flush_interval"] == local["stats_flush_interval"]
 
 
 def test_edges_proxies_have_the_guides_size_and_room_to_grow(

@@ -76,6 +76,14 @@ WRONG = [
     ("arm: stable,", "arm: stable, lost: true,", 7, "cannot be given up"),
     ("name: mine", "name: mine-", 1, "pattern"),
     (
+        "data: personal",
+        "data: personal, backup: {schedule: every day at two am}",
+        9,
+        "cron's five fields",
+    ),
+    ("kind: edge", "kind: edge, arm: candidate", 6, "the same for every release"),
+    ("name: mine", "name: mine\ncustomers: {subjects: []}", 2, "subjects"),
+    (
         "links:",
         "  one: {zone: front, kind: prometheus}\n  two: {zone: front, kind: prometheus}\nlinks:",
         11,

@@ -39,7 +39,9 @@ def declare(place: Place) -> None:
             "commonName": f"{place.topology.name} authority",
             "secretName": name,
             "duration": _YEARS_5,
-            "privateKey": _key(),
+            # Renewed, it is the same authority: with another key, what it signs next would be refused by
+            # whoever still has the certificate of before (cert-manager 1.18 makes a new key by default).
+            "privateKey": _key() | {"rotationPolicy": "Never"},
             "issuerRef": _reference(f"{name}-root", "ClusterIssuer"),
         },
     }

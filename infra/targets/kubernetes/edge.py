@@ -19,6 +19,7 @@ from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.kubernetes.settings import Limit
 from infra.targets.local.edge import CHANNELS
 from infra.targets.local.edge_routes import CUSTOMER_HEADER, TIER_HEADER
+from infra.targets.local.proxy import time_buckets
 
 ENVOY = "gateway.envoyproxy.io/v1alpha1"
 PUBLIC_CERTIFICATE = "edge-tls"
@@ -37,13 +38,14 @@ def declare(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
     certificates.public(place, zone, PUBLIC_CERTIFICATE, [domain])
     inner = f"{ARMS}.{place.namespace(zone)}.svc"
     certificates.leaf(place, zone, _ARMS_CERTIFICATE, [inner], server=True)
-    certificates.leaf(place, zone, _CALLER_CERTIFICATE, [f"edge.{place.namespace(zone)}.svc"], server=False)
+    caller = f"{name}.{place.namespace(zone)}.svc"
+    certificates.leaf(place, zone, _CALLER_CERTIFICATE, [caller], server=False)
     _proxies(place, name, name, "LoadBalancer", {"clientCertificateRef": {"name": _CALLER_CERTIFICATE}})
     _proxies(place, name, ARMS, "ClusterIP", {})
     door = _gateway(place, name, name, ports.EDGE, domain, PUBLIC_CERTIFICATE)
     _gateway(place, name, ARMS, ports.ARMS, "", _ARMS_CERTIFICATE)
     _from_outside(place, name)
-    _from_edge(place, name, inner)
+    _from_edge(place, name, caller, inner)
     routes = edge_routes.declare(place, name)
     _identity(place, name, name, [_target("Gateway", name)])
     for arm, route in routes.testers.items():
@@ -100,7 +102,9 @@ def _proxies(place: Place, name: str, title: str, service: str, backend_tls: Man
         "envoyDeployment": {
             "name": f"{title}-proxy",
             "pod": {
-                "labels": place.labels(name) | {"app.kubernetes.io/name": f"{title}-proxy"},
+                # No more than this: by the other labels of this family Envoy Gateway finds its own pods, and
+                # what is set here would stand in their place.
+                "labels": {"app.kubernetes.io/part-of": place.topology.name},
                 "securityContext": pod["securityContext"] | {"runAsUser": 65532, "runAsGroup": 65532},
                 "topologySpreadConstraints": [
                     each | {"labelSelector": selector} for each in pod["topologySpreadConstraints"]
@@ -132,6 +136,7 @@ def _proxies(place: Place, name: str, title: str, service: str, backend_tls: Man
     spec: Manifest = {
         "provider": {"type": "Kubernetes", "kubernetes": kubernetes},
         "telemetry": {"metrics": {"prometheus": {}}},
+        "bootstrap": {"type": "JSONPatch", "jsonPatches": _measured()},
         "shutdown": {"drainTimeout": "30s", "minDrainDuration": "5s"},
     }
     if backend_tls:
@@ -139,8 +144,17 @@ def _proxies(place: Place, name: str, title: str, service: str, backend_tls: Man
     _put(place, name, "EnvoyProxy", title, spec)
 
 
+def _measured() -> list[Manifest]:
+    """The local edge's buckets of response times, which objectives and gates name, every second.
+
+    Envoy's own have no edge at 2 s, and are brought up to date every 5 s.
+    """
+    settings = {"stats_config/histogram_bucket_settings": time_buckets(), "stats_flush_interval": "1s"}
+    return [{"op": "add", "path": f"/{path}", "value": value} for path, value in settings.items()]
+
+
 def proxies_of(place: Place, gateway: str, zone: str) -> dict[str, str]:
-    """The labels by which a Gateway's proxies are found."""
+    """The labels by which a Gateway's proxies are found: those that Envoy Gateway gives them."""
     return {
         "gateway.envoyproxy.io/owning-gateway-name": gateway,
         "gateway.envoyproxy.io/owning-gateway-namespace": place.namespace(zone),
@@ -164,12 +178,18 @@ def _from_outside(place: Place, name: str) -> None:
     _put(place, name, "ClientTrafficPolicy", name, spec)
 
 
-def _from_edge(place: Place, name: str, host: str) -> None:
-    """`arms` takes requests from who has the edge's certificate; the edge sends them to who has `arms`'."""
-    authority = {"kind": "Secret", "name": _ARMS_CERTIFICATE}
+def _from_edge(place: Place, name: str, caller: str, host: str) -> None:
+    """`arms` takes requests from who has the edge's certificate; the edge sends them to who has `arms`'.
+
+    `caller`: the name in the edge's certificate. The authority gives others to databases, link and core.
+    """
+    validation: Manifest = {
+        "caCertificateRefs": [{"kind": "Secret", "name": _ARMS_CERTIFICATE}],
+        "subjectAltNames": {"dnsNames": [{"type": "Exact", "value": caller}]},
+    }
     spec: Manifest = {
         "targetRefs": [_target("Gateway", ARMS)],
-        "tls": {"minVersion": _LEAST_TLS, "clientValidation": {"caCertificateRefs": [authority]}},
+        "tls": {"minVersion": _LEAST_TLS, "clientValidation": validation},
         "headers": {"requestID": "PreserveOrGenerate"},
     }
     _put(place, name, "ClientTrafficPolicy", ARMS, spec)

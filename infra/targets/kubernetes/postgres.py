@@ -40,7 +40,9 @@ def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
         "metadata": {"name": name, "annotations": _annotations(place, name)},
         "spec": _spec(place, name),
     }
-    made = place.put(component.zone, manifest, name, before)
+    # A replica that was promoted stays so: stated again, this would demote the only primary there is.
+    promoted = ["spec.replica.enabled"] if primary_of(place, name) else []
+    made = place.put(component.zone, manifest, name, before, ignore=promoted)
     if component.backup is not None:
         backups.schedule(place, name, component.backup, made)
     kinds = (READ_ONLY,) if primary_of(place, name) else (READ_WRITE, READ_ONLY)
@@ -149,13 +151,17 @@ def _parameters(place: Place, name: str) -> dict[str, str]:
 def _synchronous(place: Place, name: str) -> Manifest:
     """How many copies a commit waits for: one beside it, and one in each region that has a replica.
 
-    Implementation guides: a region lost without data loss. A commit that has no second copy would be lost
-    with the first, so writes wait while one is missing (`required`); customers do not notice: touchpoints
-    write to their own store, and their events wait in the outbox.
+    Implementation guides: a region lost without data loss. A commit of the core that has no second copy would
+    be lost with the first, so its writes wait while one is missing (`required`). Customers do not notice:
+    touchpoints write to a store of their own, which goes on without its copy while that is away
+    (`preferred`), and their events wait in the outbox.
     """
     elsewhere = _replicas(place, name)
     here = 1 if place.component(name).instances > 1 else 0
-    found: Manifest = {"method": "any", "number": here + len(elsewhere), "dataDurability": "required"}
+    # What is promised to another region is never left out, whatever it is (and CloudNativePG refuses it).
+    kept = place.component(name).data == "core" or elsewhere
+    durability = "required" if kept else "preferred"
+    found: Manifest = {"method": "any", "number": here + len(elsewhere), "dataDurability": durability}
     if elsewhere:
         # As many of our own as must answer: one more could stand for the other region.
         found |= {"maxStandbyNamesFromCluster": here, "standbyNamesPost": elsewhere}
@@ -212,8 +218,9 @@ def _affinity(place: Place, name: str) -> Manifest:
 
 def _spread(place: Place, name: str) -> list[Manifest]:
     found = place.spread(name, place.component(name).zone)
-    # CloudNativePG's own label: jobs that set up an instance bear ours as well.
-    return [each | {"labelSelector": {"matchLabels": {"cnpg.io/cluster": name}}} for each in found]
+    # CloudNativePG's own labels: jobs that set up an instance bear ours as well, poolers the cluster's.
+    instances = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
+    return [each | {"labelSelector": {"matchLabels": instances}} for each in found]
 
 
 # Poolers

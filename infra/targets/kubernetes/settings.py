@@ -19,6 +19,7 @@ from infra.topology import Name
 
 DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
 HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
+Word = Annotated[str, StringConstraints(pattern=r"^\S+$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 
 
@@ -161,7 +162,7 @@ class Databases(_Part):
     bucket `<topology>-backups-<region>`.
     """
 
-    image: str = "ghcr.io/cloudnative-pg/postgresql:17.5"
+    image: Word = "ghcr.io/cloudnative-pg/postgresql:17.5"
     storage_class: DnsLabel = "encrypted"
     size_gb: int = Field(default=100, ge=1)
     wal_gb: int = Field(default=20, ge=1)
@@ -172,7 +173,7 @@ class Databases(_Part):
 class LinkSettings(_Part):
     """The proxies between the zones. `envoy`: the version that the local target is tested with."""
 
-    envoy: str = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
+    envoy: Word = "docker.io/envoyproxy/envoy:distroless-v1.40.0"
 
 
 class Monitoring(_Part):
@@ -181,8 +182,8 @@ class Monitoring(_Part):
     `receivers`: the Secret that says whom alerts are sent to (key alertmanager.yaml).
     """
 
-    prometheus: str = "v3.5.0"
-    alertmanager: str = "v0.28.1"
+    prometheus: Word = "v3.5.0"
+    alertmanager: Word = "v0.28.1"
     retention: str = Field(default="15d", pattern=r"^[0-9]+[hdw]$")
     size_gb: int = Field(default=50, ge=1)
     receivers: DnsLabel = "alertmanager-receivers"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import yaml
+
 from huidu.foundation.errors import ConfigError
 from infra.desired import Desired
 from infra.targets.kubernetes.description import load_zone
@@ -21,9 +23,13 @@ def check(desired: Desired, settings: Settings, file: Path | None) -> None:
     _known("zones", settings.zones, "zone", topology.zones, file)
     _known("entrances", settings.entrances, "component", topology.components, file)
     _known("load.zone", filter(None, [settings.load.zone]), "zone", topology.zones, file)
-    _named(Place(desired, settings), file)
+    place = Place(desired, settings)
+    _named(place, file)
+    _apart(place, file)
+    _watched(place, file)
+    _plans(settings, file)
     if settings.load.groups:
-        _alone(Place(desired, settings), file)
+        _alone(place, file)
 
 
 def _known(key: str, named: Iterable[str], what: str, there: Iterable[str], file: Path | None) -> None:
@@ -43,6 +49,49 @@ def _named(place: Place, file: Path | None) -> None:
                 f"the namespace of the zone {zone} would be called {place.namespace(zone)}",
                 file=file,
                 expected=f"zones: {{{zone}: {{namespace: ...}}}}, at most {_LONGEST} characters",
+            )
+
+
+def _apart(place: Place, file: Path | None) -> None:
+    """No two zones in one namespace, whether the settings or the topology's name called it so."""
+    seen: dict[tuple[str, str], str] = {}
+    for zone in place.topology.zones:
+        here = (place.zone(zone).context, place.namespace(zone))
+        if here in seen:
+            raise ConfigError(
+                f"the zones {seen[here]} and {zone} would share the namespace {here[1]}: nothing would keep "
+                "them apart",
+                file=file,
+                expected=f"zones: {{{zone}: {{namespace: ...}}}}, another one",
+            )
+        seen[here] = zone
+
+
+def _watched(place: Place, file: Path | None) -> None:
+    """Rollouts ask Prometheus beside the edge, and it scrapes pods, which only their own cluster reaches."""
+    doors = [each.zone for _, each in place.topology.of("edge")]
+    for name, component in place.topology.of("prometheus"):
+        for door in doors:
+            if not place.together(component.zone, door):
+                raise ConfigError(
+                    f"{name} is in the zone {component.zone}, on another cluster than the edge in {door}: "
+                    "it could not read what gates decide on, nor could the rollout ask it",
+                    file=file,
+                    expected=f"zones: {{{component.zone}: {{context: {place.zone(door).context or '...'}}}}}, "
+                    f"as {door}",
+                )
+
+
+def _plans(settings: Settings, file: Path | None) -> None:
+    """A plan that is no YAML mapping would be found out by the first rollout only."""
+    for name, text in settings.rollout.plans.items():
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"rollout.plans: {name} is no YAML: {error}", file=file) from None
+        if not isinstance(found, dict):
+            raise ConfigError(
+                f"rollout.plans: {name} is no plan", file=file, expected="a mapping: name, route, stages, ..."
             )
 
 

@@ -78,16 +78,21 @@ def bootstrap(node: str, admin_port: int, listeners: Sequence[Config], clusters:
         "admin": {"address": address(admin_port)},
         "stats_flush_interval": "1s",
         "stats_config": {
-            "histogram_bucket_settings": [
-                {"match": {"suffix": suffix}, "buckets": list(TIME_EDGES_MS)}
-                for suffix in ("upstream_rq_time", "downstream_rq_time")
-            ],
+            "histogram_bucket_settings": time_buckets(),
             "stats_matcher": {
                 "inclusion_list": {"patterns": [{"safe_regex": {"regex": kept}} for kept in _KEPT]}
             },
         },
         "static_resources": {"listeners": list(listeners), "clusters": list(clusters)},
     }
+
+
+def time_buckets() -> list[Config]:
+    """A bootstrap's `stats_config.histogram_bucket_settings`: response times by TIME_EDGES_MS."""
+    return [
+        {"match": {"suffix": suffix}, "buckets": list(TIME_EDGES_MS)}
+        for suffix in ("upstream_rq_time", "downstream_rq_time")
+    ]
 
 
 def _thresholds(breaker: Mapping[str, int]) -> Config:
