@@ -226,9 +226,7 @@ def given_by_envoy_gateway(found: dict[tuple[str, str], Rendered], gateway: str)
 
 
 def borne(found: dict[tuple[str, str], Rendered], gateway: str) -> dict[str, str]:
-    ours = found["EnvoyProxy", gateway].at(
-        "spec", "provider", "kubernetes", "envoyDeployment", "pod", "labels"
-    )
+    deployment = found["EnvoyProxy", gateway].at("spec", "provider", "kubernetes", "envoyDeployment")
     return given_by_envoy_gateway(found, gateway) | deployment["pod"]["labels"]
 
 
