@@ -18,6 +18,7 @@ from huidu.model.stack import Stack
 from loadtests.annotations import Annotations
 from loadtests.calibration import calibrate, measure_cost
 from loadtests.checks import Check
+from loadtests.customers import signer
 from loadtests.driving import STOPPED_BY, drive, stopping
 from loadtests.folders import new_folder, remember
 from loadtests.health import SCOPE
@@ -185,6 +186,8 @@ def prepare(asked: Asked, *, duration: float | None = None, endless: bool = Fals
         raise StateError(
             "the tokens' key is missing", where=str(plan.tokens.key_file), remedy="run `huidu stack up`"
         )
+    if plan.tokens is not None:
+        signer(plan.tokens.key_file)
     workspace.ensure_writable()
     return workspace, plan
 

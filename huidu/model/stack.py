@@ -74,7 +74,7 @@ class CohortRoute(_Part):
 
 
 class Tokens(_Part):
-    """How customers' tokens are signed: HS256, key as base64url text in a 0600 file."""
+    """How customers' tokens are signed: the key file holds base64url text (HS256) or a private PEM."""
 
     key_file: Path
     issuer: str
