@@ -98,7 +98,7 @@ def status(as_json: bool) -> None:
     raise SystemExit((Outcome.GOOD if healthy else Outcome.BAD).code)
 
 
-@stack.command()
+@stack.command(short_help="What stands otherwise than it was brought up.")
 @elsewhere.TARGET
 @_JSON
 def drift(target: str, as_json: bool) -> None:
@@ -110,7 +110,7 @@ def drift(target: str, as_json: bool) -> None:
     raise SystemExit((Outcome.BAD if steps else Outcome.GOOD).code)
 
 
-@stack.command()
+@stack.command(short_help="Take the stack down.")
 @click.option("--keep-data", is_flag=True, help="Keep databases and secrets: the next `up` finds them.")
 @click.option("--take-over", is_flag=True, hidden=True, help="End a running command on this stack first.")
 @elsewhere.TARGET
@@ -131,7 +131,7 @@ def down(keep_data: bool, take_over: bool, target: str) -> None:
     progress.say(f"down in {time.monotonic() - begun:.1f} s{kept}" if stood else "no stack stands here")
 
 
-@stack.command()
+@stack.command(short_help="Start, promote or stop a candidate.")
 @click.argument("version", required=False)
 @click.option("--defect", "defects", multiple=True, metavar="DEFECT", help=f"For demonstrations: {EXAMPLES}.")
 @click.option("--baseline", is_flag=True, help="Also start the stable version anew, to compare VERSION with.")

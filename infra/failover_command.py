@@ -20,7 +20,7 @@ _SETTLE_SECONDS = 30.0
 _DATABASE = click.argument("database", required=False)
 
 
-@click.command()
+@click.command(short_help="The standby of a database takes over.")
 @_DATABASE
 @click.option("--planned", is_flag=True, help="Although the primary is well: it is shut down in order first.")
 def failover(database: str | None, planned: bool) -> None:
@@ -36,7 +36,7 @@ def failover(database: str | None, planned: bool) -> None:
     say("it runs alone: `huidu stack rejoin` makes what was given up its standby")
 
 
-@click.command()
+@click.command(short_help="The standby of a database is given up.")
 @_DATABASE
 def alone(database: str | None) -> None:
     """The standby of DATABASE is given up: its primary no longer waits for it."""
@@ -47,7 +47,7 @@ def alone(database: str | None) -> None:
     say("a loss now would lose data: `huidu stack rejoin` brings the standby back")
 
 
-@click.command()
+@click.command(short_help="What was given up of a database comes back.")
 @_DATABASE
 def rejoin(database: str | None) -> None:
     """What was given up of DATABASE comes back as its standby, with a new copy where it needs one."""

@@ -11,7 +11,7 @@ from huidu.foundation.terminal import Terminal
 from infra.elsewhere import EXEMPTIONS, SETTINGS, TARGETS
 
 
-@click.command()
+@click.command(short_help="Write what a target would be asked for as files.")
 @click.option("--target", type=click.Choice(TARGETS), required=True, help="Where the stack would stand.")
 @click.option(
     "--out", "folder", type=click.Path(path_type=Path), required=True, help="A folder for the files."

@@ -101,3 +101,9 @@ def test_a_folder_to_render_to_that_cannot_be(home: Path, tmp_path: Path, name: 
 def test_options_that_do_not_go_together(home: Path, words: tuple[str, ...], said: str) -> None:
     assert said in refused(*words)
     assert not home.exists()
+
+
+def test_every_command_is_told_in_one_whole_line() -> None:
+    told = CliRunner().invoke(stack, ["--help"], terminal_width=80).output.partition("Commands:")[2]
+    assert "..." not in told
+    assert [line.split()[0] for line in told.splitlines() if line] == sorted(stack.commands)
