@@ -84,6 +84,12 @@ def _buckets_addressed() -> set[str]:
     return {path.removeprefix("s3://").rstrip("/") for path in paths}
 
 
+def test_monitoring_lodges_beside_the_edge_and_the_link_with_the_core() -> None:
+    """Prometheus reads the pods of its own cluster, and rollouts ask it there."""
+    lodgers = {plot.zone: plot.lodgers for plot in plots(wanted(None).topology, CloudSettings())}
+    assert lodgers == {"public": ("monitoring",), "private": ("link",), "second": ()}
+
+
 def test_nodes_have_room_for_a_surge_of_300_percent() -> None:
     for pool in of("NodePool", rendered()).values():
         assert pool.at("scalingConfig", "maxSize") >= 4 * pool.at("scalingConfig", "minSize")

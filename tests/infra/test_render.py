@@ -286,6 +286,33 @@ def test_a_name_that_the_topology_does_not_have_is_refused_with_those_it_has(
     assert expected in refused.value.expected.removeprefix("of ").split(", ")
 
 
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            "zones: {private: {namespace: hybrid-crm-public}}",
+            "public and private would share the namespace hybrid-crm-public",
+        ),
+        (
+            "zones: {monitoring: {context: far}}",
+            "prometheus is in the zone monitoring, on another cluster than",
+        ),
+        (
+            "zones: {public: {context: far}, link: {context: far}}",
+            "on another cluster than the edge in public",
+        ),
+        ("rollout: {plans: {mine.yaml: 'stages: ['}}", "mine.yaml is no YAML"),
+        ("rollout: {plans: {mine.yaml: hello}}", "mine.yaml is no plan"),
+    ],
+)
+def test_settings_that_would_stand_and_not_work_are_refused(tmp_path: Path, document: str, said: str) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text(document)
+    with pytest.raises(ConfigError, match=said) as refused:
+        known.make("kubernetes", BESIDE, file)
+    assert str(file) in refused.value.where
+
+
 def test_a_namespace_that_no_cluster_would_take_is_refused_with_what_to_write() -> None:
     topology = Topology.model_validate(
         {"extends": "hybrid-crm", "name": "n" * 40, "zones": {"z" * 30: {"kind": "public"}}}

@@ -31,13 +31,13 @@ class Plot:
 
 
 def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
-    """One for every public and every private zone; the zones of other kinds lodge in the first private one.
+    """One for every public and every private zone. Monitoring lodges in the first public one (rollouts ask it
+    beside the edge, and it scrapes its own cluster), the zones of other kinds in the first private one.
 
     Raises ConfigError where a zone has no region, networks overlap, or data centres are too few.
     """
     standing = [name for name, zone in topology.zones.items() if zone.kind in ("public", "private")]
-    host = next((name for name in standing if topology.zones[name].kind == "private"), standing[0])
-    lodgers = tuple(name for name in topology.zones if name not in standing)
+    hosts = {name: _host(topology, standing, name) for name in topology.zones if name not in standing}
     unknown = sorted(set(settings.zones) - set(standing))
     if unknown:
         raise ConfigError(
@@ -71,8 +71,13 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
             centres=tuple((each, str(addresses)) for each, addresses in zip(centres, ranges, strict=False)),
             public=zone.kind == "public",
             settings=chosen,
-            lodgers=lodgers if name == host else (),
+            lodgers=tuple(lodger for lodger, host in hosts.items() if host == name),
         )
+
+
+def _host(topology: Topology, standing: list[str], lodger: str) -> str:
+    beside = "public" if topology.zones[lodger].kind == "monitoring" else "private"
+    return next((name for name in standing if topology.zones[name].kind == beside), standing[0])
 
 
 def centre(region: str, letter: str) -> str:

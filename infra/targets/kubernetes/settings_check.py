@@ -25,11 +25,11 @@ def check(desired: Desired, settings: Settings, file: Path | None) -> None:
     _known("load.zone", filter(None, [settings.load.zone]), "zone", topology.zones, file)
     place = Place(desired, settings)
     _named(place, file)
+    if settings.load.groups:
+        _alone(place, file)
     _apart(place, file)
     _watched(place, file)
     _plans(settings, file)
-    if settings.load.groups:
-        _alone(place, file)
 
 
 def _known(key: str, named: Iterable[str], what: str, there: Iterable[str], file: Path | None) -> None:
@@ -77,8 +77,8 @@ def _watched(place: Place, file: Path | None) -> None:
                     f"{name} is in the zone {component.zone}, on another cluster than the edge in {door}: "
                     "it could not read what gates decide on, nor could the rollout ask it",
                     file=file,
-                    expected=f"zones: {{{component.zone}: {{context: {place.zone(door).context or '...'}}}}}, "
-                    f"as {door}",
+                    expected=f"the context of {door} for {component.zone}: "
+                    f"zones: {{{component.zone}: {{context: {place.zone(door).context!r}}}}}",
                 )
 
 
