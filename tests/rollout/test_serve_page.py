@@ -200,7 +200,7 @@ def test_what_is_journaled_arrives_by_itself(page, home, half):
         with Journal.open(home / "rollouts" / half / "journal.sqlite", SystemClock()) as journal:
             journal.append("resumed")
             news = next(event for event in events if "resumed" in event["said"])
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 30
             assert "running" in news["html"]
 
 
