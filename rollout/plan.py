@@ -80,12 +80,14 @@ class Entry(PlanPart):
     """Where testers come in, for a proxy of one's own: `url`, and for each arm the header that leads to it.
 
     Its value is read from `secret_file`. `candidate`, `stable`: the clusters that count the testers alone.
+    `ca_file`: the authority (PEM) of the proxy's certificate, where not every machine trusts it anyway.
     """
 
     url: str = Field(pattern="^https?://")
     candidate_header: str
     stable_header: str
     secret_file: Path
+    ca_file: Path | None = None
     candidate: str
     stable: str
 

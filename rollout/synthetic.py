@@ -8,6 +8,7 @@ their threads are daemons: nothing ever waits for them.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -47,12 +48,13 @@ class _Arm:
 
 
 class SyntheticTesters:
-    """See `controller.edge.Testers`. Raises ConfigError where the secret cannot be read."""
+    """See `controller.edge.Testers`. Raises ConfigError where the secret or the authority cannot be read."""
 
     def __init__(self, plan: Synthetic, entry: Entry) -> None:
         self._plan = plan
         self._url = entry.url.rstrip("/")
         self._secret = _secret(entry.secret_file)
+        self._trusted = _authority(entry.ca_file)
         self._lock = threading.Lock()
         self._stopping: threading.Event | None = None
         self._candidate = _Arm(entry.candidate_header, [_Answers() for _ in plan.journeys])
@@ -110,6 +112,7 @@ class SyntheticTesters:
     def _work(self, arm: _Arm, stopping: threading.Event) -> None:
         with requests.Session() as session:
             session.trust_env = False  # no proxy and no .netrc of the person who runs this
+            session.verify = self._trusted
             while not stopping.wait(self._until_due(arm)):
                 number = self._take(arm)
                 if number is not None:
@@ -171,3 +174,20 @@ def _secret(path: Path) -> str:
             file=path,
             remedy="run `huidu stack up`, or correct synthetic.entry.secret_file; nothing was changed",
         ) from None
+
+
+def _authority(path: Path | None) -> str | bool:
+    """What `requests` trusts: this authority alone, or (True) those that every machine trusts."""
+    if path is None:
+        return True
+    try:
+        ssl.create_default_context(cafile=str(path))
+    except OSError as error:  # SSLError is one
+        why = error.strerror or type(error).__name__
+        raise ConfigError(
+            f"the authority of the edge's certificate cannot be read ({why})",
+            file=path,
+            expected="a certificate as PEM",
+            remedy="run `huidu stack up`, or correct synthetic.entry.ca_file; nothing was changed",
+        ) from None
+    return str(path)

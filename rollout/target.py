@@ -226,6 +226,7 @@ def _entry(stack: Stack, fresh: bool) -> Entry:
         candidate_header=edge.testers_header,
         stable_header=header,
         secret_file=edge.testers_secret_file,
+        ca_file=edge.ca_file,
         candidate=edge.testers_candidate,
         stable=edge.testers_fresh if fresh else edge.testers_stable,
     )

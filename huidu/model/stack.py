@@ -35,6 +35,7 @@ class Edge(_Part):
     """The proxy that splits traffic: its public address, admin address and the route file a rollout edits.
 
     `routes`: where the split stands in a cluster; there is no admin address and no route file then.
+    `ca_file`: the authority (PEM) of its certificate, where that is not one that every machine trusts.
     """
 
     url: str
@@ -44,6 +45,7 @@ class Edge(_Part):
     route_config: str
     testers_header: str
     testers_secret_file: Path
+    ca_file: Path | None = None
     # Synthetic requests go to either arm by a header of their own, and are counted in clusters of their own.
     testers_stable_header: str = ""
     testers_stable: str = ""

@@ -25,9 +25,10 @@ from infra.targets.kubernetes import proxies
 from infra.targets.kubernetes.rollout import HOME, METRICS_PORT, PAGE_PORT, STACK
 from tests.infra.conftest import call, free_ports, running_envoy
 
+Resources = dict[tuple[str, str], Rendered]
 
-@pytest.fixture(scope="module")
-def resources() -> dict[tuple[str, str], Rendered]:
+
+def rendered(chosen: dict[str, Any]) -> Resources:
     from infra.program import program
     from infra.render import render
     from infra.targets.kubernetes.settings import Settings
@@ -36,14 +37,13 @@ def resources() -> dict[tuple[str, str], Rendered]:
     desired = Desired(
         topology=hybrid_crm.TOPOLOGY, stable=Release(version="v1"), created="2026-01-01T00:00:00Z"
     )
-    settings = Settings.model_validate(
-        {"zones": {"public": {"context": ""}}, "kubeconfig": "/home/me/config"}
-    )
-    found = render(program(desired, KubernetesTarget(desired, settings)))
+    found = render(program(desired, KubernetesTarget(desired, Settings.model_validate(chosen))))
     return {(each.kind, each.at("metadata", "name")): each for each in found}
 
 
-Resources = dict[tuple[str, str], Rendered]
+@pytest.fixture(scope="module")
+def resources() -> Resources:
+    return rendered({"zones": {"public": {"context": ""}}, "kubeconfig": "/home/me/config"})
 
 
 def pod(resources: Resources, name: str) -> dict[str, Any]:
@@ -75,6 +75,33 @@ def test_the_pods_know_the_stack_and_use_their_own_account(resources: Resources)
     assert (stack.edge.routes.kubeconfig, stack.edge.routes.context) == ("", "")
     assert stack.edge.routes.names == ("arms",)
     assert pod(resources, "rollout-controller")["automountServiceAccountToken"] is True
+
+
+def test_synthetic_requests_know_the_edge_by_its_authority_and_its_key_stays_away(
+    resources: Resources,
+) -> None:
+    stack = Stack.model_validate_json(resources["ConfigMap", "rollout-stack"].at("data", "stack.json"))
+    assert stack.edge.ca_file is not None
+    controller = pod(resources, "rollout-controller")
+    certificate = resources["Certificate", "edge-tls"]
+    (mounted,) = [each for each in controller["volumes"] if each["name"] == "edge-ca"]
+    assert mounted["secret"]["secretName"] == certificate.at("spec", "secretName")
+    assert mounted["secret"]["items"] == [{"key": "ca.crt", "path": stack.edge.ca_file.name}]
+    mounts = {
+        container["name"]: {each["name"]: each["mountPath"] for each in container["volumeMounts"]}
+        for container in controller["containers"]
+    }
+    assert mounts["controller"]["edge-ca"] == str(stack.edge.ca_file.parent)
+    assert "edge-ca" not in mounts["shown"]
+
+
+@pytest.mark.parametrize(("private", "known"), [(False, False), (True, True)])
+def test_an_issuer_that_everybody_trusts_needs_no_authority(private: bool, known: bool) -> None:
+    found = rendered({"certificates": {"issuer": "letsencrypt", "private_issuer": private}})
+    stack = Stack.model_validate_json(found["ConfigMap", "rollout-stack"].at("data", "stack.json"))
+    assert (stack.edge.ca_file is not None) is known
+    names = {each["name"] for each in pod(found, "rollout-controller")["volumes"]}
+    assert ("edge-ca" in names) is known
 
 
 def test_a_new_release_restarts_neither(resources: Resources) -> None:

@@ -19,6 +19,14 @@ LOAD_ACCOUNT = "load"
 SECRETS = Path("/run/huidu")
 """Where pods find the secrets that they need: the testers' key, the one that signs customers' tokens."""
 
+EDGE_CA = SECRETS / "edge-ca"
+
+
+def edge_ca(place: Place) -> bool:
+    """Whether the edge's certificate is of an authority that only its own Secret (`ca.crt`) makes known."""
+    chosen = place.settings.certificates
+    return chosen.private_issuer or not chosen.issuer
+
 
 def describe(place: Place) -> Description:
     """The stack as others know it."""
@@ -40,6 +48,7 @@ def describe(place: Place) -> Description:
             route_config=access.ROUTE,
             testers_header=headers.get("candidate", ""),
             testers_secret_file=SECRETS / "testers" / "key",
+            ca_file=EDGE_CA / "ca.crt" if edge_ca(place) else None,
             testers_stable_header=headers.get("stable", ""),
             testers_stable=_testers(place, door, "stable"),
             testers_candidate=_testers(place, door, "candidate"),

@@ -22,6 +22,7 @@ import pulumi
 from infra import stack_file
 from infra.targets.kubernetes import description, network, ports, proxies
 from infra.targets.kubernetes.access import CONTROLLER, GUARD
+from infra.targets.kubernetes.edge import PUBLIC_CERTIFICATE
 from infra.targets.kubernetes.edge_routes import TESTERS_SECRET
 from infra.targets.kubernetes.network import Rules
 from infra.targets.kubernetes.place import Manifest, Place
@@ -134,8 +135,15 @@ def _controller(place: Place, zone: str, files: dict[str, str]) -> Manifest:
         "securityContext": place.container_security(),
         "volumeMounts": [{"name": "shown", "mountPath": proxies.FOLDER, "readOnly": True}],
     }
-    volume = {"name": "shown", "configMap": {"name": "rollout-shown"}}
-    return _deployment(place, zone, CONTROLLER, [main, shown], [volume], files)
+    volumes: list[Manifest] = [{"name": "shown", "configMap": {"name": "rollout-shown"}}]
+    if description.edge_ca(place):
+        # By it synthetic requests know the edge. Never the key that lies beside it.
+        known = {"secretName": PUBLIC_CERTIFICATE, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+        volumes.append({"name": "edge-ca", "secret": known})
+        main["volumeMounts"].append(
+            {"name": "edge-ca", "mountPath": str(description.EDGE_CA), "readOnly": True}
+        )
+    return _deployment(place, zone, CONTROLLER, [main, shown], volumes, files)
 
 
 def _guard(place: Place, zone: str) -> Manifest:

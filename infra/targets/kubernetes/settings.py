@@ -122,12 +122,14 @@ class Certificates(_Part):
     """Who issues the certificates (cert-manager).
 
     `issuer`, of the kind `issuer_kind`: for the public name; empty: the stack's own authority, which no
-    browser trusts. `internal_issuer`: the ClusterIssuer of certificates between parts of the stack; empty: an
-    authority of its own, which the stack makes in `cert_manager_namespace`.
+    browser trusts. `private_issuer`: that `issuer` is an authority of your own; rollouts know the edge by the
+    ca.crt in the Secret that it fills. `internal_issuer`: the ClusterIssuer of certificates between parts of
+    the stack; empty: an authority of its own, which the stack makes in `cert_manager_namespace`.
     """
 
     issuer: DnsLabel | Literal[""] = ""
     issuer_kind: Literal["Issuer", "ClusterIssuer"] = "ClusterIssuer"
+    private_issuer: bool = False
     internal_issuer: DnsLabel | Literal[""] = ""
     cert_manager_namespace: DnsLabel = "cert-manager"
 
