@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,8 +160,10 @@ STACK = (
 )
 
 
-def boards() -> dict[str, dict[str, Any]]:
-    """Dashboards by name."""
+def boards(stack: str) -> dict[str, dict[str, Any]]:
+    """Dashboards by name. `stack`: two stacks' stand beside each other in one Grafana."""
+    # A uid has forty characters at most.
+    own = hashlib.sha256(stack.encode()).hexdigest()[:12]
     chosen = {
         "type": "query",
         "name": "rollout",
@@ -173,8 +176,8 @@ def boards() -> dict[str, dict[str, Any]]:
         "current": {"text": "All", "value": "$__all"},
     }
     return {
-        "rollout": _board("huidu-rollout", "Rollout", ROLLOUT, [chosen]),
-        "stack": _board("huidu-stack", "Hybrid CRM", STACK, []),
+        "rollout": _board(f"huidu-rollout-{own}", f"Rollout ({stack})", ROLLOUT, [chosen]),
+        "stack": _board(f"huidu-stack-{own}", f"Stack ({stack})", STACK, []),
     }
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import pulumi
 
 from infra.targets.kubernetes import access, dashboards, edge, ports, postgres
+from infra.targets.kubernetes.access import CONTROLLER
 from infra.targets.kubernetes.edge_routes import ARMS
 from infra.targets.kubernetes.place import Manifest, Place
 from infra.targets.kubernetes.rules import groups
@@ -43,11 +44,12 @@ def declare(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
         "apiVersion": API,
         "kind": "PrometheusRule",
         "metadata": {"name": place.topology.name},
-        "spec": {"groups": groups()},
+        "spec": {"groups": groups(place, watched(place, name))},
     }
     place.put(zone, rules, name)
-    for title, board in dashboards.boards().items():
-        data = {f"{title}.json": json.dumps(board, indent=1, ensure_ascii=False)}
+    for title, board in dashboards.boards(place.topology.name).items():
+        # Grafana's sidecar puts the files of all stacks into one folder.
+        data = {f"{place.topology.name}-{title}.json": json.dumps(board, indent=1, ensure_ascii=False)}
         labels = {"grafana_dashboard": "1"}  # what Grafana's sidecar looks for
         manifest: Manifest = {
             "apiVersion": "v1",
@@ -99,7 +101,7 @@ def _prometheus(place: Place, name: str) -> Manifest:
         "podMetadata": {"labels": {_PART_OF: place.topology.name}},
         "resources": place.resources(component.size),
         "securityContext": _restricted(),
-        "topologySpreadConstraints": _spread(place, name),
+        "topologySpreadConstraints": _spread(place, name, {_INSTANCE: name}),
         "storage": _storage(place, settings.size_gb),
     }
     return {
@@ -123,6 +125,7 @@ def _alertmanager(place: Place, name: str, zone: str) -> None:
         "podMetadata": {"labels": {_PART_OF: place.topology.name}},
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "256Mi"}},
         "securityContext": _restricted(),
+        "topologySpreadConstraints": _spread(place, name, {"alertmanager": name}),
         "storage": _storage(place, 1),
     }
     manifest = {"apiVersion": API, "kind": "Alertmanager", "metadata": {"name": name}}
@@ -140,9 +143,9 @@ def _restricted() -> Manifest:
     }
 
 
-def _spread(place: Place, name: str) -> list[Manifest]:
+def _spread(place: Place, name: str, pods: Mapping[str, str]) -> list[Manifest]:
     found = place.spread(name, place.component(name).zone)
-    return [each | {"labelSelector": {"matchLabels": {_INSTANCE: name}}} for each in found]
+    return [each | {"labelSelector": {"matchLabels": dict(pods)}} for each in found]
 
 
 def _storage(place: Place, size_gb: int) -> Manifest:
@@ -196,6 +199,32 @@ def _account(place: Place, name: str, zone: str) -> list[pulumi.Resource]:
 # What is read
 
 
+def watched(place: Place, name: str) -> tuple[str, ...]:
+    """Labels `component` of what this Prometheus should find at any time: without what is only released."""
+    found: list[tuple[str, str]] = [(CONTROLLER, each.zone) for _, each in place.topology.of("edge")]
+    for link in place.topology.links:
+        component = place.topology.components.get(link.target)
+        if link.source != name or component is None or component.kind not in ports.METRICS:
+            continue
+        if component.arm in (None, "stable") and not component.lost:
+            found += [(each, component.zone) for each in _scraped(link.target, component.kind)]
+    for database, component in place.topology.of("postgres"):
+        if not component.lost:
+            found += [(each, component.zone) for each in (database, *_poolers(place, database))]
+    zone = place.component(name).zone
+    return tuple(dict.fromkeys(each for each, where in found if place.together(zone, where)))
+
+
+def _scraped(name: str, kind: Kind) -> tuple[str, ...]:
+    """The edge is two Gateways."""
+    return (name, ARMS) if kind == "edge" else (name,)
+
+
+def _poolers(place: Place, name: str) -> tuple[str, ...]:
+    writes = () if postgres.primary_of(place, name) else (postgres.READ_WRITE,)
+    return tuple(postgres.pooler(name, kind) for kind in (*writes, postgres.READ_ONLY))
+
+
 def _monitor(place: Place, name: str) -> None:
     component = place.component(name)
     kind = component.kind
@@ -209,7 +238,7 @@ def _monitor(place: Place, name: str) -> None:
         _put(place, name, "ServiceMonitor", name, place.selector(name), {"endpoints": endpoints})
         return
     if kind == "edge":
-        for gateway in (name, ARMS):
+        for gateway in _scraped(name, kind):
             pods = edge.proxies_of(place, gateway, component.zone)
             endpoints = [
                 endpoint
@@ -228,14 +257,10 @@ def _monitor(place: Place, name: str) -> None:
 def _database(place: Place, name: str) -> None:
     """CloudNativePG's exporter in each instance, and PgBouncer's."""
     endpoints: list[Manifest] = [_SELDOM | {"port": "metrics", "relabelings": _component(name)}]
-    _put(place, name, "PodMonitor", name, {"cnpg.io/cluster": name}, {"podMetricsEndpoints": endpoints})
-    kinds = (
-        (postgres.READ_ONLY,)
-        if postgres.primary_of(place, name)
-        else (postgres.READ_WRITE, postgres.READ_ONLY)
-    )
-    for kind in kinds:
-        own = postgres.pooler(name, kind)
+    # Poolers bear the cluster's label, too, and have a port of the same name.
+    instances = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
+    _put(place, name, "PodMonitor", name, instances, {"podMetricsEndpoints": endpoints})
+    for own in _poolers(place, name):
         endpoints = [_SELDOM | {"portNumber": _POOLER_METRICS, "relabelings": _component(own)}]
         pods = {"cnpg.io/poolerName": own}
         _put(place, name, "PodMonitor", own, pods, {"podMetricsEndpoints": endpoints})
