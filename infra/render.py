@@ -48,9 +48,13 @@ class _Listener(pulumi.runtime.Mocks):
 
 
 def path(rendered: Rendered) -> str:
-    """Where it lies below the folder it is rendered to: `<zone>/<kind>-<name>.yaml`."""
+    """Where it lies below the folder it is rendered to: `<zone>/<kind>-<name>.yaml`.
+
+    Namespaces come first by name: `kubectl apply -R -f` takes the files in this order.
+    """
+    first = "00-" if rendered.kind == "Namespace" else ""
     name = rendered.at("metadata", "name") or rendered.name.removeprefix(f"{rendered.zone}/")
-    return f"{rendered.zone}/{rendered.kind.lower()}-{re.sub('[^A-Za-z0-9._-]+', '-', name)}.yaml"
+    return f"{rendered.zone}/{first}{rendered.kind.lower()}-{re.sub('[^A-Za-z0-9._-]+', '-', name)}.yaml"
 
 
 def render(program: Callable[[], None]) -> tuple[Rendered, ...]:

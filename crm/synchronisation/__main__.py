@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 
 from crm.core.client import Core
 from crm.synchronisation.defects import KNOWN, delay_of
-from crm.synchronisation.monitor import DelayCollector, keep_tidy
+from crm.synchronisation.monitor import DelayCollector, keep_tidy, serve
 from crm.synchronisation.pulse import Pulse
 from crm.synchronisation.worker import Duty, Instruments, Worker
 
@@ -82,7 +82,7 @@ def watch(options: argparse.Namespace) -> None:
     registry.register(DelayCollector(options.database))
     ProcessCollector(registry=registry)
     host, port = options.metrics
-    server, _ = start_http_server(port, host, registry=registry)
+    server = serve(registry, host, port)
     keep_tidy(options.database, over, options.keep)
     server.shutdown()
 

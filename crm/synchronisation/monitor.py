@@ -1,13 +1,18 @@
 """The monitor: reads the database whenever Prometheus asks, so no dead worker can hide what it did not do.
 
-When the database cannot be read, the scrape fails: no data, which is neither good nor bad.
+When the database cannot be read, the scrape fails: no data, which is neither good nor bad. The process lives
+all the same, and says so at `/healthz`, which asks nobody: to start it anew would bring no database back.
 """
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import psycopg
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -76,6 +81,30 @@ class DelayCollector(Collector):
             except psycopg.Error:
                 self._connection.close()
                 raise
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass  # a line every second would tell nobody anything
+
+
+def serve(registry: CollectorRegistry, host: str, port: int) -> WSGIServer:
+    """Metrics, and `/healthz`, from threads of their own, until `shutdown()`."""
+    metrics = make_wsgi_app(registry)
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != "/healthz":
+            return metrics(environ, start_response)  # type: ignore[no-any-return]
+        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8")])
+        return [b"alive\n"]
+
+    server = make_server(host, port, answer, _Server, _Quiet)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return server
 
 
 def keep_tidy(database: str, over: threading.Event, keep_seconds: float = KEEP_SECONDS) -> None:

@@ -129,10 +129,27 @@ def test_touchpoints_have_the_guides_size_probes_spread_and_room_to_grow(
         leaves, drains = service["lifecycle"]["preStop"]["sleep"]["seconds"], 5
         assert pod["terminationGracePeriodSeconds"] > leaves + drains
         growth = named(stack_of_two, "HorizontalPodAutoscaler", f"touchpoints-{arm}")
+        # How many stand is the autoscaler's: whoever applies the files again sets nothing back.
+        assert found.at("spec", "replicas") is None and growth.at("spec", "minReplicas") == 2
         # Implementation guides, surge: a channel's requests grow by 300 %.
         assert growth.at("spec", "maxReplicas") == 4 * growth.at("spec", "minReplicas")
         budget = named(stack_of_two, "PodDisruptionBudget", f"touchpoints-{arm}")
         assert budget.at("spec", "maxUnavailable") == 1
+
+
+def test_the_monitor_is_not_restarted_for_a_database_that_is_away(
+    stack_of_two: tuple[Rendered, ...],
+) -> None:
+    monitor = pod_of(named(stack_of_two, "Deployment", "sync-monitor"))["containers"][0]
+    asked = {probe: monitor[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")}
+    assert asked == {"livenessProbe": "/healthz", "readinessProbe": "/metrics"}
+
+
+def test_files_applied_in_order_find_their_namespace_there(stack_of_two: tuple[Rendered, ...]) -> None:
+    """`kubectl apply -R -f` goes by name, so that one run is enough."""
+    for zone in TOPOLOGY.zones:
+        kinds = [each.kind for each in stack_of_two if each.zone == zone]
+        assert (kinds[0], kinds.count("Namespace")) == ("Namespace", 1)
 
 
 def test_a_zone_of_one_data_centre_is_spread_over_nodes_only() -> None:

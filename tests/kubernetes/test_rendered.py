@@ -64,8 +64,18 @@ def test_an_interrupted_apply_is_finished_and_every_workload_rolls_out(standing:
         standing.rolled_out(name, namespace, kind=kind)
 
 
-def test_pods_of_an_arm_are_spread_over_data_centres(standing: Cluster) -> None:
+def _scaled(standing: Cluster) -> None:
+    """Waits until the autoscaler has brought its least."""
+    standing.until(
+        lambda: standing.read("apps/v1", "Deployment", "touchpoints-stable", PUBLIC)["spec"]["replicas"] == 2,
+        seconds=90,
+        what="two touchpoints by the autoscaler",
+    )
     standing.rolled_out("touchpoints-stable", PUBLIC)
+
+
+def test_pods_of_an_arm_are_spread_over_data_centres(standing: Cluster) -> None:
+    _scaled(standing)
     pods = standing.list("v1", "Pod", PUBLIC, "app.kubernetes.io/name=touchpoints-stable")
     nodes = {each["metadata"]["name"]: each["metadata"]["labels"] for each in standing.list("v1", "Node")}
     centres = {nodes[each["spec"]["nodeName"]]["topology.kubernetes.io/zone"] for each in pods}
@@ -78,6 +88,26 @@ def test_the_same_applied_again_changes_nothing(standing: Cluster) -> None:
         where = (document["apiVersion"], document["kind"], metadata["name"], metadata.get("namespace", ""))
         before = standing.read(*where)["metadata"].get("generation")
         assert standing.apply(document)["metadata"].get("generation") == before, where
+
+
+def test_files_applied_again_by_somebody_else_take_nothing_from_autoscaler_and_rollout(
+    standing: Cluster,
+) -> None:
+    """`kubectl apply --server-side` of what is rendered: the scale stays the autoscaler's; the weights of a
+    rollout that has begun conflict, and stay."""
+    _scaled(standing)
+    found = {(each["kind"], each["metadata"]["name"]): each for each in documents()}
+    deployment, arms = found["Deployment", "touchpoints-stable"], found["HTTPRoute", "arms"]
+    scale = f"/apis/apps/v1/namespaces/{PUBLIC}/deployments/touchpoints-stable/scale"
+    standing.ask("PATCH", scale, {"spec": {"replicas": 3}}, MERGE, fieldManager="autoscaler")
+    assert standing.apply(deployment, force=False)["spec"]["replicas"] == 3
+    path = f"/apis/gateway.networking.k8s.io/v1/namespaces/{PUBLIC}/httproutes/arms"
+    moved = copy.deepcopy(arms["spec"]["rules"])
+    moved[0]["timeouts"]["request"] = "3s"
+    standing.ask("PATCH", path, {"spec": {"rules": moved}}, MERGE, fieldManager="huidu")
+    with pytest.raises(Refused, match='conflict with "huidu"'):
+        standing.apply(arms, force=False)
+    assert standing.ask("GET", path)["spec"]["rules"][0]["timeouts"]["request"] == "3s"
 
 
 def test_customers_in_buckets_are_admitted_too(standing: Cluster) -> None:

@@ -5,6 +5,7 @@ Commands are those of the local target; passwords come from mounted files.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,13 +31,17 @@ _DRAIN_SECONDS = 5
 
 @dataclass(frozen=True, slots=True)
 class _Service:
-    """One of our programs: its command, and where it is asked (port, path) whether it is well."""
+    """One of our programs: its command, and where it is asked (port, path) whether it is well.
+
+    `ready`: the path that tells whether it can work, where that is another one.
+    """
 
     command: tuple[str, ...]
     port: int
     port_name: str
     health: str
     version: str
+    ready: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     mounts: tuple[Manifest, ...] = ()
     volumes: tuple[Manifest, ...] = ()
@@ -111,6 +116,8 @@ def worker(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.
 def monitor(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """`python -m crm.synchronisation monitor`."""
     service = _synchronisation(place, name, place.topology.release, ("monitor",), {}, {})
+    # Its metrics ask the database. Without one it is not ready, but to start it anew would bring none back.
+    service = dataclasses.replace(service, health="/healthz", ready="/metrics")
     return _deploy(place, name, service, after)
 
 
@@ -188,7 +195,9 @@ def _deploy(
         "metadata": {"name": name},
         "spec": {
             "selector": {"matchLabels": place.selector(name)},
-            "replicas": component.instances,
+            # How many there are belongs to the autoscaler, where there is one: whoever applies this again
+            # must not set them back. Kubernetes begins with one, the autoscaler brings the least at once.
+            **({} if scaled else {"replicas": component.instances}),
             "revisionHistoryLimit": 3,
             # An image that does not start is told after this time.
             "progressDeadlineSeconds": 300,
@@ -196,13 +205,12 @@ def _deploy(
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
-    # How many there are belongs to the autoscaler, where there is one.
     mine = ["spec.replicas"] if scaled else []
     return place.put(component.zone, manifest, name, [account, *after], ignore=mine)
 
 
 def _container(place: Place, name: str, service: _Service) -> Manifest:
-    ask = {"httpGet": {"path": service.health, "port": service.port_name}}
+    ask = _ask(service, service.health)
     return {
         "name": name,
         "image": place.image(IMAGE, service.version),
@@ -214,11 +222,16 @@ def _container(place: Place, name: str, service: _Service) -> Manifest:
         "resources": place.resources(place.component(name).size),
         "securityContext": place.container_security(),
         "startupProbe": ask | {"periodSeconds": 2, "failureThreshold": 60, "timeoutSeconds": 2},
-        "readinessProbe": ask | {"periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 2},
+        "readinessProbe": _ask(service, service.ready or service.health)
+        | {"periodSeconds": 5, "failureThreshold": 2, "timeoutSeconds": 2},
         # A service that is only slow must not be restarted for it.
         "livenessProbe": ask | {"periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5},
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
     }
+
+
+def _ask(service: _Service, path: str) -> Manifest:
+    return {"httpGet": {"path": path, "port": service.port_name}}
 
 
 def _scale(place: Place, name: str, deployment: pulumi.Resource) -> None:
