@@ -132,7 +132,8 @@ class EnvoyRouter:
             try:
                 self._write_one(proxy, split)
             except (OSError, RouteProblem, ConfigError) as error:
-                failed.append(f"{proxy.file}: {error}")
+                why = error.what if isinstance(error, ConfigError) else str(error)
+                failed.append(f"{proxy.file}: {why}")
         if failed:
             raise _partial("the route file was not written", failed, len(self._proxies))
 
@@ -163,8 +164,9 @@ class EnvoyRouter:
     def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
         try:
             write_atomic(proxy.file, self._text(proxy, split), _mode(proxy.file))
-        except OSError:
-            # A full disk must not keep customers on a bad release: the way back lies ready.
+        except (OSError, ConfigError):
+            # Neither a full disk nor a route file that is gone keeps customers on a bad release: the way back
+            # lies ready.
             if not self._is_reserved(proxy, split):
                 raise
             _reserve_file(proxy.file).rename(proxy.file)

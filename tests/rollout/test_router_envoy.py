@@ -195,6 +195,29 @@ def test_the_way_back_needs_no_space(tmp_path: Path, monkeypatch, document):
     assert written["version_info"] == "back"
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("lost", ["gone", "emptied", "garbled"])
+def test_a_route_file_that_is_lost_does_not_stop_the_way_back(start_edge, lost):
+    """Envoy serves on what it has; the file that lies ready needs only its rename."""
+    edge = start_edge()
+    mine = router(edge)
+    switch(mine, {"high": 500, "rest": 0}, "v-1")
+    back = Split(NOBODY, "s", "back")
+    mine.reserve(back)
+    if lost == "gone":
+        edge.route_file.unlink()
+    else:
+        edge.route_file.write_text("" if lost == "emptied" else "no json")
+    view = mine.look()
+    assert view.agreed is None and "the route file" in view.problems[0]
+    with pytest.raises(RouterError, match="the route file") as refused:
+        mine.write(Split({"high": 900, "rest": 0}, "s", "v-2"))
+    assert str(refused.value).count(str(edge.route_file)) == 1
+    mine.write(back)
+    mine.confirm(back)
+    assert mine.look().agreed == back
+
+
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.text("abcdef0123456789-.", max_size=20))
 def test_what_is_written_is_what_is_read(document, high, rest, salt):
     split = Split({"high": high, "rest": rest}, salt, "v-9")
