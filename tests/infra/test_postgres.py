@@ -18,6 +18,7 @@ import pytest
 
 from huidu.foundation.errors import StateError
 from huidu.foundation.workspace import Workspace
+from infra.targets.kubernetes import poolers
 from infra.toolchain import postgres, tryton
 from tests.infra.conftest import free_ports
 
@@ -118,6 +119,24 @@ def test_new_passwords_take_the_place_of_old_ones(made: Path, tmp_path: Path) ->
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(10)
+
+
+def test_a_poolers_user_finds_passwords_by_its_function_and_nobody_else_does(
+    server: tuple[subprocess.Popen[bytes], int, Path],
+) -> None:
+    """What a new database of CloudNativePG is told (spec.bootstrap.initdb.postInitApplicationSQL)."""
+    _, port, _ = server
+    with connect(port, "postgres", SUPER) as connection:
+        for statement in poolers.lets_them_in("touchpoints"):
+            connection.execute(statement)
+        connection.execute(f"SET ROLE {poolers.USER}")
+        found = connection.execute("SELECT usename, passwd FROM public.user_search('touchpoints')").fetchall()
+        assert [name for name, _ in found] == ["touchpoints"] and found[0][1].startswith("SCRAM-SHA-256$")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute("SELECT passwd FROM pg_shadow")
+        connection.execute("SET ROLE touchpoints")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("SELECT passwd FROM public.user_search('postgres')")
 
 
 def test_a_failure_never_repeats_the_password(made: Path, tmp_path: Path) -> None:

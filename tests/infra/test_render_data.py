@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from infra import hybrid_crm
 from infra.desired import Desired, Release
+from infra.news import Step
 from infra.program import program
 from infra.render import render
 from infra.rendered import Rendered, containers_of
@@ -49,7 +54,7 @@ def test_customers_writes_go_on_while_the_copy_beside_their_store_is_away(found:
 
 
 def test_instances_are_spread_among_instances_whatever_the_poolers_do(found: Found) -> None:
-    """Poolers bear `cnpg.io/cluster` too: counted, they would forbid an instance the data centre that is left."""
+    """Poolers bear `cnpg.io/cluster` too: counted, they forbid an instance the data centre that is left."""
     for name in ("core-db", "core-db-standby", "touchpoints-db"):
         for each in found["Cluster", name].at("spec", "topologySpreadConstraints"):
             labels = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
@@ -62,9 +67,10 @@ def test_a_promoted_standby_is_not_demoted_by_the_next_up() -> None:
     )
     target = KubernetesTarget(desired, Settings())
     render(program(desired, target))
-    left_alone = target.elsewhere()
-    assert left_alone["second/Cluster core-db-standby"] == ("spec.replica.enabled",)
-    assert left_alone["private/Cluster core-db"] == ()
+    where = "second/Cluster core-db-standby"
+    promoted = Step(where, "differs", None, ("spec replica enabled: True -> False",))
+    other = Step(where, "differs", None, ("spec replica source: core-db -> somebody",))
+    assert target.drifted([promoted]) == () and target.drifted([other]) == (other,)
 
 
 def test_the_authority_stays_the_same_when_it_is_renewed(found: Found) -> None:
@@ -95,7 +101,7 @@ def test_the_second_region_streams_over_verified_tls_with_a_certificate(found: F
     assert (
         parameters["sslmode"] == "verify-full" and parameters["host"] == "core-db-rw.hybrid-crm-private.svc"
     )
-    assert external["sslKey"]["name"] == "core-db-replication" and "password" not in external
+    assert "password" not in external
     assert standby.at("spec", "bootstrap", "pg_basebackup", "source") == "core-db"
 
 
@@ -114,15 +120,52 @@ def test_on_another_cluster_the_primary_is_reached_where_the_settings_say() -> N
     assert "core-db.example.com" in found["Certificate", "core-db-server"].at("spec", "dnsNames")
 
 
+@pytest.mark.parametrize("issuer", ["", "company"])
+def test_nobody_copies_a_certificate_from_one_namespace_to_another(issuer: str) -> None:
+    """Both sides have their own, of one authority, made and renewed by cert-manager: while the standby waits
+    for one, the core's first commit waits for the standby."""
+    found = rendered(certificates={"internal_issuer": issuer})
+    authority = found["Certificate", "core-db-server"].at("spec", "issuerRef")
+    assert authority["name"] == (issuer or "hybrid-crm-authority") and authority["kind"] == "ClusterIssuer"
+    for name in ("core-db", "core-db-standby"):
+        cluster, certificate = found["Cluster", name], found["Certificate", f"{name}-replication"]
+        spec = certificate.at("spec")
+        assert spec["commonName"] == "streaming_replica" and "client auth" in spec["usages"]
+        assert spec["issuerRef"] == authority
+        assert spec["secretTemplate"]["labels"] == {"cnpg.io/reload": ""}
+        assert certificate.at("metadata", "namespace") == cluster.at("metadata", "namespace")
+        for key in ("clientCASecret", "replicationTLSSecret"):
+            assert cluster.at("spec", "certificates", key) == spec["secretName"]
+    (external,) = found["Cluster", "core-db-standby"].at("spec", "externalClusters")
+    assert external["sslKey"] == {"name": "core-db-standby-replication", "key": "tls.key"}
+    assert external["sslCert"] == {"name": "core-db-standby-replication", "key": "tls.crt"}
+
+
+def test_poolers_of_a_streamed_database_bring_the_login_that_its_operator_cannot_sign(found: Found) -> None:
+    """CloudNativePG has not the authority's key. Asked to sign by it, it stops looking after the cluster."""
+    for name, kinds in (("core-db", ("rw", "ro")), ("core-db-standby", ("ro",))):
+        secret = f"{name}-pooler-login"
+        certificate = found["Certificate", secret].at("spec")
+        assert certificate["commonName"] == "cnpg_pooler_pgbouncer" and "dnsNames" not in certificate
+        for kind in kinds:
+            asks = found["Pooler", f"{name}-pooler-{kind}"].at("spec", "pgbouncer")
+            assert asks["authQuerySecret"] == {"name": secret} and "user_search" in asks["authQuery"]
+    alone = found["Pooler", "touchpoints-db-pooler-rw"].at("spec", "pgbouncer")
+    assert "authQuerySecret" not in alone
+    assert "postInitApplicationSQL" not in found["Cluster", "touchpoints-db"].at(
+        "spec", "bootstrap", "initdb"
+    )
+
+
 def test_every_database_is_known_by_the_stacks_one_authority(found: Found) -> None:
-    """So nobody needs another namespace's Secret to verify a server; only the replica's way in is copied."""
+    """So nobody needs another namespace's Secret to verify a server."""
     issuers = set()
     for name in ("core-db", "core-db-standby", "touchpoints-db"):
         certificate = found["Certificate", f"{name}-server"]
         issuers.add(certificate.at("spec", "issuerRef", "name"))
         assert certificate.at("spec", "secretTemplate", "labels") == {"cnpg.io/reload": ""}
         kept = found["Cluster", name].at("spec", "certificates")
-        assert kept == {"serverTLSSecret": f"{name}-server", "serverCASecret": f"{name}-server"}
+        assert {kept["serverTLSSecret"], kept["serverCASecret"]} == {f"{name}-server"}
         for service in (f"{name}-rw", f"{name}-ro", f"{name}-pooler-rw"):
             assert f"{service}.{certificate.at('metadata', 'namespace')}.svc" in certificate.at(
                 "spec", "dnsNames"
@@ -206,10 +249,9 @@ def test_prometheus_reads_whatever_the_topology_says_it_scrapes(found: Found) ->
 def test_the_same_rules_watch_a_stack_on_kubernetes_as_one_at_home(found: Found) -> None:
     from infra.targets.local import prometheus
 
-    groups = found["PrometheusRule", "hybrid-crm"].at("spec", "groups")
-    assert [each["name"] for each in prometheus.rules()["groups"]] == [
-        each["name"] for each in groups if each["name"] not in ("databases", "rollout")
-    ]
+    there = [each["name"] for each in found["PrometheusRule", "hybrid-crm"].at("spec", "groups")]
+    home = [each["name"] for each in prometheus.rules()["groups"]]
+    assert home and [name for name in there if name in home] == home
     # Channels' clusters bear the names that those rules know.
     (relabelled,) = found["PodMonitor", "edge"].at("spec", "podMetricsEndpoints", 0, "metricRelabelings")
     named = re.sub(relabelled["regex"], r"\1", "httproute/hybrid-crm-public/channel-web/rule/0")
@@ -235,6 +277,51 @@ def test_alertmanagers_find_each_other_and_nobody_else_reaches_where_they_agree(
                 assert all(rule[peers] == [mine] for rule in rules)
             else:
                 assert rules == []
+
+
+def test_what_prepares_the_core_waits_as_long_as_the_standby_takes(found: Found) -> None:
+    """Its first commit does: a job that gave up would be dead for every `up` to come."""
+    (job,) = (each for (kind, _), each in found.items() if kind == "Job")
+    assert job.at("spec", "activeDeadlineSeconds") is None and job.at("spec", "backoffLimit") >= 1000
+    # A job never changes. Another pod is another job, else the API server refuses it.
+    size = hybrid_crm.TOPOLOGY.components["core"].size.model_copy(update={"memory_gb": 16})
+    core = hybrid_crm.TOPOLOGY.components["core"].model_copy(update={"size": size})
+    components = hybrid_crm.TOPOLOGY.components | {"core": core}
+    changed = rendered(hybrid_crm.TOPOLOGY.model_copy(update={"components": components}))
+    (other,) = (each for (kind, _), each in changed.items() if kind == "Job")
+    assert other.at("metadata", "name") != job.at("metadata", "name")
+    assert ("Job", job.at("metadata", "name")) in rendered()
+
+
+def test_cores_pods_take_a_renewed_certificate_over_one_after_the_other(found: Found, tmp_path: Path) -> None:
+    """Each at a moment of its own within a day, by its name; all have the file in a minute or two."""
+    (container,) = (each for each in containers_of(found["Deployment", "core"]) if each["name"] == "trytond")
+    code = container["livenessProbe"]["exec"]["command"][-1]
+    mounted = tmp_path / "tls.crt"
+    mounted.write_text("the new one")
+    code = code.replace("/run/tls/tls.crt", str(mounted))
+    day = 24 * 3600
+
+    def alive(pod: str, age: float, served: str) -> bool:
+        os.utime(mounted, (time.time() - age,) * 2)
+        with (
+            mock.patch("socket.gethostname", return_value=pod),
+            mock.patch("ssl.get_server_certificate", return_value=served),
+        ):
+            try:
+                exec(code, {})
+            except (AssertionError, SystemExit):
+                return False
+            return True
+
+    pods = [f"core-6d4b75cb6d-{end}" for end in ("x7k2p", "9qwlm", "hj4dd", "zz8vt")]
+    assert all(alive(pod, 10 * day, "the new one") for pod in pods)
+    assert all(alive(pod, 0, "the old one") for pod in pods)
+    assert not any(alive(pod, day, "the old one") for pod in pods)
+    first = [
+        next(age for age in range(0, day + 1, 600) if not alive(pod, age, "the old one")) for pod in pods
+    ]
+    assert len(set(first)) == len(pods)
 
 
 def test_without_the_second_region_the_core_has_one_database() -> None:

@@ -76,15 +76,24 @@ def leaf(
     return place.put(zone, manifest, name)
 
 
-def _leaf(name: str, hosts: Sequence[str], usages: Sequence[str], reference: Manifest) -> Manifest:
+def login(place: Place, zone: str, name: str, user: str, labels: Mapping[str, str]) -> pulumi.Resource:
+    """A certificate with which a database lets in `user`, in a Secret as `leaf` makes it."""
+    manifest = _leaf(name, (), ["client auth"], _internal(place), user)
+    manifest["spec"]["secretTemplate"] = {"labels": dict(labels)}
+    return place.put(zone, manifest, name)
+
+
+def _leaf(
+    name: str, hosts: Sequence[str], usages: Sequence[str], reference: Manifest, common_name: str = ""
+) -> Manifest:
     return {
         "apiVersion": _API,
         "kind": "Certificate",
         "metadata": {"name": name},
         "spec": {
             "secretName": name,
-            "commonName": hosts[0][:64],
-            "dnsNames": list(hosts),
+            "commonName": common_name or hosts[0][:64],
+            **({"dnsNames": list(hosts)} if hosts else {}),
             "duration": _DAYS_90,
             "renewBefore": _DAYS_30,
             "usages": ["digital signature", "key encipherment", *usages],

@@ -9,6 +9,7 @@ certificate stands beside the core's own.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -37,11 +38,15 @@ body = '{{"id": 0, "method": "common.server.version", "params": []}}'
 connection.request("POST", "/rpc/", body, {{"Content-Type": "application/json"}})
 assert connection.getresponse().status == 200
 """
-# trytond reads its certificate once. One that was renewed is served by a new process.
+# trytond reads its certificate once. One that was renewed is served by a new process; the old one is good for
+# weeks yet (certificates.py), so each pod takes its own moment of a day, and they do not go together.
 _CURRENT = f"""
-import ssl
+import hashlib, os, socket, ssl, time
 served = ssl.get_server_certificate(("127.0.0.1", {PORT}), timeout=4)
-assert served.strip() in open("{_TLS}/tls.crt").read()
+if served.strip() not in open("{_TLS}/tls.crt").read():
+    name = hashlib.sha256(socket.gethostname().encode()).digest()
+    moment = int.from_bytes(name[:8], "big") % 86400
+    assert time.time() - os.stat("{_TLS}/tls.crt").st_mtime < moment
 """
 
 
@@ -162,20 +167,26 @@ def _prepare(place: Place, name: str) -> Manifest:
             for secret in (ADMIN_PASSWORD, SYNC_PASSWORD)
         ),
     ]
-    # A job's pods are never changed: another image is another job.
-    tag = hashlib.sha256(container["image"].encode()).hexdigest()[:8]
+    # It never gives up: its first commit waits until the second region streams, however long that takes, and
+    # a job that failed would be in the way of every `up` to come.
+    spec: Manifest = {
+        "backoffLimit": 10_000,
+        "template": {
+            "metadata": {"labels": place.labels(name) | {"huidu/program": "prepare"}},
+            "spec": pod | {"containers": [container], "restartPolicy": "OnFailure"},
+        },
+    }
+    # A job's pods are never changed: others are another job.
+    tag = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": f"{name}-prepare-{tag}"},
-        "spec": {
-            "backoffLimit": 10,
-            "activeDeadlineSeconds": 1800,
-            "template": {
-                "metadata": {"labels": place.labels(name) | {"huidu/program": "prepare"}},
-                "spec": pod | {"containers": [container], "restartPolicy": "OnFailure"},
-            },
+        "metadata": {
+            "name": f"{name}-prepare-{tag}",
+            # So long Pulumi waits in one `up`; the next one goes on waiting.
+            "annotations": {"pulumi.com/timeoutSeconds": "1800"},
         },
+        "spec": spec,
     }
 
 

@@ -3,9 +3,9 @@
 Written for CloudNativePG 1.27 (`postgresql.cnpg.io/v1`).
 
 A database with a link of the role `primary` is a replica cluster: it streams from that one, over mutual TLS.
-Its namespace needs a copy of the Secret `<primary>-replication`, which CloudNativePG makes beside the
-primary: nothing that is rendered holds a secret. Servers' certificates are of the stack's one authority, so
-whoever calls a database verifies it by the authority's certificate, wherever the two stand.
+All certificates on that way are of the stack's one authority, the servers' and those of who streams: each
+side has its own where it stands, and no Secret is copied from one namespace to another. CloudNativePG can
+sign nothing by that authority: what it would sign otherwise (poolers' logins, too) is made here.
 """
 
 from __future__ import annotations
@@ -14,26 +14,25 @@ from collections.abc import Sequence
 
 import pulumi
 
-from infra.targets.kubernetes import backups, certificates
+from infra.targets.kubernetes import backups, certificates, poolers
 from infra.targets.kubernetes.place import Manifest, Place
 
 API = "postgresql.cnpg.io/v1"
 PORT = 5432
-READ_WRITE, READ_ONLY = "rw", "ro"
+pooler, READ_WRITE, READ_ONLY = poolers.pooler, poolers.READ_WRITE, poolers.READ_ONLY
 _ZONE = "topology.kubernetes.io/zone"
 _CORE, _TOUCHPOINTS = ("tryton", "crm"), ("touchpoints", "touchpoints")
+_STREAMS = "streaming_replica"
+"""CloudNativePG's user, who is let in by a certificate that bears this name."""
+# With this label CloudNativePG takes a renewed certificate over by itself.
+_RELOAD = {"cnpg.io/reload": ""}
 
 
 def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
     """The instances, what backs them up, and the poolers in front of them."""
     component = place.component(name)
     store = backups.store(place, name, component.backup) if component.backup is not None else None
-    # With this label CloudNativePG takes a renewed certificate over by itself.
-    reload = {"cnpg.io/reload": ""}
-    server = certificates.leaf(
-        place, component.zone, server_secret(name), _names(place, name), server=True, labels=reload
-    )
-    before = [*after, server, *([store] if store is not None else [])]
+    before = [*after, *_certificates(place, name), *([store] if store is not None else [])]
     manifest: Manifest = {
         "apiVersion": API,
         "kind": "Cluster",
@@ -47,7 +46,7 @@ def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
         backups.schedule(place, name, component.backup, made)
     kinds = (READ_ONLY,) if primary_of(place, name) else (READ_WRITE, READ_ONLY)
     for kind in kinds:
-        _pooler(place, name, kind, made)
+        poolers.declare(place, name, kind, own_login=_streamed(place, name), made=made)
     return made
 
 
@@ -68,9 +67,27 @@ def server_secret(name: str) -> str:
     return f"{name}-server"
 
 
-def pooler(name: str, kind: str) -> str:
-    """The name of a pooler, and of its Service."""
-    return f"{name}-pooler-{kind}"
+def replication_secret(name: str) -> str:
+    """The Secret with the certificate by which a database's instances are let in where they stream from."""
+    return f"{name}-replication"
+
+
+def _certificates(place: Place, name: str) -> list[pulumi.Resource]:
+    zone = place.component(name).zone
+    server, names = server_secret(name), _names(place, name)
+    found = [certificates.leaf(place, zone, server, names, server=True, labels=_RELOAD)]
+    if _streamed(place, name):
+        for secret, user in (
+            (replication_secret(name), _STREAMS),
+            (poolers.login_secret(name), poolers.USER),
+        ):
+            found.append(certificates.login(place, zone, secret, user, _RELOAD))
+    return found
+
+
+def _streamed(place: Place, name: str) -> bool:
+    """Whether another zone takes part: a database alone leaves its copies' certificates to CloudNativePG."""
+    return bool(primary_of(place, name) or _replicas(place, name))
 
 
 def _annotations(place: Place, name: str) -> dict[str, str]:
@@ -106,7 +123,7 @@ def _spec(place: Place, name: str) -> Manifest:
         "primaryUpdateStrategy": "unsupervised",
         "primaryUpdateMethod": "switchover",
         "replicationSlots": {"highAvailability": {"enabled": True}},
-        "certificates": {"serverTLSSecret": server_secret(name), "serverCASecret": server_secret(name)},
+        "certificates": _known_by(place, name),
         "postgresql": {"parameters": _parameters(place, name)},
         # It makes a PodMonitor; ours, which names the labels Prometheus looks for, is in monitoring.py.
         "monitoring": {"enablePodMonitor": False},
@@ -118,14 +135,24 @@ def _spec(place: Place, name: str) -> Manifest:
     if place.settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": each} for each in place.settings.images.pull_secrets]
     if source is None:
-        spec["bootstrap"] = {
-            "initdb": {"database": database, "owner": login, "encoding": "UTF8", "dataChecksums": True}
-        }
+        first: Manifest = {"database": database, "owner": login, "encoding": "UTF8", "dataChecksums": True}
+        if _streamed(place, name):
+            first["postInitApplicationSQL"] = poolers.lets_them_in(database)
+        spec["bootstrap"] = {"initdb": first}
     else:
         spec["bootstrap"] = {"pg_basebackup": {"source": source, "database": database, "owner": login}}
         spec["replica"] = {"enabled": True, "source": source}
         spec["externalClusters"] = [_external(place, name, source)]
     return spec
+
+
+def _known_by(place: Place, name: str) -> dict[str, str]:
+    """The Secrets with which instances show themselves, and by which they know each other."""
+    found = {"serverTLSSecret": server_secret(name), "serverCASecret": server_secret(name)}
+    if _streamed(place, name):
+        own = replication_secret(name)
+        found |= {"replicationTLSSecret": own, "clientCASecret": own}
+    return found
 
 
 def _parameters(place: Place, name: str) -> dict[str, str]:
@@ -175,15 +202,15 @@ def _external(place: Place, name: str, source: str) -> Manifest:
         "connectionParameters": {
             "host": place.host(source, name, service=f"{source}-{READ_WRITE}"),
             "port": str(place.port(source, name, PORT)),
-            "user": "streaming_replica",
+            "user": _STREAMS,
             "dbname": "postgres",
             "sslmode": "verify-full",
             "ssl_min_protocol_version": "TLSv1.2",
             "application_name": name,
         },
-        "sslKey": {"name": f"{source}-replication", "key": "tls.key"},
-        "sslCert": {"name": f"{source}-replication", "key": "tls.crt"},
-        # Its own certificate's authority: the primary's is the same.
+        # Its own, as everywhere: the authority is the same, by which it verifies the primary, too.
+        "sslKey": {"name": replication_secret(name), "key": "tls.key"},
+        "sslCert": {"name": replication_secret(name), "key": "tls.crt"},
         "sslRootCert": {"name": server_secret(name), "key": "ca.crt"},
     }
 
@@ -221,46 +248,3 @@ def _spread(place: Place, name: str) -> list[Manifest]:
     # CloudNativePG's own labels: jobs that set up an instance bear ours as well, poolers the cluster's.
     instances = {"cnpg.io/cluster": name, "cnpg.io/podRole": "instance"}
     return [each | {"labelSelector": {"matchLabels": instances}} for each in found]
-
-
-# Poolers
-
-
-def _pooler(place: Place, name: str, kind: str, made: pulumi.Resource) -> None:
-    component = place.component(name)
-    own = pooler(name, kind)
-    labels = place.labels(own)
-    resources = {"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"memory": "256Mi"}}
-    container = {"name": "pgbouncer", "resources": resources, "securityContext": place.container_security()}
-    manifest: Manifest = {
-        "apiVersion": API,
-        "kind": "Pooler",
-        "metadata": {"name": own, "labels": labels},
-        "spec": {
-            "cluster": {"name": name},
-            "type": kind,
-            "instances": place.settings.databases.poolers,
-            "pgbouncer": {
-                # Sessions: Tryton and the workers hold locks and settings for longer than a transaction.
-                "poolMode": "session",
-                "parameters": {
-                    "max_client_conn": "1000",
-                    "default_pool_size": "50",
-                    "server_tls_protocols": "tlsv1.2,tlsv1.3",
-                    "ignore_startup_parameters": "extra_float_digits,options",
-                },
-            },
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {
-                    "containers": [container],
-                    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                    "topologySpreadConstraints": [
-                        each | {"labelSelector": {"matchLabels": {"cnpg.io/poolerName": own}}}
-                        for each in place.spread(name, component.zone)
-                    ],
-                },
-            },
-        },
-    }
-    place.put(component.zone, manifest, own, [made])
