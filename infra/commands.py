@@ -23,6 +23,7 @@ from infra.render_command import render
 from infra.told import Progress, report, steps_of, table
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
+    from infra.desired import Desired
     from infra.lifecycle import Lifecycle
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
@@ -137,7 +138,7 @@ def down(keep_data: bool, take_over: bool, target: str) -> None:
 @click.option("--baseline", is_flag=True, help="Also start the stable version anew, to compare VERSION with.")
 @click.option("--promote", is_flag=True, help="The stable arm restarts as the candidate's version.")
 @click.option("--stop", is_flag=True, help="Stop the candidate's arm.")
-@click.option("--force", is_flag=True, help="Stop an arm although it still serves customers.")
+@click.option("--force", is_flag=True, help="Stop or exchange an arm although it still serves customers.")
 @_JSON
 def release(
     version: str | None,
@@ -164,7 +165,8 @@ def release(
     progress = Progress()
     life = _lifecycle(progress)
     if not force:
-        _refuse_where_they_serve(life, ("candidate", "baseline") if stop else ("baseline",))
+        exchanged = version is not None and _exchanges(life.desired(), version, defects)
+        _refuse_where_they_serve(life, ("candidate", "baseline") if stop or exchanged else ("baseline",))
     with progress.shown():
         if promote:
             change = life.release(lambda now: now.promoted(), "release --promote")
@@ -178,6 +180,13 @@ def release(
     report(life, change, as_json)
 
 
+def _exchanges(now: Desired, version: str, defects: tuple[str, ...]) -> bool:
+    """Whether customers of the candidate's arm would meet another release; a demonstration's defects make
+    one, too."""
+    runs = now.candidate
+    return runs is not None and (runs.version, runs.defects) != (version, defects)
+
+
 def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
     """Raises UsageError where the route gives one of the arms that would stop or restart a share."""
     from huidu.model.stack import Stack
@@ -189,9 +198,11 @@ def _refuse_where_they_serve(life: Lifecycle, arms: Sequence[str]) -> None:
     for arm in arms:
         share = share_of_arm(file, arm, admin)
         if share > 0:
+            runs = life.desired().candidate if arm == "candidate" else None
             raise UsageError(
-                f"the {arm} still serves {share:.2%} of a cohort",
-                remedy="roll the release back or promote it first; --force stops it all the same",
+                f"the {arm} {f'{runs.version!r} ' if runs else ''}still serves {share:.2%} of a cohort",
+                remedy="let its rollout end, take it back first (`huidu rollout abort`), or promote it; "
+                "--force stops or exchanges it all the same",
             )
 
 
