@@ -9,28 +9,23 @@ A fleet is a list of proxies, each with its own file and admin address.
 from __future__ import annotations
 
 import json
-import re
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import TypeVar
 
-import urllib3
 from filelock import FileLock, Timeout
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError, Locked, RouterError, Unreachable, UsageError
 from huidu.foundation.workspace import write_atomic
+from rollout.routers.envoy_admin import Admin
 from rollout.routers.envoy_routes import Arms, Json, RouteProblem, read_split, route_configuration, with_split
 from rollout.routers.fleet import Patience, each_of, partial, unconfirmed
 from rollout.routers.router import ProxyView, RouteView, Split, Streams
 
 T = TypeVar("T")
-
-ADMIN_TIMEOUT = 2.0
-"""Seconds one question to the admin address may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +57,7 @@ class EnvoyRouter:
         self._clock = clock
         self._confirm_within = confirm_within
         self._locks: list[FileLock] = []
-        self._http = urllib3.PoolManager(maxsize=4, retries=False)
+        self._admin = Admin()
 
     def acquire(self, owner: str) -> None:
         """Lock every route file, in the order of their paths: two controllers cannot hold half each."""
@@ -104,7 +99,7 @@ class EnvoyRouter:
             except RouteProblem as problem:
                 raise ConfigError(str(problem), file=proxy.file, remedy="the plan's route names it") from None
             try:
-                configuration, version = self._dump(proxy)
+                configuration, version = self._admin.routes(proxy.url, self._route_config)
                 read_split(configuration, self._cohorts, version)
                 self._check_clusters(proxy)
             except RouteProblem as problem:
@@ -145,21 +140,10 @@ class EnvoyRouter:
             raise _partial("the new weights are not confirmed", problems, len(self._proxies))
 
     def streams(self) -> tuple[Streams, ...]:
-        return tuple(self._each(self._streams))
+        names = [arms.candidate for arms in self._cohorts.values()]
+        return tuple(self._each(lambda proxy: self._admin.streams(proxy.url, names)))
 
     # one proxy
-
-    def _streams(self, proxy: EnvoyProxy) -> Streams:
-        names = "|".join(re.escape(arms.candidate) for arms in self._cohorts.values())
-        wanted = quote(rf"^cluster\.({names})\.upstream_(rq|cx)_active$", safe="")
-        try:
-            stats = self._ask(proxy, f"/stats?format=json&filter={wanted}").get("stats", [])
-        except Unreachable as silent:
-            return Streams(proxy.url, problem=silent.what)
-        counted = {"rq": 0, "cx": 0}
-        for each in stats:
-            counted[str(each["name"]).rpartition("upstream_")[2][:2]] += int(each.get("value", 0))
-        return Streams(proxy.url, counted["rq"], counted["cx"])
 
     def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
         try:
@@ -200,7 +184,7 @@ class EnvoyRouter:
             document = self._document(proxy)
             version = str(document.get("version_info", ""))
             written = read_split(route_configuration(document, self._route_config), self._cohorts, version)
-            configuration, version = self._dump(proxy)
+            configuration, version = self._admin.routes(proxy.url, self._route_config)
             served = read_split(configuration, self._cohorts, version)
         except (RouteProblem, ConfigError, Unreachable) as error:
             problem = str(error).splitlines()[0]
@@ -215,56 +199,18 @@ class EnvoyRouter:
         if view is None:
             return ""
         seen = view.problem or f"still serves version {view.served.version if view.served else '?'}"
-        return f"{proxy.url}: {seen} after {self._confirm_within:.0f} s{self._rejection(proxy)}"
-
-    def _rejection(self, proxy: EnvoyProxy) -> str:
-        """Whether Envoy refused an update of these routes; it says why in its log alone."""
-        try:
-            stats = self._ask(proxy, f"/stats?format=json&filter=rds.{self._route_config}.update_rejected")
-        except Unreachable:
-            return ""
-        refused = sum(int(each.get("value", 0)) for each in stats.get("stats", []))
-        return f" (Envoy rejected {refused} updates of these routes; its log says why)" if refused else ""
+        refused = self._admin.rejected(proxy.url, self._route_config)
+        why = f" (Envoy rejected {refused} updates of these routes; its log says why)" if refused else ""
+        return f"{proxy.url}: {seen} after {self._confirm_within:.0f} s{why}"
 
     def _check_clusters(self, proxy: EnvoyProxy) -> None:
-        known: set[str] = set()
-        for resource in ("static_clusters", "dynamic_active_clusters"):
-            for each in self._ask(proxy, f"/config_dump?resource={resource}").get("configs", []):
-                known.add(str(each.get("cluster", {}).get("name")))
+        known = self._admin.clusters(proxy.url)
         for arms in self._cohorts.values():
             for cluster in arms.clusters:
                 if cluster not in known:
                     raise RouteProblem(
                         f"no cluster {cluster!r} (there: {', '.join(sorted(known)) or 'none'})"
                     )
-
-    def _dump(self, proxy: EnvoyProxy) -> tuple[Json, str]:
-        """The route configuration that is served, and its version. Raises RouteProblem, Unreachable."""
-        configs = self._ask(proxy, "/config_dump?resource=dynamic_route_configs").get("configs", [])
-        for each in configs:
-            if each.get("route_config", {}).get("name") == self._route_config:
-                return each["route_config"], str(each.get("version_info", ""))
-        known = (
-            ", ".join(str(each.get("route_config", {}).get("name")) for each in configs) or "none from files"
-        )
-        raise RouteProblem(f"no route configuration {self._route_config!r} (there: {known})")
-
-    def _ask(self, proxy: EnvoyProxy, path: str) -> Json:
-        try:
-            # Straight there: a proxy meant for the internet (HTTP_PROXY) must not stand between.
-            answer = self._http.request("GET", proxy.url + path, timeout=ADMIN_TIMEOUT, redirect=False)
-            if answer.status != 200:
-                raise ValueError(f"status {answer.status}")
-            value: Any = json.loads(answer.data)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise Unreachable(
-                f"the proxy's admin address does not answer ({type(error).__name__})",
-                where=proxy.url,
-                remedy="start the proxy, or correct the admin address in the plan's route",
-            ) from None
-        if not isinstance(value, dict):
-            raise Unreachable("the admin address does not speak Envoy", where=proxy.url)
-        return value
 
     def _each(self, work: Callable[[EnvoyProxy], T]) -> list[T]:
         return each_of(self._proxies, work, most=16)
