@@ -37,7 +37,7 @@ def declare(place: Place) -> None:
     master, worker = (network.peer(place, zone, {_NAME: name}) for name in (MASTER, WORKER))
     # Like customers: by the public address, which a cluster may also resolve to the edge's pods at once.
     out = [
-        network.rule("to", [{"ipBlock": {"cidr": each}} for each in place.settings.reach.people], _WEB),
+        network.rule("to", network.internet(place.settings.reach.people), _WEB),
         network.rule("to", [edge], (10_000 + ports.EDGE,)),
     ]
     joining = [network.rule("from", [worker], [PORT])]

@@ -6,7 +6,7 @@ calls, and what the operator behind it needs. Pods find names; nothing else is o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pulumi
@@ -16,11 +16,10 @@ from infra.targets.kubernetes import ports, postgres
 from infra.targets.kubernetes.edge import proxies_of
 from infra.targets.kubernetes.edge_routes import ARMS
 from infra.targets.kubernetes.place import Manifest, Place
-from infra.targets.kubernetes.settings import Cidr
+from infra.targets.kubernetes.settings import PRIVATE, Cidr
 from infra.topology import Link
 
 _NAMESPACE = "kubernetes.io/metadata.name"
-_DNS = 53
 _API_SERVER = (443, 6443)
 _HTTPS = 443
 _XDS = (18000, 18001, 18002)
@@ -28,10 +27,13 @@ _XDS = (18000, 18001, 18002)
 # A listener below 1024 is served ten thousand higher, by a process that is not root.
 _EDGE_IN_POD = 10_000 + ports.EDGE
 _CNPG_STATUS = 8000
+_CLUSTER, _ROLE = "cnpg.io/cluster", "cnpg.io/podRole"
 _POOLER, _POOLER_METRICS = "cnpg.io/poolerName", 9127
 _POOLED = (postgres.READ_WRITE, postgres.READ_ONLY)
 _ALERTS, _AMONG_ALERTMANAGERS = 9093, 9094
-_CNPG_NAMESPACE = "cnpg-system"
+_EVERYWHERE = "0.0.0.0/0"
+_LINK_LOCAL = "169.254.0.0/16"
+"""Where clouds tell a node who it is, and with which rights."""
 
 Peer = Manifest
 Rule = Manifest
@@ -49,7 +51,7 @@ def declare(place: Place) -> None:
     """Deny by default, names for everybody, and a policy for each component."""
     for zone in place.topology.zones:
         policy(place, zone, "default-deny", {}, Rules())
-        policy(place, zone, "names", {}, Rules(egress=[_names()]))
+        policy(place, zone, "names", {}, Rules(egress=[_names(place)]))
     found = {name: Rules() for name in place.topology.components}
     for link in place.topology.links:
         _along(place, link, found)
@@ -75,7 +77,7 @@ def policy(
             "kind": "NetworkPolicy",
             "metadata": {"name": name},
             "spec": {
-                "podSelector": {"matchLabels": pods} if pods else {},
+                "podSelector": _selector(pods),
                 "policyTypes": ["Ingress", "Egress"],
                 **({"ingress": rules.ingress} if rules.ingress else {}),
                 **({"egress": rules.egress} if rules.egress else {}),
@@ -89,7 +91,7 @@ def pods_of(place: Place, name: str) -> dict[str, str]:
     """The labels of a component's pods; operators give theirs their own."""
     kind = place.component(name).kind
     if kind == "postgres":
-        return {"cnpg.io/cluster": name}
+        return {_CLUSTER: name}
     if kind == "prometheus":
         return {"operator.prometheus.io/name": name}
     if kind == "edge":
@@ -101,7 +103,7 @@ def peer(place: Place, zone: str, pods: dict[str, str]) -> Peer:
     """Pods with these labels in a zone's namespace, seen from anywhere on the same cluster."""
     return {
         "namespaceSelector": {"matchLabels": {_NAMESPACE: place.namespace(zone)}},
-        "podSelector": {"matchLabels": pods},
+        "podSelector": _selector(pods),
     }
 
 
@@ -171,7 +173,9 @@ def _operated(place: Place, name: str, rules: Rules) -> None:
     """
     zone = place.component(name).zone
     mine = peer(place, zone, pods_of(place, name))
-    operator = {"namespaceSelector": {"matchLabels": {_NAMESPACE: _CNPG_NAMESPACE}}}
+    operator = {
+        "namespaceSelector": {"matchLabels": {_NAMESPACE: place.settings.databases.operator_namespace}}
+    }
     poolers = {each: {_POOLER: each} for each in (postgres.pooler(name, kind) for kind in _POOLED)}
     asks = _to_networks(place.settings.reach.api_server, _API_SERVER)
     callers = list(rules.ingress)
@@ -186,7 +190,8 @@ def _operated(place: Place, name: str, rules: Rules) -> None:
 
 
 def _watching(place: Place, name: str, rules: Rules, found: dict[str, Rules]) -> None:
-    """Prometheus asks the API server for pods, reads databases, tells Alertmanager; that tells people."""
+    """Prometheus asks the API server for pods, reads databases, tells Alertmanager; that tells people.
+    Dashboards read Prometheus."""
     zone = place.component(name).zone
     prometheus = peer(place, zone, pods_of(place, name))
     rules.egress.append(_to_networks(place.settings.reach.api_server, _API_SERVER))
@@ -196,6 +201,12 @@ def _watching(place: Place, name: str, rules: Rules, found: dict[str, Rules]) ->
             found[store].ingress.append(rule("from", [prometheus], numbers))
             called = [peer(place, component.zone, pods) for pods in _all_pods(place, store)]
             rules.egress.append(rule("to", called, numbers))
+    for each in place.settings.reach.dashboards:
+        reader: Peer = {
+            "namespaceSelector": {"matchLabels": {_NAMESPACE: each.namespace}},
+            "podSelector": _selector(each.labels),
+        }
+        rules.ingress.append(rule("from", [reader], [ports.SERVED["prometheus"]]))
     alerts = {"alertmanager": name}
     rules.egress.append(rule("to", [peer(place, zone, alerts)], [_ALERTS]))
     # They agree who tells, by TCP and UDP; else each tells, and a silence is known to one of them alone.
@@ -206,18 +217,39 @@ def _watching(place: Place, name: str, rules: Rules, found: dict[str, Rules]) ->
             *(rule("from", others, [_AMONG_ALERTMANAGERS], each) for each in both),
         ],
         [
-            _to_networks(place.settings.reach.people, (_HTTPS,)),
+            _to_networks(place.settings.reach.people, place.settings.reach.people_ports),
             *(rule("to", others, [_AMONG_ALERTMANAGERS], each) for each in both),
         ],
     )
     policy(place, zone, f"{name}-alertmanager", alerts, heard, name)
 
 
-def _names() -> Rule:
-    system = {"namespaceSelector": {"matchLabels": {_NAMESPACE: "kube-system"}}}
+def _selector(pods: Mapping[str, str]) -> Manifest:
+    """Pods with all of these labels, none: every pod.
+
+    A database's are its instances and its jobs, which bear no role (they make an instance's volume, and need
+    the same ways); its poolers bear the database's label, too, and are not meant.
+    """
+    if not pods:
+        return {}
+    others = [{"key": _ROLE, "operator": "NotIn", "values": ["pooler"]}] if _CLUSTER in pods else []
+    return {"matchLabels": dict(pods), **({"matchExpressions": others} if others else {})}
+
+
+def internet(networks: Sequence[Cidr]) -> list[Peer]:
+    """These networks; everywhere means the internet: private addresses are only those that are named."""
+    apart = {"except": [*PRIVATE, _LINK_LOCAL]}
+    return [{"ipBlock": {"cidr": each, **(apart if each == _EVERYWHERE else {})}} for each in networks]
+
+
+def _names(place: Place) -> Rule:
+    servers = place.settings.reach.names
+    pods: Peer = {"namespaceSelector": {"matchLabels": {_NAMESPACE: servers.namespace}}}
     return {
-        "to": [system],
-        "ports": [{"protocol": protocol, "port": _DNS} for protocol in ("UDP", "TCP")],
+        "to": [pods, *_blocks(servers.networks)],
+        "ports": [
+            {"protocol": protocol, "port": port} for port in servers.ports for protocol in ("UDP", "TCP")
+        ],
     }
 
 

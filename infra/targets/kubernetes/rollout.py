@@ -282,7 +282,7 @@ def _policies(place: Place, zone: str) -> None:
     edge = network.peer(place, zone, network.pods_of(place, _door(place)))
     out = [
         network.rule("to", _blocks(reach.api_server), _API_SERVER),
-        network.rule("to", _blocks(reach.people), (443,)),
+        network.rule("to", network.internet(reach.people), (443,)),
         network.rule("to", [edge], (10_000 + ports.EDGE,)),
     ]
     metrics, served = [METRICS_PORT], [ports.SERVED["prometheus"]]

@@ -161,7 +161,7 @@ class Databases(_Part):
 
     `storage_class`: one whose volumes are encrypted. `size_gb`, `wal_gb`: of each instance. `poolers`: pods
     of each PgBouncer. `stores`: by region; for a region that is not named: Alibaba Cloud's OSS there, a
-    bucket `<topology>-backups-<region>`.
+    bucket `<topology>-backups-<region>`. `operator_namespace`: where CloudNativePG stands.
     """
 
     image: Word = "ghcr.io/cloudnative-pg/postgresql:17.5"
@@ -170,6 +170,7 @@ class Databases(_Part):
     wal_gb: int = Field(default=20, ge=1)
     poolers: int = Field(default=2, ge=1)
     stores: dict[str, Store] = {}
+    operator_namespace: DnsLabel = "cnpg-system"
 
 
 class LinkSettings(_Part):
@@ -195,17 +196,40 @@ PRIVATE: tuple[Cidr, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "1
 """Addresses that are nobody's in the internet; clouds have their own services there."""
 
 
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class NameServers(_Part):
+    """Who tells names: the pods of a namespace, and `networks`, on these ports of theirs."""
+
+    namespace: DnsLabel = "kube-system"
+    ports: tuple[Port, ...] = Field(default=(53,), min_length=1)
+    networks: tuple[Cidr, ...] = ()
+
+
+class Pods(_Part):
+    """Pods of another namespace: those with these labels, or all."""
+
+    namespace: DnsLabel
+    labels: dict[str, str] = {}
+
+
 class Reach(_Part):
     """Addresses outside the stack's namespaces that some of it must reach, whatever else is denied.
 
     `api_server`: the clusters' own. `object_store`: where backups go. `identity`: the provider of customers'
-    keys (only where `edge.tokens.keys_url` names one). `people`: whoever alerts are sent to.
+    keys (only where `edge.tokens.keys_url` names one). `people`: whoever is told of alerts (`people_ports`);
+    also where rollouts and load may go, for whom 0.0.0.0/0 is without private addresses that are not named.
+    `dashboards`: who may read Prometheus (Grafana).
     """
 
     api_server: tuple[Cidr, ...] = PRIVATE
     object_store: tuple[Cidr, ...] = PRIVATE
     identity: tuple[Cidr, ...] = ("0.0.0.0/0",)
     people: tuple[Cidr, ...] = ("0.0.0.0/0",)
+    people_ports: tuple[Port, ...] = Field(default=(443, 465, 587), min_length=1)
+    names: NameServers = NameServers()
+    dashboards: tuple[Pods, ...] = ()
 
 
 class Rollouts(_Part):
