@@ -15,7 +15,7 @@ from huidu.model.stack import Stack
 from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, last_sign
-from rollout.folder import folder_of, journaled, journaled_plan, publish
+from rollout.folder import all_journaled, folder_of, journaled, journaled_plan, publish, say_damaged
 from rollout.plan import Gate, Plan
 from rollout.post import Post, notifiers
 from rollout.routers.router import Split
@@ -27,7 +27,7 @@ OBEYS_WITHIN = 20.0
 
 def abort_rollout(workspace: Workspace, name: str | None, why: str, clock: Clock, terminal: Terminal) -> None:
     """Returns when every proxy was read back and sends everybody to stable. Raises HuiduError."""
-    name = name or _only_one(workspace)
+    name = name or _only_one(workspace, terminal)
     if name is None:
         _bare(workspace, clock, terminal)
         return
@@ -42,11 +42,10 @@ def abort_rollout(workspace: Workspace, name: str | None, why: str, clock: Clock
         _ask(folder, name, why, clock, terminal)
 
 
-def _only_one(workspace: Workspace) -> str | None:
-    if not workspace.rollouts.is_dir():
-        return None
-    states = {each.name: journaled(each) for each in sorted(workspace.rollouts.iterdir()) if each.is_dir()}
-    names = [name for name, state in states.items() if state is not None and not state.outcome]
+def _only_one(workspace: Workspace, terminal: Terminal) -> str | None:
+    states, damaged = all_journaled(workspace)
+    say_damaged(damaged, terminal)
+    names = [name for name, state in states.items() if not state.outcome]
     if len(names) > 1:
         raise UsageError(f"several rollouts are under way: {', '.join(names)}", remedy="name one")
     return names[0] if names else None

@@ -6,14 +6,15 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import click
 
 from huidu.foundation.clock import SystemClock
-from huidu.foundation.errors import ConfigError
+from huidu.foundation.errors import ConfigError, StateError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
@@ -24,7 +25,7 @@ from rollout.contract import contract, contract_line, contract_what_is_due
 from rollout.controller.fold import RolloutState
 from rollout.controller.voice import closing
 from rollout.explain_command import explain
-from rollout.folder import journaled
+from rollout.folder import all_journaled, journaled, say_damaged
 from rollout.freeze import Calendar
 from rollout.ladder import ALL
 from rollout.observe.command import observe
@@ -147,32 +148,35 @@ def status(name: str | None, watching: bool, as_json: bool) -> None:
             _known(workspace, name)
         watch(workspace, name, SystemClock(), terminal, _stop_on_signals())
         return
-    found = rollouts(workspace)
+    found, damaged = rollouts(workspace)
     if name is not None:
         _known(workspace, name)
-        found = {name: found[name]}
+        found, damaged = {name: found[name]}, {}
     if as_json:
         click.echo(json.dumps(list(found.values())))
-        return
+        _end(damaged, terminal)
     if name is not None:
         schema = contract_line(_known(workspace, name))
         lines = [*detail_lines(found[name]), *([schema] if schema else [])]
         for text in [*lines, *signs(workspace.rollouts / name, SystemClock())]:
             terminal.say(text)
-        return
+        _end(damaged, terminal)
     unfinished = {key: facts for key, facts in found.items() if not facts["over"]}
     terminal.table(*rollout_rows(unfinished))
+    _end(damaged, terminal)
 
 
 @rollout.command()
 @click.option("--json", "as_json", is_flag=True)
 def history(as_json: bool) -> None:
     """All rollouts of this workspace, the oldest first."""
-    found = rollouts(Workspace.from_env())
+    terminal = Terminal()
+    found, damaged = rollouts(Workspace.from_env())
     if as_json:
         click.echo(json.dumps(list(found.values())))
-        return
-    Terminal().table(*rollout_rows(found))
+    else:
+        terminal.table(*rollout_rows(found))
+    _end(damaged, terminal)
 
 
 @rollout.command()
@@ -203,9 +207,15 @@ def _send_test(plan: Plan, terminal: Terminal) -> None:
 def _known(workspace: Workspace, name: str) -> RolloutState:
     state = journaled(workspace.rollouts / name)
     if state is None:
-        known = ", ".join(rollouts(workspace)) or "none"
+        known = ", ".join(all_journaled(workspace)[0]) or "none"
         raise ConfigError(f"no rollout is named {name!r}", expected=f"one of: {known}")
     return state
+
+
+def _end(damaged: Mapping[str, StateError], terminal: Terminal) -> NoReturn:
+    """The end of a listing: what could not be read is said after what could, and is exit 2."""
+    say_damaged(damaged, terminal)
+    raise SystemExit(Outcome.USAGE.code if damaged else Outcome.GOOD.code)
 
 
 def _stop_on_signals() -> Callable[[], bool]:

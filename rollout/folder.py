@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from huidu.foundation.errors import UsageError
+from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.journal import Journal
+from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.controller.fold import RolloutState, fold
 from rollout.failing import beside, keep, kept
@@ -35,8 +37,37 @@ def journaled(folder: Path) -> RolloutState | None:
     if not path.exists():
         return None
     with Journal.open(path, _NO_CLOCK, writer=False) as journal:
-        state = fold(journal.events())
+        try:
+            state = fold(journal.events())
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateError(
+                f"an event of this journal is not understood ({type(error).__name__}: {error})",
+                where=str(path),
+                remedy="another huidu may have written it; `huidu journal verify` says if it was altered",
+            ) from None
     return state if state.started else None
+
+
+def all_journaled(workspace: Workspace) -> tuple[dict[str, RolloutState], dict[str, StateError]]:
+    """What every journal knows, by the rollout's name; and of those that cannot be read, why.
+
+    One that is damaged keeps nobody from the others, least of all from giving them up."""
+    found, damaged = {}, {}
+    for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
+        try:
+            state = journaled(path.parent)
+        except StateError as error:
+            damaged[path.parent.name] = error
+            continue
+        if state is not None:
+            found[path.parent.name] = state
+    return found, damaged
+
+
+def say_damaged(damaged: Mapping[str, StateError], terminal: Terminal) -> None:
+    """Each by its name, with what can be done."""
+    for name, error in damaged.items():
+        terminal.say(f"{name}: {error}; whether it is over is not known", "bold red")
 
 
 def journaled_plan(state: RolloutState) -> tuple[Plan, Ladder, Target]:

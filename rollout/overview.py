@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from huidu.foundation.clock import SystemClock
+from huidu.foundation.errors import StateError
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import RolloutState
 from rollout.controller.proxies import partly_sentence
+from rollout.folder import all_journaled
 from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
 from rollout.plan_deploy_rows import beyond_traffic
@@ -19,15 +21,15 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 Facts = Mapping[str, Any]
 
 
-def rollouts(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    """The report of every rollout, the oldest first."""
+def rollouts(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, StateError]]:
+    """The report of every rollout, the oldest first; and why the journals of others cannot be read."""
+    states, damaged = all_journaled(workspace)
     found = {}
-    for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
+    for name in states:
+        path = workspace.rollouts / name / "journal.sqlite"
         with Journal.open(path, SystemClock(), writer=False) as journal:
-            facts = report(path.parent.name, journal.events())
-        if facts["release"] is not None:
-            found[path.parent.name] = facts
-    return dict(sorted(found.items(), key=lambda item: str(item[1]["started"])))
+            found[name] = report(name, journal.events())
+    return dict(sorted(found.items(), key=lambda item: str(item[1]["started"]))), damaged
 
 
 def rollout_rows(found: Mapping[str, Facts]) -> Table:

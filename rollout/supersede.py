@@ -8,7 +8,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.abort import abort_rollout
 from rollout.admission import Order
-from rollout.folder import folder_of, journaled
+from rollout.folder import all_journaled, folder_of, journaled, say_damaged
 from rollout.plan_file import load_plan
 from rollout.target import Target
 
@@ -23,10 +23,11 @@ def clear_route(
     if journaled(folder_of(workspace, order.name)) is not None:
         return  # it goes on, or is over: that is said elsewhere
     target = Target.of(load_plan(order.plan), workspace.stack_file)
-    for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
-        name = path.parent.name
-        other = journaled(path.parent)
-        if other is None or other.outcome:
+    others, damaged = all_journaled(workspace)
+    # Their share, if they left one, is seen at the proxy: a share that no journal knows is refused.
+    say_damaged(damaged, terminal)
+    for name, other in others.items():
+        if other.outcome:
             continue
         if not target.owned & Target.from_data(dict(other.started)).owned:
             continue

@@ -22,10 +22,17 @@ def watch(
     """Until every watched rollout is over or rests, or until `stop`. None: all that are under way."""
     readings = Readings(workspace.rollouts, clock)
     told: dict[str, int] = {}
+    damaged: set[str] = set()
     while True:
         readings.look_again()
         followed = [each for each in readings.all() if name in (None, each.name)]
-        going = [each for each in followed if outcome(each.story.state) == "running"]
+        for each in followed:
+            if each.problem and each.name not in damaged:
+                damaged.add(each.name)
+                terminal.say(f"{each.name}: {each.problem}", "bold red")
+        going = [
+            each for each in followed if outcome(each.story.state) == "running" and each.name not in damaged
+        ]
         for each in followed:
             if each.name in told or each in going or name is not None:
                 for turn in each.story.turns[told.get(each.name, 0) :]:
