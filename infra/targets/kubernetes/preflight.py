@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from huidu.foundation.errors import UsageError
-from infra.rendered import Rendered, at, containers_of, pod_of
+from infra.rendered import Rendered
 from infra.targets.kubernetes.cluster import Cluster, Kind
 from infra.targets.kubernetes.place import Place
+from infra.targets.kubernetes.references import references
 
 OPERATORS: Mapping[str, str] = {
     "gateway.networking.k8s.io": "the Gateway API 1.4 (standard channel)",
@@ -27,7 +28,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """A Secret or ConfigMap that pods wait for and that nothing of the stack makes."""
+    """A Secret or ConfigMap that is waited for and that nothing of the stack makes."""
 
     kind: str
     namespace: str
@@ -39,7 +40,9 @@ class Missing:
         """How it is made by hand."""
         make = "secret generic" if self.kind == "Secret" else "configmap"
         files = " ".join(f"--from-file={key}=FILE" for key in self.keys) or "--from-file=KEY=FILE"
-        return f"kubectl -n {self.namespace} create {make} {self.name} {files}"
+        # The kubelet takes a registry's password from a Secret of this type alone.
+        pulls = " --type=kubernetes.io/dockerconfigjson" if ".dockerconfigjson" in self.keys else ""
+        return f"kubectl -n {self.namespace} create {make} {self.name}{pulls} {files}"
 
 
 def run(place: Place, rendered: Sequence[Rendered]) -> None:
@@ -136,7 +139,7 @@ def _inputs(cluster: Cluster, rendered: Sequence[Rendered]) -> None:
         commands = [f"kubectl create namespace {space}  # where it is not there yet" for space in spaces]
         commands += [each.command for each in missing]
         raise UsageError(
-            f"pods would wait for what only you can give: {named}",
+            f"the stack would wait for what only you can give: {named}",
             where=cluster.name,
             remedy="\n  ".join(commands),
         )
@@ -148,9 +151,10 @@ def inputs(rendered: Sequence[Rendered]) -> tuple[Missing, ...]:
     read: dict[tuple[str, str, str], set[str]] = {}
     for each in rendered:
         space = str(each.at("metadata", "namespace") or "")
-        for kind, name, keys in _read(each):
-            if (kind, space, name) not in made:
-                read.setdefault((kind, space, name), set()).update(keys)
+        for found in references(each.body):
+            named = (found.kind, found.namespace or space, found.name)
+            if named not in made:
+                read.setdefault(named, set()).update(found.keys)
     return tuple(Missing(*place, tuple(sorted(keys))) for place, keys in sorted(read.items()))
 
 
@@ -161,35 +165,5 @@ def _made(each: Rendered) -> Iterable[tuple[str, str, str]]:
         yield each.kind, space, name
     elif each.kind == "Certificate":
         yield "Secret", space, str(each.at("spec", "secretName"))
-    elif each.kind == "Cluster":
-        for suffix in ("app", "ca", "server", "replication", "superuser"):
-            yield "Secret", space, f"{name}-{suffix}"
-
-
-def _read(each: Rendered) -> Iterable[tuple[str, str, Sequence[str]]]:
-    for volume in pod_of(each).get("volumes") or ():
-        for source in (volume, *(at(volume, "projected", "sources") or ())):
-            yield from _mounted(source)
-    for container in containers_of(each):
-        for variable in container.get("env") or ():
-            secret = at(variable, "valueFrom", "secretKeyRef")
-            if secret:
-                yield "Secret", str(secret["name"]), [str(secret["key"])]
-    if each.kind == "SecurityPolicy":
-        for reference in each.at("spec", "apiKeyAuth", "credentialRefs") or ():
-            yield "Secret", str(reference["name"]), ["key"]
-        for provider in each.at("spec", "jwt", "providers") or ():
-            config = at(provider, "localJWKS", "valueRef")
-            if config:
-                yield "ConfigMap", str(config["name"]), ["jwks"]
-
-
-def _mounted(source: Mapping[str, Any]) -> Iterable[tuple[str, str, Sequence[str]]]:
-    for key, kind in (("secret", "Secret"), ("configMap", "ConfigMap")):
-        found = source.get(key)
-        if found and not found.get("optional"):
-            yield kind, str(found.get("secretName") or found["name"]), _keys(found)
-
-
-def _keys(source: Mapping[str, Any]) -> list[str]:
-    return [str(item["key"]) for item in source.get("items") or ()]
+    elif each.kind == "Cluster" and each.at("spec", "bootstrap", "initdb"):
+        yield "Secret", space, f"{name}-app"
