@@ -22,6 +22,8 @@ OPERATORS: Mapping[str, str] = {
     "cert-manager.io": "cert-manager 1.18",
 }
 """Who brings which kinds. Install them before the stack (docs/infra.md)."""
+_EVERYWHERE = "kube-root-ca.crt"
+"""The ConfigMap that Kubernetes itself keeps in each namespace."""
 _VERBS = ("create", "patch", "delete")
 _AT_ONCE = 8
 
@@ -153,7 +155,7 @@ def inputs(rendered: Sequence[Rendered]) -> tuple[Missing, ...]:
         space = str(each.at("metadata", "namespace") or "")
         for found in references(each.body):
             named = (found.kind, found.namespace or space, found.name)
-            if named not in made:
+            if named not in made and found.name != _EVERYWHERE:
                 read.setdefault(named, set()).update(found.keys)
     return tuple(Missing(*place, tuple(sorted(keys))) for place, keys in sorted(read.items()))
 
