@@ -139,6 +139,17 @@ def test_promote_now_skips_the_waiting(floor):
     assert floor.answers()[0][0] and floor.weights() == {"high": 10_000, "standard": 10_000}
 
 
+def test_promote_now_cuts_the_final_bake_short_though_nothing_can_be_compared_any_more(floor):
+    slow = floor.stage.plan.promotion.model_copy(update={"final_bake": 6000.0})
+    floor.stage.plan = floor.stage.plan.model_copy(update={"promotion": slow})
+    floor.drive(600)
+    assert set(floor.weights().values()) == {10_000} and "both arms" in floor.state.last["sentence"]
+    floor.at(1, "promote-now", why="the night is short")
+    begin = floor.stage.clock.now()
+    assert floor.drive() is Outcome.GOOD
+    assert floor.answers()[0][0] and floor.stage.clock.now() - begin < 60
+
+
 def test_promote_now_is_refused_before_any_customer_met_the_release(floor):
     floor.at(0, "promote-now")
     floor.drive(4)
