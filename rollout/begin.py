@@ -36,7 +36,7 @@ from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, plan_hash, plan_text
 from rollout.post import Post, notifiers
 from rollout.prepared import require_prepared
-from rollout.readiness import check_readiness, ready_replicas
+from rollout.readiness import check_readiness, ready_replicas, releases_of
 from rollout.record import report
 from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
@@ -132,6 +132,7 @@ def opened(
             frozen=calendar.now,
             guard=companion.silent,
             ready=ready_replicas(plan, target.prometheus, order.release),
+            releases=releases_of(plan, workspace.stack_file),
             unwatched=alone,
             publish=lambda: publish(folder, order.name, journal),
             testers=testers,

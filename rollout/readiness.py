@@ -1,12 +1,14 @@
-"""How much of the candidate is ready, asked of Prometheus."""
+"""How much of the candidate is ready, by Prometheus; which releases the arms run, by the stack's file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from huidu.foundation.errors import ConfigError, Unreachable
 from huidu.foundation.prometheus import NoData, Prometheus
+from huidu.model.stack import Releases, Stack
 from rollout.plan import Plan
 
 TIMEOUT = 3
@@ -38,3 +40,15 @@ def check_readiness(plan: Plan, address: str, release: str) -> None:
     """Ask once. Raises ConfigError (not PromQL), Unreachable."""
     if plan.deploy.capacity is not None:
         Prometheus(address, timeout=TIMEOUT).instant(plan.deploy.capacity.ready.replace("{release}", release))
+
+
+def releases_of(plan: Plan, stack_file: Path) -> Callable[[], Releases | None]:
+    """What the stack says now that its arms run; None where the route is no stack's, or none stands."""
+
+    def read() -> Releases | None:
+        try:
+            return Stack.read(stack_file).releases
+        except (ConfigError, OSError):
+            return None
+
+    return read if plan.route.router == "stack" else lambda: None

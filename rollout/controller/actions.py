@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from huidu.model.stack import Releases
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import Move
 from rollout.plan_deploy import Command
@@ -22,7 +23,7 @@ class Sight:
     `frozen`, `unguarded`: why nothing may widen now, by the calendar, and because a guard is missing.
     `unattended`: said by a guard, why it stands in for the controller. `changed`: how somebody else moved the
     weights; `regains`: whether writing the journaled ones again lets more customers in. `ready`: replicas of
-    the candidate that are ready (None: unknown).
+    the candidate that are ready (None: unknown). `releases`: what the arms run (None: nobody says).
     """
 
     verdict: Verdict | None = None
@@ -38,6 +39,7 @@ class Sight:
     changed: str = ""
     regains: bool = False
     ready: float | None = None
+    releases: Releases | None = None
 
 
 @dataclass(frozen=True, slots=True)

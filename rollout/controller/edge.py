@@ -10,6 +10,7 @@ from typing import Protocol
 from huidu.foundation.clock import Clock
 from huidu.foundation.journal import Event, Journal
 from huidu.model.evidence import Interval
+from huidu.model.stack import Releases
 from rollout.acts import Read
 from rollout.controller.fold import RolloutState
 from rollout.controller.hooks import launch
@@ -186,5 +187,7 @@ class Edge:
     """Starts a command around the traffic, with what stands for its {placeholders}, and its log."""
     ready: Callable[[float], float | None] = lambda now: None
     """How many replicas of the candidate are ready; None where that is not known."""
+    releases: Callable[[], Releases | None] = lambda: None
+    """What the arms run; None where nobody says that."""
     unwatched: float | None = None
     """Seconds for which nobody watched before this process."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from huidu.model.verdict import Decision, Verdict
 from rollout.controller.actions import Action, Drain, End, Rest, RunHook, Sight, Wait
 from rollout.controller.capacity import made_ready, scaled_position
+from rollout.controller.exchanged import exchanged
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.jobs import concluding, decided, opening
 from rollout.controller.patience import held_by_people, retreated
@@ -95,19 +96,13 @@ def _urgent(  # noqa: PLR0911 - one return a rule
     if sight.unattended:
         text = f"{sight.unattended}: the guard gave everybody back to stable"
         return _back(Purpose.UNATTENDED, ladder, text)
-    verdict = sight.verdict
+    other = exchanged(plan, ladder, state, sight.releases)
+    if other:
+        return _back(Purpose.EXCHANGED, ladder, other)
     exposed = state.position > 0 or state.pending is not None
-    testing = at_stage_zero(plan, state)
-    if testing and sight.complaint:
-        return _back(
-            Purpose.ROLLBACK, ladder, f"rolled back before any customer met it: {sight.complaint}", SYNTHETIC
-        )
-    if verdict is not None and (exposed or testing):
-        if verdict.decision is Decision.ROLLBACK:
-            return _back(Purpose.ROLLBACK, ladder, verdict.sentence, verdict.blamed)
-        if verdict.decision is Decision.HOLD and verdict.blamed is not None:
-            # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
-            return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
+    verdict, harm = sight.verdict, _harm(plan, ladder, state, sight, exposed)
+    if harm is not None:
+        return harm
     # Stage 0 and the A/A stage bring no evidence of every gate: nobody is blind before customers come.
     blind_for = now - max(state.evidence_at, state.watched_from, state.opened_at, state.restarted_at)
     if exposed and blind_for > plan.limits.blind:
@@ -121,6 +116,23 @@ def _urgent(  # noqa: PLR0911 - one return a rule
             f"blind for {blind_for:.0f} s ({why}): stable serves everybody again; "
             "nothing is known against the release",
         )
+    return None
+
+
+def _harm(plan: Plan, ladder: Ladder, state: RolloutState, sight: Sight, exposed: bool) -> Move | None:
+    """Going back because of what was seen of the candidate."""
+    verdict = sight.verdict
+    testing = at_stage_zero(plan, state)
+    if testing and sight.complaint:
+        return _back(
+            Purpose.ROLLBACK, ladder, f"rolled back before any customer met it: {sight.complaint}", SYNTHETIC
+        )
+    if verdict is not None and (exposed or testing):
+        if verdict.decision is Decision.ROLLBACK:
+            return _back(Purpose.ROLLBACK, ladder, verdict.sentence, verdict.blamed)
+        if verdict.decision is Decision.HOLD and verdict.blamed is not None:
+            # Both arms fail together: no comparison can say whose fault it is, so nobody is blamed.
+            return _back(Purpose.SERVICE, ladder, verdict.sentence, verdict.blamed)
     return None
 
 
@@ -144,6 +156,7 @@ _OUTCOMES = {
     Purpose.SERVICE: "held",
     Purpose.RETREAT: "retreated",
     Purpose.UNLIKE: "retreated",
+    Purpose.EXCHANGED: "held",
     Purpose.UNATTENDED: "retreated",
     Purpose.ABORT: "retreated",
 }

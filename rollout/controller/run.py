@@ -249,7 +249,9 @@ class Controller:
         hearing.heed_calendar(ledger, frozen)
         unguarded = hearing.heed_guard(self._plan, ledger, edge.guard())
         ready = edge.ready(now) if self._plan.deploy.capacity is not None else None
-        return dataclasses.replace(sight, frozen=frozen, unguarded=unguarded, ready=ready)
+        return dataclasses.replace(
+            sight, frozen=frozen, unguarded=unguarded, ready=ready, releases=edge.releases()
+        )
 
     def _hear(self, problems: tuple[str, ...]) -> None:
         try:

@@ -24,6 +24,8 @@ class Purpose(enum.Enum):
     RETREAT = "retreat"
     UNLIKE = "unlike"
     """The first customers are not comparable with the others: no release can be judged by them."""
+    EXCHANGED = "exchanged"
+    """An arm runs another release than the one that is rolled out, or than the stable one it began beside."""
     UNATTENDED = "unattended"
     """A guard goes back, because nobody watched."""
     ABORT = "abort"

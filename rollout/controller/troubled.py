@@ -9,7 +9,10 @@ from rollout.controller.proxies import partly_sentence
 from rollout.ladder import Ladder
 from rollout.plan import Plan
 
-TAKEN_BACK = (Purpose.ROLLBACK, Purpose.SERVICE, Purpose.ABORT, Purpose.RETREAT, Purpose.UNATTENDED)
+TAKEN_BACK = (
+    *(Purpose.ROLLBACK, Purpose.SERVICE, Purpose.EXCHANGED),
+    *(Purpose.ABORT, Purpose.RETREAT, Purpose.UNATTENDED),
+)
 """Ways back from a candidate that customers had met; it may still serve requests that began before."""
 
 

@@ -100,4 +100,4 @@ def said_zh(outcome: str, release: str, turns: Sequence[Turn]) -> str:
     return next((turn_text(turn).zh for turn in reversed(turns) if turn.kind in kinds), "")
 
 
-_BACK = ("rollback", "service", "retreat", "unattended", "unlike", "abort", "held")
+_BACK = ("rollback", "service", "exchanged", "retreat", "unattended", "unlike", "abort", "held")

@@ -16,6 +16,7 @@ import pytest
 from huidu.foundation.journal import Event, Journal
 from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Interval
+from huidu.model.stack import Releases
 from rollout.controller.edge import EvidenceLog
 from rollout.record import report
 from rollout.routers.router import Router, RouteView, Split, Streams
@@ -114,7 +115,17 @@ def retreated(stage) -> None:
     stage.world.silent = lambda now: now > begin + 6
 
 
-SCENARIOS = [(promoted, Outcome.GOOD), (rolled_back, Outcome.BAD), (retreated, Outcome.NOT_EVIDENCE)]
+def exchanged(stage) -> None:
+    begin = stage.clock.now()
+    stage.releases = lambda: Releases(stable="v1", candidate="v2" if stage.clock.now() < begin + 8 else "v3")
+
+
+SCENARIOS = [
+    (promoted, Outcome.GOOD),
+    (rolled_back, Outcome.BAD),
+    (retreated, Outcome.NOT_EVIDENCE),
+    (exchanged, Outcome.HELD),
+]
 
 
 @pytest.mark.slow

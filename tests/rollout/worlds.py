@@ -11,6 +11,7 @@ from typing import Any
 from huidu.foundation.clock import VirtualClock
 from huidu.foundation.journal import Journal
 from huidu.model.evidence import Counts, Interval
+from huidu.model.stack import Releases
 from rollout.controller.edge import Edge, Look
 from rollout.controller.fold import RolloutState
 from rollout.controller.run import Controller
@@ -187,6 +188,7 @@ class Stage:
     folder: Path
     evidence: ListEvidence = field(default_factory=ListEvidence)
     lines: Lines = field(default_factory=Lines)
+    releases: Callable[[], Releases | None] = lambda: None
 
     def edge(self) -> Edge:
         return Edge(
@@ -199,6 +201,7 @@ class Stage:
             folder=self.folder,
             testers=self.world,
             comparing=Comparing(self.world),
+            releases=self.releases,
         )
 
     def controller(self, **changed: object) -> Controller:
