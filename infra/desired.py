@@ -10,7 +10,8 @@ from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.workspace import write_atomic
 from infra.topology import Arm, Topology
 
-RELEASE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$"
+RELEASE = r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,38}[A-Za-z0-9])?$"
+"""A version is an image's tag and a label's value, which ends as it begins."""
 
 
 class Release(BaseModel):
@@ -24,6 +25,17 @@ class Release(BaseModel):
     version: str = Field(pattern=RELEASE)
     defects: tuple[str, ...] = ()
     begun: str = ""
+
+
+def release_of(version: str, defects: tuple[str, ...] = (), begun: str = "") -> Release:
+    """A release. Raises UsageError for an impossible version."""
+    try:
+        return Release(version=version, defects=defects, begun=begun)
+    except ValidationError:
+        raise UsageError(
+            f"{version!r} is no version",
+            remedy="letters, digits, dots, dashes and underscores, at most 40; no sign at either end",
+        ) from None
 
 
 class Desired(BaseModel):
@@ -55,13 +67,7 @@ class Desired(BaseModel):
 
         `beside`: the time, where a baseline is to start together with it; both are started anew then.
         """
-        try:
-            release = Release(version=version, defects=defects, begun=beside)
-        except ValidationError:
-            raise UsageError(
-                f"{version!r} is no version",
-                remedy="letters, digits, dots, dashes and underscores, at most 40",
-            ) from None
+        release = release_of(version, defects, beside)
         if release.version == self.stable.version and release.defects == self.stable.defects:
             raise UsageError(
                 f"{version} is what the stable arm runs already", remedy="release another version"

@@ -14,13 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from huidu.foundation.errors import ConfigError, MissingProgram, UsageError
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
 from infra import hybrid_crm, plugins, policies, stack_file, toolchain
-from infra.desired import Desired, Release
+from infra.desired import Desired, Release, release_of
 from infra.engine import Engine
 from infra.lock import held
 from infra.news import News, Step
@@ -216,7 +214,7 @@ def _with_releases(desired: Desired, wanted: Wanted) -> Desired:
     """With the versions that were asked for. Raises UsageError for an impossible one."""
     if wanted.stable is not None:
         # What the candidate runs may become stable while the candidate still serves.
-        stable = _release(wanted.stable)
+        stable = release_of(wanted.stable)
         desired = desired.model_copy(update={"stable": stable})
     if wanted.candidate == NONE:
         return desired.without_candidate()
@@ -229,12 +227,3 @@ def replaces_candidate(before: Desired, after: Desired) -> bool:
     """Whether the candidate's pods go, or become another version's."""
     was, becomes = before.candidate, after.candidate
     return (was and was.version) != (becomes and becomes.version) or (before.baseline and not after.baseline)
-
-
-def _release(version: str) -> Release:
-    try:
-        return Release(version=version)
-    except ValidationError:
-        raise UsageError(
-            f"{version!r} is no version", remedy="letters, digits, dots, dashes and underscores, at most 40"
-        ) from None

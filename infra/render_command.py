@@ -23,6 +23,7 @@ from infra.elsewhere import EXEMPTIONS, SETTINGS, TARGETS
 )
 @SETTINGS
 @EXEMPTIONS
+@click.option("--stable", metavar="VERSION", help="What the stable arm runs, else the topology's release.")
 @click.option("--candidate", metavar="VERSION", help="With this release beside the stable one.")
 def render(
     target: str,
@@ -30,6 +31,7 @@ def render(
     topology: Path | None,
     settings: Path | None,
     exemptions: Path | None,
+    stable: str | None,
     candidate: str | None,
 ) -> None:
     """Write what the target would be asked for as files; no cluster, provider or credentials are needed.
@@ -43,7 +45,7 @@ def render(
     from infra.targets import known
     from infra.wanted import wanted
 
-    desired = wanted(topology, candidate)
+    desired = wanted(topology, candidate, stable=stable)
     made = known.make(target, desired, settings)
     rendered = room.render(program(desired, made))
     terminal, today = Terminal(), datetime.datetime.now(datetime.UTC).date()

@@ -165,7 +165,7 @@ class Topology(_Part):
     extends: str | None = None
     name: Name
     about: str = ""
-    release: str = Field(default="v1", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
+    release: str = Field(default="v1", pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,38}[A-Za-z0-9])?$")
     customers: Customers = Customers()
     zones: dict[Name, Zone]
     components: dict[Name, Component]

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from huidu.foundation.errors import UsageError
@@ -66,6 +67,37 @@ def test_an_unknown_target_is_refused_with_those_there_are() -> None:
     done = CliRunner().invoke(stack, ["up", "--target", "moon"])
     assert done.exit_code == 2
     assert "kubernetes" in done.output
+
+
+@pytest.mark.parametrize(
+    ("options", "stable", "candidate"),
+    [
+        ([], "v1", None),
+        (["--stable", "v2"], "v2", None),
+        (["--stable", "v2", "--candidate", "v3"], "v2", "v3"),
+        (["--stable", "V2_rc1", "--candidate", "v1"], "V2_rc1", "v1"),
+        # A promotion without an engine: stable becomes what the candidate, which serves everybody, runs.
+        (["--stable", "v2", "--candidate", "v2"], "v2", "v2"),
+    ],
+)
+def test_what_is_rendered_runs_the_releases_that_were_named(
+    tmp_path: Path, options: list[str], stable: str, candidate: str | None
+) -> None:
+    out = tmp_path / "out"
+    words = ["render", "--target", "kubernetes", "--out", str(out), *options]
+    assert CliRunner().invoke(stack, words).exit_code == 0
+    runs = {}
+    for file in out.glob("public/deployment-touchpoints-*.yaml"):
+        template = yaml.safe_load(file.read_text())["spec"]["template"]
+        runs[file.stem.rpartition("-")[2]] = template["metadata"]["labels"]["huidu/release"]
+    assert runs == {"stable": stable} | ({"candidate": candidate} if candidate else {})
+
+
+@pytest.mark.parametrize("version", ["V2_rc1.", "v2-", "-v2", "v2_", "", "v" * 41, "v2+1"])
+def test_a_version_that_no_label_could_be_is_refused(version: str, tmp_path: Path) -> None:
+    for option in ("--stable", "--candidate"):
+        words = ["render", "--target", "kubernetes", "--out", str(tmp_path / "out"), option, version]
+        assert isinstance(CliRunner().invoke(stack, words).exception, UsageError)
 
 
 BEGUN = Desired(topology=TOPOLOGY, stable=Release(version="v1"), created="now")
