@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rollout.around import Call, SchemaStep
-from rollout.controller.fold import RolloutState
+from rollout.controller.acting import going_back
+from rollout.controller.fold import Purpose, RolloutState
 from rollout.controller.petition import next_stage
 from rollout.controller.proxies import partly_sentence
 from rollout.explain.words import warning as warning_zh
@@ -19,8 +20,10 @@ from rollout.plan_people import EventKind
 from rollout.serve.ahead import blind_for
 from rollout.serve.story import BLIND_AFTER
 from rollout.serve.turns import job_word
-from rollout.serve.words import Text, clock_time, minutes, moment, stage_name
+from rollout.serve.words import Text, clock_time, minutes, moment, percent, stage_name
 
+CONFIRMED_WITHIN = 5.0
+"""Seconds that a way back may take before a person is told that it is not confirmed."""
 LETTERS: Mapping[EventKind, Text] = {
     "started": Text("started", "开始"),
     "waiting": Text("waits for people", "等待审批"),
@@ -77,10 +80,17 @@ class SchemaRow:
 
 
 def cautions(
-    state: RolloutState, failing: Failing | None, called: Sequence[Call], now: float
+    state: RolloutState,
+    failing: Failing | None,
+    called: Sequence[Call],
+    now: float,
+    driven: bool | None = None,
 ) -> list[Caution]:
-    """What must be seen before anything else on the page; the most urgent first."""
-    found = [_emergency(call) for call in called if call.unanswered(now)][:1]
+    """What must be seen before anything else on the page; the most urgent first. `driven`: whether a process
+    drives it, None: not known."""
+    urgent = emergency(state, driven, now)
+    found = [Caution(urgent, loud=True)] if urgent is not None else []
+    found += [_emergency(call) for call in called if call.unanswered(now)][:1]
     changed, partial = state.proxies.changed, state.proxies.partial
     if changed and not state.outcome:
         chinese = "代理上的权重与日志不一致，有人改动了权重；不再放量。"
@@ -94,15 +104,65 @@ def cautions(
     return found
 
 
-def attention(
-    plan: Plan | None, ladder: Ladder | None, state: RolloutState, called: Sequence[Call], now: float
+def emergency(state: RolloutState, driven: bool | None, now: float) -> Text | None:
+    """What cannot wait, by the journal alone: whether or not the plan has anybody told of it."""
+    if state.outcome or not state.started or state.started.get("mode") == "observed":
+        return None
+    if going_back(state):
+        return _not_back(state, driven, now)
+    if state.closing is not None and state.closing.purpose is Purpose.UNATTENDED:
+        return Text(
+            "The guard gave everybody back to stable, because nobody watched. It is not over: run it again, "
+            "or abort.",
+            "无人监看，守护进程已将全部客户退回稳定版本。发布尚未结束：请再次运行或中止。",
+        )
+    if driven is False and not state.resting and any(state.weights.values()):
+        share = percent(state.share)
+        return Text(
+            f"No process drives it, and the candidate serves {share} of all requests: nobody looks at the "
+            "evidence.",
+            f"没有进程在驱动，候选版本仍承接 {share} 的请求，无人查看证据。",
+        )
+    return None
+
+
+def _not_back(state: RolloutState, driven: bool | None, now: float) -> Text | None:
+    """A way back that was begun; None while it is being written."""
+    assert state.pending is not None
+    problem, since = state.pending.problem.rstrip("."), now - state.pending.since
+    if problem and driven is False:
+        return Text(
+            f"Cannot go back: {problem}. Nobody tries again: no process drives it.",
+            f"无法退回（{problem}）。没有进程在驱动，不会重试。",
+        )
+    if problem:
+        return Text(f"Cannot go back: {problem}. It is tried again.", f"无法退回（{problem}）。正在重试。")
+    if driven is not False and since <= CONFIRMED_WITHIN:
+        return None
+    passed = minutes(max(0.0, since))
+    alone = Text(", and no process drives it", "，且没有进程在驱动") if driven is False else Text("", "")
+    return Text(
+        f"The way back is not confirmed since {passed.en}{alone.en}.",
+        f"退回已 {passed.zh}未得到确认{alone.zh}。",
+    )
+
+
+def attention(  # noqa: PLR0911 - one return a situation
+    plan: Plan | None,
+    ladder: Ladder | None,
+    state: RolloutState,
+    called: Sequence[Call],
+    now: float,
+    driven: bool | None = None,
 ) -> Text | None:
     """Why a person should look at this rollout rather than at another one; None where nothing is amiss."""
-    urgent = [_emergency(call).text for call in called if call.unanswered(now)]
-    if urgent or state.outcome:
-        return urgent[0] if urgent else None
+    loud = [each.text for each in cautions(state, None, called, now, driven) if each.loud]
+    if loud or state.outcome:
+        return loud[0] if loud else None
     if state.proxies.changed:
         return Text("Somebody else moved the weights: nothing widens.", "有人改动了代理的权重，不再放量。")
+    if driven is False and not state.resting:
+        return Text("Nobody drives it.", "没有进程在驱动。")
     if not state.resting and (unseen := blind_for(state, now)) > BLIND_AFTER:
         since = minutes(unseen)
         return Text(f"No usable evidence for {since.en}.", f"已有 {since.zh}没有可用的证据。")
@@ -110,6 +170,8 @@ def attention(
     if stage is not None and state.waiting == stage.name:
         named = stage_name(stage.name)
         return Text(f"“{named.en}” waits for approval.", f"“{named.zh}”等待批准。")
+    if state.resting == "paused":
+        return Text("Its process was stopped: nobody looks at the evidence.", "进程已停止，无人查看证据。")
     return Text("Held: a person has to decide.", "等待人工决定。") if state.resting == "held" else None
 
 

@@ -48,10 +48,10 @@ STANDING = {kind: offer(kind) for kind in _WORDS if kind != "approve"}
 
 
 def offers(
-    plan: Plan | None, ladder: Ladder | None, state: RolloutState, emergency: bool
+    plan: Plan | None, ladder: Ladder | None, state: RolloutState, emergency: bool, attended: bool = True
 ) -> tuple[Offer, ...]:
     """What may be done now, in the order of the page. `emergency`: one that nobody acknowledged; that stays
-    to be done when the rollout is over."""
+    to be done when the rollout is over. `attended`: whether a process drives it; else nothing widens."""
     if not state.started:
         return ()
     known = (STANDING["acknowledge"],) if emergency else ()
@@ -59,8 +59,9 @@ def offers(
         return known
     waiting = _approval(plan, ladder, state) if plan is not None and ladder is not None else ()
     adopt = (STANDING["adopt"],) if state.proxies.changed and not state.proxies.adopting else ()
-    widening = STANDING["resume" if state.paused_by else "pause"]
-    return (*known, *adopt, *waiting, widening, STANDING["promote-now"], STANDING["abort"])
+    resume = (STANDING["resume"],) if state.paused_by else ()
+    widening = (*(resume or (STANDING["pause"],)), STANDING["promote-now"]) if attended else resume
+    return (*known, *adopt, *waiting, *widening, STANDING["abort"])
 
 
 def _approval(plan: Plan, ladder: Ladder, state: RolloutState) -> tuple[Offer, ...]:

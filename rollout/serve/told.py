@@ -52,11 +52,11 @@ class Told:
         """All rollouts at a glance, and observations of what others shift."""
         now = self._clock.now()
         all_ = [glance(each, now) for each in self._readings.all()]
-        going = [each for each in all_ if each.outcome in ("running", "paused", "held") and not _over(each)]
-        past = [each for each in all_ if each not in going]
+        going = [each for each in all_ if not each.over and each.chip != "damaged"]
+        past = [each for each in all_ if each.over]
         watched = self._observations.all() if self._observations is not None else []
         return {
-            "needing": [each for each in all_ if each.needs],
+            "needing": sorted((each for each in all_ if each.needs), key=lambda each: not each.urgent),
             "going": going,
             "past": past[:RECENT],
             "more": max(0, len(past) - RECENT),
@@ -134,11 +134,6 @@ def _may(plan: Plan, offer: Offer) -> tuple[str, ...]:
     if stage is not None and stage.approval is not None and stage.approval.roles:
         return stage.approval.roles
     return next((roles for kind, roles in plan.people.may.items() if kind == offer.kind), ())
-
-
-def _over(each: Any) -> bool:
-    # `held` is both a rest (the next run goes on) and an outcome (the service failed, share 0).
-    return each.last is not None and each.last.kind == "ended"
 
 
 def _templates() -> Environment:

@@ -51,6 +51,10 @@ class Glance:
     watch: Text | None
     needs: Text | None
     """Why a person should look at it now."""
+    urgent: bool
+    """Whether that cannot wait."""
+    over: bool
+    """Nothing follows any more: one that retreated, or rests, still owns its route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +91,15 @@ def glance(reading: Reading, now: float) -> Glance:
     end = state.ended_at or (story.last_t if word != "running" else now)
     rows = gate_rows(state, _blamed(reading))
     alone = watch(reading, now)
-    needs = attention(*_planned(state), state, _called(reading), now)
+    called = _called(reading)
+    needs = attention(*_planned(state), state, called, now, reading.driven)
+    if reading.problem:
+        needs = _UNREADABLE
     return Glance(
         name=reading.name,
         problem=reading.problem,
         outcome=word,
-        chip="unattended" if alone else "observing" if watching else word,
+        chip=_chip(reading, word, alone is not None, watching),
         release=state.release,
         stable=str(state.started.get("stable_release", "")),
         plan=str(state.started.get("plan_name", "")),
@@ -100,13 +107,30 @@ def glance(reading: Reading, now: float) -> Glance:
         share=1.0 if word == "promoted" else state.share,
         stage="everybody" if word == "promoted" else state.stage,
         started=state.started_at,
-        seconds=max(0.0, end - state.started_at),
+        seconds=max(0.0, end - state.started_at) if state.started else 0.0,
         exposed=state.last.get("exposed"),
         last=story.turns[-1] if story.turns else None,
         closest=max(rows, key=lambda row: (row.blamed, row.level), default=None),
         watch=alone,
         needs=needs or (Text("Nobody drives it.", "没有进程在驱动。") if alone else None),
+        urgent=needs is _UNREADABLE or any(each.loud for each in _cautions(reading, called, now)),
+        over=bool(state.outcome),
     )
+
+
+_UNREADABLE = Text(
+    "Its journal cannot be read: whether it is over is not known.", "日志无法读取：不知道是否已结束。"
+)
+
+
+def _chip(reading: Reading, word: str, alone: bool, watching: bool) -> str:
+    if reading.problem and not reading.story.state.started:
+        return "damaged"
+    return "unattended" if alone else "observing" if watching else word
+
+
+def _cautions(reading: Reading, called: Sequence[Call], now: float) -> list[Caution]:
+    return cautions(reading.story.state, reading.failing, called, now, reading.driven)
 
 
 def watch(reading: Reading, now: float) -> Text | None:
@@ -167,8 +191,8 @@ def view(reading: Reading, now: float) -> View:
         evidence=evidence if seen else dataclasses.replace(evidence, x=time_ticks(x)),
         exposed=seen,
         next=_next(plan, ladder, state, now, attended=reading.driven is not False),
-        offers=() if observed else offers(plan, ladder, state, any(each.unanswered(now) for each in called)),
-        cautions=cautions(state, reading.failing, called, now),
+        offers=() if observed else _offers(plan, ladder, reading, called, now),
+        cautions=_cautions(reading, called, now),
         calls=[call_row(each, now) for each in called],
         schema=[schema_row(each, now) for each in schema_steps(plan, state)],
         used=reading.evidence.used,
@@ -195,6 +219,13 @@ def _called(reading: Reading) -> Sequence[Call]:
     return (
         [] if plan is None or state.started.get("mode") == "observed" else calls(reading.letters, plan.notify)
     )
+
+
+def _offers(
+    plan: Plan | None, ladder: Ladder | None, reading: Reading, called: Sequence[Call], now: float
+) -> Sequence[Offer]:
+    state, unanswered = reading.story.state, any(each.unanswered(now) for each in called)
+    return offers(plan, ladder, state, unanswered, reading.driven is not False)
 
 
 def _blamed(reading: Reading) -> str | None:

@@ -23,6 +23,7 @@ class Text(NamedTuple):
 
 OUTCOMES = {
     "unattended": Text("running, unattended", "进行中，无人驱动"),
+    "damaged": Text("damaged", "日志已损坏"),
     "running": Text("running", "进行中"),
     "promoted": Text("promoted", "已全量发布"),
     "rolled-back": Text("rolled back", "已回滚"),
