@@ -70,17 +70,28 @@ def check_new(order: Order, plan: Plan, target: Target) -> None:
             "the plan has no stages", file=order.plan, expected="stages: [{name: ..., weights: ...}]"
         )
     starts = plan.deploy.start is not None  # also in the place of one that nobody is sent to
-    if plan.route.router == "stack" and target.candidate != order.release and not starts:
-        runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
-        raise UsageError(
-            f"the candidate arm {runs}, not {order.release!r}",
-            remedy=f"start it first: huidu stack release {order.release}",
-        )
+    if plan.route.router == "stack" and not starts:
+        check_candidate(order.release, target)
     if plan.baseline == "fresh":
         _check_baseline(order, plan, target)
-    if order.release == target.stable_release:
+    check_apart(order.release, target.stable_release)
+
+
+def check_candidate(release: str, target: Target) -> None:
+    """The stack's candidate arm runs `release`. Raises UsageError."""
+    if target.candidate != release:
+        runs = f"runs {target.candidate!r}" if target.candidate else "is not running"
         raise UsageError(
-            f"stable already is {order.release!r}: its metrics could not be told apart",
+            f"the candidate arm {runs}, not {release!r}",
+            remedy=f"start it first: huidu stack release {release}",
+        )
+
+
+def check_apart(release: str, stable: str) -> None:
+    """Both arms are of different releases. Raises UsageError."""
+    if release == stable:
+        raise UsageError(
+            f"stable already is {release!r}: its metrics could not be told apart",
             remedy="release another version",
         )
 

@@ -12,11 +12,12 @@ Several together are as bad as the worst: one proved bad is bad, whatever else i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from huidu.foundation.outcome import Outcome
+from huidu.model.evidence import Interval
 
 _ROLLOUT = {
     "promoted": Outcome.GOOD,
@@ -84,6 +85,27 @@ def gate_sentence(gate: Mapping[str, Any]) -> str:
         f"log E {gate['log_e']:.2f} of {gate['bound']:.2f}; candidate {canary['bad']:g} bad of "
         f"{canary['total']:g}, stable {baseline['bad']:g} of {baseline['total']:g}"
     )
+
+
+def left_out(subject: str, intervals: Sequence[Interval], gate: str) -> list[Finding]:
+    """What was looked at and is no evidence, a line for each reason; requests as `gate` counted them."""
+    looks: dict[str, set[float]] = {}
+    requests: dict[str, float] = {}
+    for each in intervals:
+        if each.gate == gate and each.excluded:
+            looks.setdefault(each.excluded, set()).add(each.end)
+            total = each.canary.total + (each.baseline.total if each.baseline else 0.0)
+            requests[each.excluded] = requests.get(each.excluded, 0.0) + total
+    of = len({each.end for each in intervals if each.gate == gate})
+    return [
+        Finding(
+            subject,
+            "left out",
+            None,
+            f"{len(ends)} of {of} looks, {requests[why]:,.0f} requests in them, are no evidence: {why}",
+        )
+        for why, ends in looks.items()
+    ]
 
 
 def load_findings(name: str, verdict: Mapping[str, Any]) -> list[Finding]:

@@ -17,7 +17,7 @@ from huidu.foundation.prometheus import NoData, Prometheus, Series
 from rollout.collect import Collector
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
-from rollout.gate.findings import Finding, gate_sentence
+from rollout.gate.findings import Finding, gate_sentence, left_out
 from rollout.gate.slos import Stretch
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.observe.answer import answer
@@ -102,6 +102,7 @@ def plan_findings(
             clock.sleep(min(poll, over.end - clock.now()))
             watcher.turn()
         state = observed(journal.events())
+        seen = evidence.read(state.evidence_lines)
         looked = max((each.t for each in journal.events() if each.kind == "judged"), default=None)
     end = next((each for each in watcher.would if each["act"] in BACK), None)
     found = answer(order.name, state, end, looked, poll, over.end, asked)
@@ -112,7 +113,7 @@ def plan_findings(
         bad = outcome is Outcome.BAD and name == found.blamed
         word = outcome if bad or outcome is Outcome.GOOD else None
         findings.append(Finding(subject, name, word, gate_sentence(gate)))
-    return findings
+    return [*findings, *left_out(subject, seen, watcher.counts_by)]
 
 
 _OUTCOMES = {

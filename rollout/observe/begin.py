@@ -15,6 +15,7 @@ from huidu.foundation.journal import Journal
 from huidu.foundation.prometheus import NoData, Prometheus
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
+from rollout.admission import check_apart, check_candidate
 from rollout.collect import Collector
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
@@ -155,10 +156,13 @@ def place_of(plan: Plan, order: Order, stack_file: Path) -> Place:
     """Cohorts and Prometheus: of the plan's route or the stack, where there is one; else by release alone.
 
     Raises ConfigError: nothing says where Prometheus is; a gate counts by a proxy's cluster, none is known.
+    Raises UsageError: the stack's arms run other releases than those that are asked about.
     """
     routed = plan.route.router != "stack"
     if routed or (plan.observation.prometheus == "stack" and stack_file.exists()):
         target = Target.of(plan, stack_file)
+        if not routed:
+            _check_arms(order, target)
         return Place(dict(target.cohorts), target.prometheus, order.stable or target.stable_release, target)
     if plan.observation.prometheus == "stack":
         raise ConfigError(
@@ -186,6 +190,17 @@ def place_of(plan: Plan, order: Order, stack_file: Path) -> Place:
     named = order.cohorts or tuple(sorted({c for s in plan.stages for c in s.weights} - {EVERYBODY}))
     empty = CohortArms(route="", stable="", candidate="")
     return Place(dict.fromkeys(named or (EVERYBODY,), empty), plan.observation.prometheus, order.stable)
+
+
+def _check_arms(order: Order, target: Target) -> None:
+    """What clusters count is said of the releases that run there, and of no others."""
+    if order.stable is not None and order.stable != target.stable_release:
+        raise UsageError(
+            f"the stable arm runs {target.stable_release!r}, not {order.stable!r}",
+            remedy="leave --stable out: the stack says which release is stable",
+        )
+    check_candidate(order.release, target)
+    check_apart(order.release, target.stable_release)
 
 
 def _served(target: Target | None, clock: Clock) -> Callable[[], Mapping[str, int] | None]:

@@ -74,6 +74,11 @@ class Watcher:
         """The act by which huidu's own rollout would have ended, "" while it would go on."""
         return next((str(w["act"]) for w in self.would if w["act"] in (*BACK, "promote")), "")
 
+    @property
+    def counts_by(self) -> str:
+        """The gate that counts requests."""
+        return self._first
+
     def outcome(self) -> Outcome:
         """What the observation comes to."""
         ends = {"promote": Outcome.GOOD, "rollback": Outcome.BAD, "service": Outcome.HELD}

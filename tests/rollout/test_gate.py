@@ -12,8 +12,9 @@ from click.testing import CliRunner
 
 from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.outcome import Outcome
+from huidu.model.evidence import Counts, Interval
 from rollout.gate.command import gate
-from rollout.gate.findings import Finding, load_findings, worst
+from rollout.gate.findings import Finding, left_out, load_findings, worst
 from rollout.gate.junit import junit
 
 
@@ -176,3 +177,22 @@ def test_junit_survives_whatever_a_sentence_holds():
 
 def test_nothing_asked_for_is_a_mistake_of_usage(home):
     assert isinstance(run().exception, UsageError)
+
+
+def test_what_was_looked_at_and_is_no_evidence_is_counted_by_its_reason():
+    def seen(start, why="", gate="errors", stratum="high"):
+        counts = Counts(10, 0), Counts(90, 1)
+        return Interval(gate, stratum, start, start + 15, *counts, excluded=why)
+
+    why = "settling: somebody changed the share"
+    intervals = [
+        *(seen(0), seen(0, stratum="low"), seen(15, why), seen(15, why, stratum="low")),
+        *(seen(30, why), seen(45, "a counter was lost"), seen(15, why, gate="slow"), seen(60)),
+    ]
+    found = left_out("plan p", intervals, "errors")
+    assert [each.sentence for each in found] == [
+        f"2 of 5 looks, 300 requests in them, are no evidence: {why}",
+        "1 of 5 looks, 100 requests in them, are no evidence: a counter was lost",
+    ]
+    assert {each.outcome for each in found} == {None}
+    assert left_out("plan p", intervals[:1], "errors") == []

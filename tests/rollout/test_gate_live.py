@@ -189,6 +189,14 @@ def test_a_plan_s_gates_now_and_then(asked, tmp_path):
     assert asked(*release, after=4 * 3600)[0] == Outcome.NOT_EVIDENCE.code
 
 
+def test_looks_that_are_no_evidence_are_told(asked):
+    release = ("--plan", "plan.yaml", "--release", "v2", "--stable", "v1")
+    _, findings = asked(*release, after=3600, over="40m")
+    told = [each["sentence"] for each in findings if each["name"] == "left out"]
+    assert "1 of 59 looks, 3,000 requests in them, are no evidence: settling: the candidate warms up" in told
+    assert all(each["outcome"] is None for each in findings if each["name"] == "left out")
+
+
 def test_the_stretch_of_a_load_run(asked, past, tmp_path):
     folder = tmp_path / "home" / "load" / "r1"
     folder.mkdir(parents=True)

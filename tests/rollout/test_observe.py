@@ -19,6 +19,7 @@ from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Counts
+from rollout.observe import begin
 from rollout.observe.account import account, last_lines, rows
 from rollout.observe.begin import Order, place_of
 from rollout.observe.fold import observed
@@ -29,6 +30,7 @@ from rollout.routers.router import Split
 from rollout.serve.readings import Readings
 from rollout.serve.server import beside, listening
 from rollout.serve.verdicts import Verdicts
+from rollout.target import Target
 
 ARGO_WEB = "/v1/verdict?name=v2"
 
@@ -349,6 +351,42 @@ def test_what_a_plan_without_a_route_lacks_is_named(tmp_path, text, stable, erro
     order = Order(tmp_path / "p.yaml", "v2", stable, "v2")
     with pytest.raises(error, match=match):
         place_of(parse_plan(text, "p.yaml"), order, tmp_path / "stack.json")
+
+
+STACK = Target((), "arms", {}, "http://p", 1.0, "v1", "v4")
+
+
+@pytest.mark.parametrize(
+    ("release", "stable", "match"),
+    [
+        ("v99", None, "the candidate arm runs 'v4', not 'v99'"),
+        ("v4", "v98", "the stable arm runs 'v1', not 'v98'"),
+        ("v1", None, "the candidate arm runs 'v4', not 'v1'"),
+        ("v4", None, ""),
+        ("v4", "v1", ""),
+    ],
+)
+def test_what_a_stacks_clusters_count_is_said_of_no_other_release(
+    tmp_path, monkeypatch, release, stable, match
+):
+    monkeypatch.setattr(begin.Target, "of", lambda plan, file: STACK)
+    (tmp_path / "stack.json").write_text("{}")
+    plan = parse_plan("gates: {e: {kind: slo, floor: 1%}}", "p.yaml")
+    order = Order(tmp_path / "p.yaml", release, stable, release)
+    if not match:
+        assert place_of(plan, order, tmp_path / "stack.json").stable == "v1"
+        return
+    with pytest.raises(UsageError, match=match):
+        place_of(plan, order, tmp_path / "stack.json")
+
+
+def test_releases_that_no_stack_tells_are_taken_as_they_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(begin.Target, "of", lambda plan, file: STACK)
+    route = "route: {router: envoy, proxies: [{file: f, admin: '127.0.0.1:1'}], route_config: arms, cohorts: "
+    route += "{all: {route: r, stable: s, candidate: c}}}"
+    text = f"gates: {{e: {{kind: slo, floor: 1%}}}}\nobservation: {{prometheus: 'http://x'}}\n{route}"
+    order = Order(tmp_path / "p.yaml", "v99", "v98", "v99")
+    assert place_of(parse_plan(text, "p.yaml"), order, tmp_path / "stack.json").stable == "v98"
 
 
 # What other controllers are answered. The requests have the documented form of each.
