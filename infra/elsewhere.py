@@ -112,6 +112,9 @@ def down(target: str) -> None:
         return
     click.echo("down" + (f"; what keeps data was left: {', '.join(kept)}" if kept else ""))
     if kept and target == "kubernetes":
+        click.echo(
+            "and what protects it: network policies, certificates with their issuers, scheduled backups"
+        )
         click.echo("delete it yourself when nobody needs it: kubectl delete namespace ...")
 
 

@@ -19,6 +19,7 @@ from infra.program import program
 from infra.render import path, render, text, write
 from infra.rendered import Rendered, containers_of, pod_of
 from infra.targets import known
+from infra.targets.kubernetes.place import Place
 from infra.targets.kubernetes.settings import Settings, load_settings
 from infra.targets.kubernetes.settings_check import check
 from infra.targets.kubernetes.target import KubernetesTarget
@@ -108,8 +109,9 @@ def test_only_who_asks_the_api_server_has_a_token(stack_of_two: tuple[Rendered, 
         each.at("metadata", "name")
         for each in workloads(stack_of_two)
         if pod_of(each).get("automountServiceAccountToken") is not False
+        or "serviceAccountToken" in str(pod_of(each).get("volumes"))
     }
-    assert with_token <= {"rollout-controller", "rollout-guard"}
+    assert with_token == {"rollout-controller", "rollout-guard"}
 
 
 def test_touchpoints_have_the_guides_size_probes_spread_and_room_to_grow(
@@ -145,11 +147,44 @@ def test_the_monitor_is_not_restarted_for_a_database_that_is_away(
     assert asked == {"livenessProbe": "/healthz", "readinessProbe": "/metrics"}
 
 
+def test_stack_json_says_who_speaks_tls() -> None:
+    told = KubernetesTarget(BESIDE, Settings()).describe(BESIDE)
+    schemes = {name: address.partition("://")[0] for name, (address, _) in told.components.items()}
+    assert schemes["core"] == schemes["core-proxy"] == schemes["edge"] == "https"
+    assert told.core == told.components["core"][0] == "https://core.hybrid-crm-private.svc:8000"
+    assert told.components["core-db"][0] == "postgresql://core-db-rw.hybrid-crm-private.svc:5432"
+    assert schemes["prometheus"] == "http"
+
+
 def test_files_applied_in_order_find_their_namespace_there(stack_of_two: tuple[Rendered, ...]) -> None:
     """`kubectl apply -R -f` goes by name, so that one run is enough."""
     for zone in TOPOLOGY.zones:
         kinds = [each.kind for each in stack_of_two if each.zone == zone]
         assert (kinds[0], kinds.count("Namespace")) == ("Namespace", 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "component", "stays"),
+    [
+        ("Namespace", "hybrid-crm-private", "", True),
+        ("Cluster", "core-db", "core-db", True),
+        ("PersistentVolumeClaim", "rollout-journal", "rollout-controller", True),
+        ("NetworkPolicy", "default-deny", "", True),
+        ("NetworkPolicy", "core-db", "core-db", True),
+        ("Certificate", "core-db-server", "core-db-server", True),
+        ("Certificate", "hybrid-crm-authority", "", True),
+        ("ClusterIssuer", "hybrid-crm-authority", "", True),
+        ("ScheduledBackup", "core-db", "core-db", True),
+        ("NetworkPolicy", "core", "core", False),
+        ("Certificate", "sync-candidate-client", "sync-candidate-client", False),
+        ("Deployment", "core", "core", False),
+        ("Pooler", "core-db-pooler-rw", "core-db-pooler-rw", False),
+    ],
+)
+def test_databases_that_stay_are_as_protected_as_they_were(
+    kind: str, name: str, component: str, stays: bool
+) -> None:
+    assert Place(BESIDE, Settings()).outlives(kind, name, component) is stays
 
 
 def test_a_zone_of_one_data_centre_is_spread_over_nodes_only() -> None:

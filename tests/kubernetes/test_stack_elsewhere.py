@@ -100,6 +100,9 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
     rules[0]["backendRefs"][0]["weight"] = 500
     path = f"/apis/{ROUTES}/namespaces/{PUBLIC}/httproutes/arms"
     cluster.ask("PATCH", path, {"spec": {"rules": rules}}, "application/merge-patch+json")
+    # So is who is primary, once a person has said so: nobody demotes the only one there is.
+    standby = "/apis/postgresql.cnpg.io/v1/namespaces/hybrid-crm-second/clusters/core-db-standby"
+    cluster.ask("PATCH", standby, {"spec": {"replica": {"enabled": False}}}, "application/merge-patch+json")
     assert stack.drift() == ()
 
     service = f"/api/v1/namespaces/{PUBLIC}/services/touchpoints-stable"
@@ -115,6 +118,8 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
     )
     weights = cluster.read(ROUTES, "HTTPRoute", "arms", PUBLIC)["spec"]["rules"][0]["backendRefs"]
     assert weights[0]["weight"] == 500
+    promoted = cluster.read("postgresql.cnpg.io/v1", "Cluster", "core-db-standby", "hybrid-crm-second")
+    assert promoted["spec"]["replica"]["enabled"] is False
 
     # Pods that serve customers neither go nor become another version; what stable runs may change.
     for wanted in (Wanted(candidate=NONE), Wanted(candidate="v3"), Wanted(stable="v2", candidate=NONE)):
@@ -143,6 +148,20 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
     # What keeps customers' data outlives the stack.
     stores = cluster.list("postgresql.cnpg.io/v1", "Cluster", PUBLIC)
     assert [each["metadata"]["name"] for each in stores] == ["touchpoints-db"]
+    around = {
+        kind: {each["metadata"]["name"] for each in cluster.list(api, kind, PUBLIC)}
+        for api, kind in (
+            ("networking.k8s.io/v1", "NetworkPolicy"),
+            ("cert-manager.io/v1", "Certificate"),
+            ("postgresql.cnpg.io/v1", "ScheduledBackup"),
+            ("v1", "PersistentVolumeClaim"),
+        )
+    }
+    assert {"default-deny", "touchpoints-db"} <= around["NetworkPolicy"]
+    assert "touchpoints-stable" not in around["NetworkPolicy"]
+    assert "touchpoints-db-server" in around["Certificate"] and "edge" not in around["Certificate"]
+    assert around["ScheduledBackup"] == {"touchpoints-db"}
+    assert around["PersistentVolumeClaim"] == {"rollout-journal"}
     assert not home.stack_file.exists()
     assert stack.down() is None
 

@@ -13,6 +13,7 @@ from infra.targets.kubernetes import access, buckets, edge_routes, ports
 from infra.targets.kubernetes.place import Place
 from infra.targets.local.edge_routes import COHORTS, route
 from infra.targets.protocol import Description
+from infra.topology import Kind
 
 LOAD_ACCOUNT = "load"
 """The service account of load generators: it may ask the API server for nothing."""
@@ -107,13 +108,23 @@ def _testers(place: Place, door: str, arm: str) -> str:
     return f"httproute/{place.namespace_of(door)}/testers-{arm}/rule/0"
 
 
+_SCHEMES: dict[Kind, str] = {
+    "postgres": "postgresql",
+    "tcp-proxy": "tcp",
+    "core-proxy": "https",
+    "tryton": "https",
+}
+
+
 def _address(place: Place, name: str) -> str:
     component = place.component(name)
     if component.kind == "edge":
         return f"https://{place.settings.edge.domain}"
-    where = f"{name}.{place.namespace_of(name)}.svc"
+    # CloudNativePG's Services are called by what they lead to.
+    service = f"{name}-rw" if component.kind == "postgres" else name
+    where = f"{service}.{place.namespace_of(name)}.svc"
     port = ports.SERVED.get(component.kind) or ports.METRICS[component.kind]
-    scheme = {"postgres": "postgresql", "tcp-proxy": "tcp"}.get(component.kind, "http")
+    scheme = _SCHEMES.get(component.kind, "http")
     return f"{scheme}://{where}:{port}"
 
 

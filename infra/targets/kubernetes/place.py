@@ -34,7 +34,10 @@ _MODULES = {
     "rbac.authorization.k8s.io/v1": "rbac.v1",
 }
 _WITHOUT_NAMESPACE = ("Namespace", "ClusterRole", "ClusterRoleBinding", "GatewayClass", "ClusterIssuer")
-KEPT = ("Namespace", "Cluster", "ObjectStore")
+KEPT = ("Namespace", "Cluster", "ObjectStore", "PersistentVolumeClaim")
+"""Kinds that outlive the stack: customers' data, and the rollouts' journal."""
+_AROUND = ("NetworkPolicy", "Certificate", "ClusterIssuer", "ScheduledBackup")
+"""Kinds without which what is kept would stand open, lose its certificates, or have no backups."""
 _PART_OF = "app.kubernetes.io/part-of"
 _NAME = "app.kubernetes.io/name"
 USER = 10001
@@ -229,8 +232,7 @@ class Place:
         options = self.options(zone, after)
         options.ignore_changes = list(ignore)
         self.elsewhere[f"{zone}/{kind} {name}"] = tuple(ignore)
-        # What keeps customers' data outlives the stack; its namespace would take it along.
-        options.retain_on_delete = kind in KEPT
+        options.retain_on_delete = self.outlives(kind, name, component)
         title = f"{zone}/{name}"
         if api in _MODULES:
             made = getattr(importlib.import_module(f"pulumi_kubernetes.{_MODULES[api]}"), kind)
@@ -247,6 +249,14 @@ class Place:
         if kind == "Namespace":
             self._namespaces[zone] = resource
         return resource
+
+    def outlives(self, kind: str, name: str, component: str) -> bool:
+        """Whether it stays when the stack goes: what keeps data, the namespace that would take it along, and
+        what is around it: the databases' own, and what belongs to no component (deny by default, authority).
+        """
+        own = (database for database, _ in self.topology.of("postgres"))
+        near = not component or any(name == each or name.startswith(f"{each}-") for each in own)
+        return kind in KEPT or (kind in _AROUND and near)
 
     def options(self, zone: str, after: Sequence[pulumi.Resource] = ()) -> pulumi.ResourceOptions:
         """The provider of a zone's cluster, and the zone's namespace before anything in it."""
