@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.journal import Journal
@@ -19,7 +19,7 @@ from huidu.foundation.workspace import Workspace
 from rollout import acts
 from rollout.admission import Order, check_new, check_stopped, resumable
 from rollout.collect import Collector
-from rollout.controller.edge import Edge, NoLetters
+from rollout.controller.edge import Edge, NoLetters, Testers
 from rollout.controller.fold import fold
 from rollout.controller.lease import LeaseFile
 from rollout.controller.run import Controller
@@ -31,6 +31,7 @@ from rollout.failing import beside, kept
 from rollout.folder import asked_to_abort, folder_of, journaled, publish
 from rollout.freeze import Calendar
 from rollout.judge.state import VERSION as JUDGE_VERSION
+from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, plan_hash, plan_text
@@ -38,8 +39,12 @@ from rollout.post import Post, notifiers
 from rollout.prepared import require_prepared
 from rollout.readiness import check_readiness, ready_replicas, releases_of
 from rollout.record import report
+from rollout.routers.router import Router
 from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
+
+if TYPE_CHECKING:
+    from huidu.foundation.notify import Notifier
 
 NOT_WORTH_TELLING = 5.0
 """Seconds without a watcher that any new start takes."""
@@ -59,6 +64,52 @@ class Running:
         return facts if facts["outcome"] == "running" else facts | beside(kept(self.folder))
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a rollout needs beside its journal, made of its plan and of where it acts."""
+
+    ladder: Ladder
+    router: Router
+    collector: Collector
+    senders: tuple[Notifier, ...]
+    calendar: Calendar
+    testers: Testers
+    comparing: Collector | None
+
+
+def _parts(order: Order, plan: Plan, target: Target, clock: Clock) -> Parts:
+    """Raises HuiduError where the plan asks for what is not there."""
+    ladder = ladder_of(plan, tuple(target.cohorts), target.grain)
+    calendar = Calendar(plan.freeze)
+    calendar.check()
+    return Parts(
+        ladder,
+        target.router(clock),
+        collector_of(plan, target, order.release),
+        notifiers(plan.notify),
+        calendar,
+        testers_of(plan, target),
+        comparing_of(plan, target, ladder),
+    )
+
+
+def _try(parts: Parts, workspace: Workspace, order: Order, plan: Plan, target: Target, clock: Clock) -> None:
+    require_prepared(plan, workspace, clock)
+    parts.router.check()
+    parts.collector.check()
+    check_readiness(plan, target.prometheus, order.release)
+
+
+def check_start(workspace: Workspace, order: Order, clock: Clock) -> None:
+    """All that can be checked of a new rollout while another one has its route. Raises HuiduError; changes
+    nothing."""
+    plan = load_plan(order.plan)
+    workspace.ensure_writable()
+    target = Target.of(plan, workspace.stack_file)
+    check_new(order, plan, target)
+    _try(_parts(order, plan, target, clock), workspace, order, plan, target, clock)
+
+
 @contextlib.contextmanager
 def opened(
     workspace: Workspace, order: Order, clock: Clock, terminal: Terminal, stop: Callable[[], bool]
@@ -76,19 +127,10 @@ def opened(
     else:
         target = Target.of(plan, workspace.stack_file)
         check_new(order, plan, target)
-    ladder = ladder_of(plan, tuple(target.cohorts), target.grain)
-    router = target.router(clock)
-    collector = collector_of(plan, target, order.release)
-    senders = notifiers(plan.notify)
-    calendar = Calendar(plan.freeze)
-    calendar.check()
-    testers = testers_of(plan, target)
-    comparing = comparing_of(plan, target, ladder)
+    parts = _parts(order, plan, target, clock)
+    ladder, router, collector = parts.ladder, parts.router, parts.collector
     if known is None:
-        require_prepared(plan, workspace, clock)
-        router.check()
-        collector.check()
-        check_readiness(plan, target.prometheus, order.release)
+        _try(parts, workspace, order, plan, target, clock)
     with contextlib.ExitStack() as stack:
         router.acquire(f"rollout {order.name}, process {os.getpid()} on {socket.gethostname()}")
         stack.callback(router.release)
@@ -126,20 +168,20 @@ def opened(
             folder=folder,
             stop=stop,
             abort=lambda: asked_to_abort(folder),
-            post=Post(plan, order.name, journal, clock, senders) if senders else NoLetters(),
+            post=Post(plan, order.name, journal, clock, parts.senders) if parts.senders else NoLetters(),
             alive=lease.renew,
             acts=lambda after: acts.read(folder, after),
-            frozen=calendar.now,
+            frozen=parts.calendar.now,
             guard=companion.silent,
             ready=ready_replicas(plan, target.prometheus, order.release),
             releases=releases_of(plan, workspace.stack_file),
             unwatched=alone,
             publish=lambda: publish(folder, order.name, journal),
-            testers=testers,
-            comparing=comparing,
+            testers=parts.testers,
+            comparing=parts.comparing,
             dispersed=history_of(plan, target, clock).measure,
         )
-        stack.callback(testers.stop)
+        stack.callback(parts.testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -39,7 +40,7 @@ from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
 from rollout.serve.command import serve
 from rollout.standing import signs
-from rollout.supersede import clear_route
+from rollout.supersede import beginning, clear_route
 from rollout.target import Target
 from rollout.watching import watch
 
@@ -119,8 +120,12 @@ def run(
     name = name or release
     workspace, order = Workspace.from_env(), Order(plan, release, name, adopt, guard)
     contract_what_is_due(workspace, SystemClock(), terminal)
-    clear_route(workspace, order, supersede, SystemClock(), terminal)
-    with opened(workspace, order, SystemClock(), terminal, _stop_on_signals()) as running:
+    given_up = clear_route(workspace, order, supersede, SystemClock(), terminal)
+    with contextlib.ExitStack() as stack:
+        with beginning(order, given_up):
+            running = stack.enter_context(
+                opened(workspace, order, SystemClock(), terminal, _stop_on_signals())
+            )
         terminal.step(f"rollout {name}: release {release} by plan {running.controller.plan.name}")
         outcome = running.controller.drive(adopt)
         facts = running.report()
