@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +38,15 @@ def home(tmp_path, monkeypatch):
     stage.journal.append("paused", sentence="stopped")
     stage.journal.close()
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def stoppable():
+    """`guard` takes these signals for its process, which here is that of all tests: it gives them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def call(*arguments):
