@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,19 +17,25 @@ from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
 from rollout.plan_deploy_rows import beyond_traffic
 from rollout.record import report
+from rollout.serve.readings import held
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 Facts = Mapping[str, Any]
 
 
 def rollouts(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, StateError]]:
-    """The report of every rollout, the oldest first; and why the journals of others cannot be read."""
+    """The report of every rollout, the oldest first; and why the journals of others cannot be read.
+
+    Beside it stand `driven` (whether a process drives it; None: not known) and `changed` (what somebody else
+    made of the weights)."""
     states, damaged = all_journaled(workspace)
     found = {}
-    for name in states:
+    for name, state in states.items():
         path = workspace.rollouts / name / "journal.sqlite"
         with Journal.open(path, SystemClock(), writer=False) as journal:
             found[name] = report(name, journal.events())
+        driven = None if state.outcome else held(path.with_name(f"{path.name}.lock"))
+        found[name] |= {"driven": driven, "changed": "" if state.outcome else state.proxies.changed}
     return dict(sorted(found.items(), key=lambda item: str(item[1]["started"]))), damaged
 
 
@@ -49,8 +56,8 @@ def rollout_rows(found: Mapping[str, Facts]) -> Table:
         (
             name,
             str(facts["release"]),
-            str(facts["outcome"]),
-            f"{_share(facts):.1%}",
+            _stands(facts) + (", weights moved by somebody else" if facts.get("changed") else ""),
+            "as stable" if _as_stable(facts) else f"{_share(facts):.1%}",
             str(facts["blamed_gate"] or "-"),
             str(facts["started"])[:19],
             f"{facts['seconds_from_start']:.0f}",
@@ -66,22 +73,47 @@ def _share(facts: Facts) -> float:
     return float(facts["timeline"][-1]["share"]) if facts["timeline"] else 0.0
 
 
+def _as_stable(facts: Facts) -> bool:
+    """Whether the release became the stable one: the candidate's own share is nothing then."""
+    return facts["outcome"] == "promoted" and _share(facts) == 0.0
+
+
+def _stands(facts: Facts) -> str:
+    alone = facts["outcome"] == "running" and facts.get("driven") is False
+    return f"{facts['outcome']}{', but no process drives it' if alone else ''}"
+
+
+def _served(facts: Facts) -> str:
+    if _as_stable(facts):
+        return "promoted: it serves everybody as stable"
+    return f"{_stands(facts)}, {_share(facts):.1%} of all requests"
+
+
 def detail_lines(facts: Facts) -> list[str]:
     """Where one rollout stands."""
     beside = f"beside {'a fresh ' if facts['baseline'] == 'fresh' else ''}{facts['stable_release']}"
     lines = [
         f"{facts['name']}: release {facts['release']} {beside}, plan {facts['plan']}",
-        f"  {facts['outcome']}, {_share(facts):.1%} of all requests, {facts['seconds_from_start']:.0f} s",
+        f"  {_served(facts)}, {facts['seconds_from_start']:.0f} s",
     ]
+    if facts.get("changed"):
+        lines.append(f"  nothing widens: {facts['changed']}")
     if facts["partial"]:
         lines.append(f"  {partly_sentence(facts['partial'])}")
     if facts["timeline"]:
         last = facts["timeline"][-1]
         weights = ", ".join(f"{cohort} {weight:g} %" for cohort, weight in last["weights"].items())
-        lines.append(f"  stage {last['stage']}: {weights}")
+        lines += [] if _as_stable(facts) else [f"  stage {last['stage']}: {weights}"]
+        if facts["last_look"]:
+            lines.append(f"  as of the look at {_clock_time(facts['last_look'])}:")
         lines += _gate_lines(last["gates"], facts["baseline"])
         lines.append(f"  {last['decision']}: {last['sentence']}")
     return lines
+
+
+def _clock_time(iso: str) -> str:
+    """Local time of this machine."""
+    return datetime.datetime.fromisoformat(iso).astimezone().strftime("%H:%M:%S")
 
 
 def explanation(name: str, state: RolloutState) -> list[str]:
@@ -102,8 +134,8 @@ def _gate_lines(gates: Mapping[str, Facts], against: str) -> list[str]:
     for name, gate in gates.items():
         canary, baseline = gate["canary"], gate["baseline"]
         lines.append(
-            f"  {name}: log E {gate['log_e']:.2f} of {gate['bound']:.2f}; candidate {canary['bad']:g} of "
-            f"{canary['total']:g}, {other} {baseline['bad']:g} of {baseline['total']:g}"
+            f"  {name}: log E {gate['log_e']:.2f} of {gate['bound']:.2f}; candidate {canary['bad']:g} bad of "
+            f"{canary['total']:g}, {other} {baseline['bad']:g} bad of {baseline['total']:g}"
         )
     return lines
 

@@ -37,7 +37,8 @@ def report(name: str, events: Iterable[Event]) -> Json:
         "blamed_gate": blamed,
         "sentence": state.sentence,
         "started": _iso(state.started_at),
-        "ended": _iso(end),
+        "ended": _iso(end) if state.outcome or state.resting else None,
+        "last_look": _iso(next((event.t for event in reversed(events) if event.kind == "judged"), 0.0)),
         "seconds_from_start": round(end - state.started_at, 3),
         "seconds_from_first_bad_request": None
         if first is None or confirmed_zero is None

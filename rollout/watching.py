@@ -10,7 +10,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.serve.readings import Reading, Readings
 from rollout.serve.story import Turn, outcome
-from rollout.serve.turns import turn_text
+from rollout.serve.turns import kind_word, turn_text
 
 LOOK_EVERY = 1.0
 """Seconds."""
@@ -46,7 +46,8 @@ def watch(
 
 def _said(reading: Reading, turn: Turn) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(turn.t))
-    return f"{at}  {reading.name}  {turn.share:6.1%}  {turn.kind}: {turn_text(turn).en}"
+    share = "as stable" if turn.as_stable else f"{turn.share:6.1%}"
+    return f"{at}  {reading.name}  {share}  {kind_word(turn.kind).en}: {turn_text(turn).en}"
 
 
 def _now(reading: Reading, now: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +20,8 @@ ASKED = 2
 
 def lines(told: Account) -> list[str]:
     """For a terminal."""
-    said = [f"{told.name}: {told.outcome}", f"  {told.sentence}"]
+    at = time.strftime("%H:%M:%S", time.localtime(told.decided))
+    said = [f"{told.name}: {told.outcome}", f"  {told.sentence}", f"  as of the look at {at}"]
     said += [f"  note: {remark}" for remark in (*told.remarks, warning(told.failing)) if remark]
     for gate in told.gates:
         said += ["", *_gate_lines(gate, told.max_excluded)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from huidu.foundation.journal import Event
-from rollout.controller.fold import RolloutState
+from rollout.controller.fold import Purpose, RolloutState
 from rollout.letters import Letters, fold_letters
 from rollout.observe.fold import observed
 from rollout.observe.would import BACK
@@ -48,6 +48,8 @@ class Turn:
     gate: Mapping[str, Any] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     """The event's own: of an act by whom, why, of which stage; of a command its name and problem."""
+    as_stable: bool = False
+    """Whether the release was the stable one then, and served everybody."""
 
 
 @dataclass
@@ -88,7 +90,8 @@ class Story:
             for name, gate in self.state.last.get("gates", {}).items()
             if gate["bound"]
         }
-        self.points.append(Point(event.t, self.state.share, self.state.last.get("exposed"), levels))
+        share = 1.0 if as_stable(self.state) else self.state.share
+        self.points.append(Point(event.t, share, self.state.last.get("exposed"), levels))
         if len(self.points) > KEPT:
             half = KEPT // 2
             self.points[:half] = self.points[:half:2]
@@ -166,6 +169,7 @@ class Story:
                 blamed,
                 gate,
                 facts or {},
+                as_stable(state),
             )
         )
 
@@ -176,6 +180,11 @@ _EVERY_TIME = ("failed", "compared")
 """Journaled at every attempt, or look: told when it says something else than before."""
 _FIRST_EVENTS = 2
 """A controller journals `resumed` whenever it takes over, right after `started` too: no news then."""
+
+
+def as_stable(state: RolloutState) -> bool:
+    """Whether stable is the new release and has its customers back: the candidate's share is nothing then."""
+    return state.closing is not None and state.closing.purpose is Purpose.RETURN
 
 
 def outcome(state: RolloutState) -> str:

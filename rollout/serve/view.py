@@ -77,6 +77,8 @@ class View:
     used: int
     excluded: Sequence[tuple[str, int]]
     requests: float
+    looked_at: float | None
+    """When the counts of the gates were taken."""
     offers: Sequence[Offer]
     cautions: Sequence[Caution]
     calls: Sequence[CallRow]
@@ -198,6 +200,7 @@ def view(reading: Reading, now: float) -> View:
         used=reading.evidence.used,
         excluded=reading.evidence.excluded.most_common(),
         requests=float(state.last.get("requests", 0)),
+        looked_at=story.looked_at,
     )
 
 

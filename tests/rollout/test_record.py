@@ -19,6 +19,7 @@ KEYS = {
     "baseline",
     "plan",
     "outcome",
+    "last_look",
     "over",
     "blamed_gate",
     "sentence",
