@@ -74,7 +74,50 @@ def test_the_pods_know_the_stack_and_use_their_own_account(resources: Resources)
     assert stack.edge.routes is not None
     assert (stack.edge.routes.kubeconfig, stack.edge.routes.context) == ("", "")
     assert stack.edge.routes.names == ("arms",)
-    assert pod(resources, "rollout-controller")["automountServiceAccountToken"] is True
+
+
+@pytest.mark.parametrize(("name", "asks"), [("rollout-controller", "controller"), ("rollout-guard", "guard")])
+def test_only_the_container_that_asks_the_api_server_has_the_accounts_token(
+    resources: Resources, name: str, asks: str
+) -> None:
+    """Where the official client looks for it."""
+    found = pod(resources, name)
+    assert found["automountServiceAccountToken"] is False
+    (token,) = [each for each in found["volumes"] if "projected" in each]
+    have = {
+        each["name"]: mount["mountPath"]
+        for each in (*found["containers"], *found["initContainers"])
+        for mount in each["volumeMounts"]
+        if mount["name"] == token["name"]
+    }
+    assert have == {asks: "/var/run/secrets/kubernetes.io/serviceaccount"}
+    files = [
+        each.get("path") or each["items"][0]["path"]
+        for source in token["projected"]["sources"]
+        for each in source.values()
+    ]
+    assert files == ["token", "ca.crt", "namespace"]
+
+
+def test_release_managers_reach_the_page_and_go_into_no_pod() -> None:
+    """Pods beside the controller have databases' passwords."""
+    found = rendered({"rollout": {"managers": ["releases"]}})
+    rules = found["Role", "release-manager"].at("rules")
+    asked = {(verb, each) for rule in rules for each in rule["resources"] for verb in rule["verbs"]}
+    assert asked == {
+        ("get", "deployments"),
+        ("get", "pods"),
+        ("list", "pods"),
+        ("create", "pods/portforward"),
+        ("get", "pods/portforward"),
+    }
+    binding = found["RoleBinding", "release-manager"]
+    assert binding.at("subjects", 0, "name") == "releases"
+
+
+def test_nobody_is_a_release_manager_unless_somebody_says_so(resources: Resources) -> None:
+    assert ("Role", "release-manager") in resources
+    assert ("RoleBinding", "release-manager") not in resources
 
 
 def test_synthetic_requests_know_the_edge_by_its_authority_and_its_key_stays_away(

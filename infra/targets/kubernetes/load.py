@@ -9,7 +9,7 @@ from __future__ import annotations
 from infra.targets.kubernetes import access, network, ports
 from infra.targets.kubernetes.description import LOAD_ACCOUNT, load_zone
 from infra.targets.kubernetes.network import Rules
-from infra.targets.kubernetes.place import Manifest, Place
+from infra.targets.kubernetes.place import Place
 
 MASTER, WORKER = "load-master", "load-worker"
 """How the pods of a run are called (label app.kubernetes.io/name)."""
@@ -47,25 +47,8 @@ def declare(place: Place) -> None:
 
 
 def _people(place: Place, zone: str) -> None:
-    api = "rbac.authorization.k8s.io"
     rules = [
         {"apiGroups": [group], "resources": list(resources), "verbs": list(verbs)}
         for group, resources, verbs in _RIGHTS
     ]
-    role: Manifest = {
-        "apiVersion": f"{api}/v1",
-        "kind": "Role",
-        "metadata": {"name": PEOPLE},
-        "rules": rules,
-    }
-    place.put(zone, role)
-    if not place.settings.load.groups:
-        return
-    binding: Manifest = {
-        "apiVersion": f"{api}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": PEOPLE},
-        "roleRef": {"apiGroup": api, "kind": "Role", "name": PEOPLE},
-        "subjects": [{"apiGroup": api, "kind": "Group", "name": each} for each in place.settings.load.groups],
-    }
-    place.put(zone, binding)
+    access.people(place, zone, PEOPLE, rules, place.settings.load.groups)

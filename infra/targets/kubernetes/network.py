@@ -130,8 +130,8 @@ def _along(place: Place, link: Link, found: dict[str, Rules]) -> None:
         called = [peer(place, target.zone, pods) for pods in _all_pods(place, link.target)]
         outside = number
     else:
-        callers = _blocks(_networks(place, source.zone))
-        called = _blocks(_networks(place, target.zone))
+        callers = blocks(_networks(place, source.zone))
+        called = blocks(_networks(place, target.zone))
         outside = place.port(link.target, link.source, number)
     found[link.target].ingress.append(rule("from", callers, [number]))
     found[link.source].egress.append(rule("to", called, [outside]))
@@ -246,7 +246,7 @@ def _names(place: Place) -> Rule:
     servers = place.settings.reach.names
     pods: Peer = {"namespaceSelector": {"matchLabels": {_NAMESPACE: servers.namespace}}}
     return {
-        "to": [pods, *_blocks(servers.networks)],
+        "to": [pods, *blocks(servers.networks)],
         "ports": [
             {"protocol": protocol, "port": port} for port in servers.ports for protocol in ("UDP", "TCP")
         ],
@@ -254,10 +254,11 @@ def _names(place: Place) -> Rule:
 
 
 def _to_networks(networks: Sequence[Cidr], numbers: Sequence[int]) -> Rule:
-    return rule("to", _blocks(networks), numbers)
+    return rule("to", blocks(networks), numbers)
 
 
-def _blocks(networks: Sequence[Cidr]) -> list[Peer]:
+def blocks(networks: Sequence[Cidr]) -> list[Peer]:
+    """These networks, as peers."""
     return [{"ipBlock": {"cidr": each}} for each in networks]
 
 

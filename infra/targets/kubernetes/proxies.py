@@ -124,7 +124,7 @@ def _deployment(place: Place, name: str, written: dict[str, str]) -> Manifest:
         "name": "envoy",
         "image": place.settings.link.envoy,
         "imagePullPolicy": place.settings.images.pull_policy,
-        "args": ["-c", f"{FOLDER}/envoy.json", "--drain-time-s", str(_LEAVE_SECONDS)],
+        "args": ["-c", f"{FOLDER}/envoy.json"],
         "ports": [
             {"name": "tls", "containerPort": ports.SERVED[component.kind]},
             {"name": "metrics", "containerPort": ports.METRICS[component.kind]},
@@ -132,7 +132,9 @@ def _deployment(place: Place, name: str, written: dict[str, str]) -> Manifest:
         "startupProbe": well | {"periodSeconds": 1, "failureThreshold": 60},
         "readinessProbe": well | {"failureThreshold": 2},
         "livenessProbe": well | {"periodSeconds": 10, "failureThreshold": 6},
-        # The image has no shell: the kubelet itself waits (Kubernetes 1.30 and later).
+        # New connections go elsewhere meanwhile. The image has no shell: the kubelet itself waits (Kubernetes
+        # 1.30 and later), and nobody can ask Envoy to drain (by POST). So what is open at the end is cut, and
+        # workers deliver again what was not answered.
         "lifecycle": {"preStop": {"sleep": {"seconds": _LEAVE_SECONDS}}},
         "resources": place.resources(component.size),
         "securityContext": place.container_security(),

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
 from infra import stack_file
-from infra.targets.kubernetes import description, network, ports, proxies
+from infra.targets.kubernetes import access, description, network, ports, proxies
 from infra.targets.kubernetes.access import CONTROLLER, GUARD
 from infra.targets.kubernetes.edge import PUBLIC_CERTIFICATE
 from infra.targets.kubernetes.edge_routes import TESTERS_SECRET
@@ -53,8 +52,6 @@ for name in re.findall(r'^huidu_rollout_attended{{rollout="([^"]+)"}} 1$', told,
         silent = time.monotonic() - json.loads(lease.read_text())["monotonic"]
         assert silent < {SILENT_SECONDS}, f"{{name}}: silent for {{silent:.0f}} s"
 """
-
-
 # Every release changes stack.json. Through a link it is seen at once, and no rollout under way is restarted.
 _LINK = """
 import os, pathlib, sys
@@ -170,6 +167,8 @@ def _container(place: Place, name: str, words: list[str]) -> Manifest:
                 "readOnly": True,
             },
             {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 - of the pod
+            # It patches the HTTPRoute; what stands beside it does not.
+            access.TOKEN_MOUNT,
         ],
     }
 
@@ -197,8 +196,6 @@ def _deployment(
     journal = {"huidu/journal": _JOURNAL}
     digest = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
     pod = place.pod(name, zone) | {
-        # It patches the HTTPRoute.
-        "automountServiceAccountToken": True,
         "affinity": {
             "podAffinity": {
                 "requiredDuringSchedulingIgnoredDuringExecution": [
@@ -217,6 +214,7 @@ def _deployment(
             # Its key `key`; without it nobody is a tester, and plans with a stage of synthetic requests wait.
             {"name": "testers", "secret": {"secretName": TESTERS_SECRET, "optional": True}},
             {"name": "temporary", "emptyDir": {"sizeLimit": "1Gi"}},
+            access.TOKEN,
             *volumes,
         ],
     }
@@ -281,7 +279,7 @@ def _policies(place: Place, zone: str) -> None:
     reach, both = place.settings.reach, (CONTROLLER, GUARD)
     edge = network.peer(place, zone, network.pods_of(place, _door(place)))
     out = [
-        network.rule("to", _blocks(reach.api_server), _API_SERVER),
+        network.rule("to", network.blocks(reach.api_server), _API_SERVER),
         network.rule("to", network.internet(reach.people), (443,)),
         network.rule("to", [edge], (10_000 + ports.EDGE,)),
     ]
@@ -299,7 +297,3 @@ def _policies(place: Place, zone: str) -> None:
         network.policy(place, component.zone, f"{watcher}-rollout", pods, beside, watcher)
     for name, ingress in ((CONTROLLER, heard), (GUARD, [])):
         network.policy(place, zone, name, place.selector(name), Rules(ingress, out), name)
-
-
-def _blocks(networks: Sequence[str]) -> list[Manifest]:
-    return [{"ipBlock": {"cidr": each}} for each in networks]

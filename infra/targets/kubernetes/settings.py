@@ -234,10 +234,12 @@ class Reach(_Part):
 
 class Rollouts(_Part):
     """The rollout's controller and guard. `plans`: your own, by file name, as text; they lie in the pods in
-    /etc/huidu/plans. `journal_gb`: of the volume that both share."""
+    /etc/huidu/plans. `journal_gb`: of the volume that both share. `managers`: groups of people who may reach
+    the controller's page."""
 
     plans: dict[FileName, str] = {}
     journal_gb: int = Field(default=10, ge=1)
+    managers: tuple[str, ...] = ()
 
 
 class Load(_Part):
