@@ -47,7 +47,9 @@ def watch(
 def _said(reading: Reading, turn: Turn) -> str:
     at = time.strftime("%H:%M:%S", time.localtime(turn.t))
     share = "as stable" if turn.as_stable else f"{turn.share:6.1%}"
-    return f"{at}  {reading.name}  {share}  {kind_word(turn.kind).en}: {turn_text(turn).en}"
+    word, text = kind_word(turn.kind).en, turn_text(turn).en
+    said = text if text.lower().startswith(word) else f"{word}: {text}"  # many a sentence begins with it
+    return f"{at}  {reading.name}  {share}  {said}"
 
 
 def _now(reading: Reading, now: float) -> str:

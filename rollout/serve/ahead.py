@@ -75,7 +75,7 @@ def _changed(plan: Plan, state: RolloutState, now: float) -> Ahead:
             "or aborts. Going back stays possible.",
             "在有人采用代理现有的权重、恢复日志中的权重或中止之前，不再放量。仍可随时退回。",
         ),
-        _limits(plan, state, now)[1:],
+        _limits(plan, state, now)[-1:],
     )
 
 
@@ -129,7 +129,7 @@ def _last(plan: Plan, state: RolloutState, now: float) -> Ahead:
             f"Final bake, {minutes(left).en} left; then {then.en}.",
             f"最终观察，还剩 {minutes(left).zh}；之后{then.zh}。",
         ),
-        _limits(plan, state, now)[1:],
+        _limits(plan, state, now)[-1:],
     )
 
 
@@ -156,7 +156,7 @@ def _wider(plan: Plan, ladder: Ladder, state: RolloutState, now: float) -> Ahead
         )
     waits = _for_people(plan, ladder, state, position)
     if waits is not None:
-        return Ahead(waits, _limits(plan, state, now))
+        return Ahead(waits, _limits(plan, state, now)[-1:])  # what people wait is no part of the bake
     left = state.changed_at + plan.promotion.dwell - now
     soonest = Text("", "")
     if left > 0:
@@ -200,19 +200,21 @@ def _for_people(plan: Plan, ladder: Ladder, state: RolloutState, position: float
 
 
 def _limits(plan: Plan, state: RolloutState, now: float) -> tuple[Text, ...]:
-    bake = max(state.changed_at, state.watched_from) + plan.limits.longest_bake - now
+    """What ends the waiting: the longest bake, as the controller counts it and while it lasts; then harm."""
+    bake = max(state.changed_at, state.watched_from, state.bake_from) + plan.limits.longest_bake - now
     blind = plan.limits.blind
-    return (
-        Text(
-            f"Nothing proved within {minutes(max(0.0, bake)).en}: held, for a person to decide.",
-            f"{minutes(max(0.0, bake)).zh}内仍无结论：保持不变，等待人工决定。",
-        ),
-        Text(
-            f"Evidence of harm at its bound: everybody back to stable at once. No evidence for "
-            f"{minutes(blind).en}: back to stable, nobody blamed.",
-            f"有害证据达到界限：立即全部退回稳定版本。连续 {minutes(blind).zh}没有证据：退回，不作定论。",
-        ),
+    harm = Text(
+        f"Evidence of harm at its bound: everybody back to stable at once. No evidence for "
+        f"{minutes(blind).en}: back to stable, nobody blamed.",
+        f"有害证据达到界限：立即全部退回稳定版本。连续 {minutes(blind).zh}没有证据：退回，不作定论。",
     )
+    if bake <= 0:
+        return (harm,)
+    held = Text(
+        f"Nothing proved within {minutes(bake).en}: held, for a person to decide.",
+        f"{minutes(bake).zh}内仍无结论：保持不变，等待人工决定。",
+    )
+    return held, harm
 
 
 def elsewhere(state: RolloutState) -> Ahead:

@@ -203,4 +203,4 @@ def test_a_rollout_as_one_file_needs_nothing_else(rolled_back, tmp_path):
 def test_watching_tells_each_turn_once_and_ends_with_the_rollout(rolled_back):
     told = CliRunner().invoke(rollout, ["status", "v2", "--watch"])
     assert told.exit_code == 0, told.exception
-    assert told.stderr.count("rollback: ") == 1 and told.stderr.count("started") == 1
+    assert told.stderr.count("rolled back: ") == 1 and told.stderr.count("started") == 1

@@ -156,6 +156,16 @@ def test_what_only_people_or_the_calendar_can_end_is_told_as_such(stage, changes
     state = dataclasses.replace(told(stage).state, resting="", **changes)
     text = ahead(stage.plan, stage.ladder, state, stage.clock.now()).text
     assert english in text.en and chinese in text.zh
+    for later in (0, 3600):  # what people wait, or the calendar, is no part of the longest bake
+        others = ahead(stage.plan, stage.ladder, state, stage.clock.now() + later).others
+        assert not any("Nothing proved" in each.en or "仍无结论" in each.zh for each in others)
+
+
+def test_the_longest_bake_counts_from_when_people_stopped_holding_it(stage):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    now = stage.clock.now() + 3600
+    state = dataclasses.replace(told(stage).state, resting="", bake_from=now - 60, evidence_at=now)
+    assert "Nothing proved within 9 min:" in ahead(stage.plan, stage.ladder, state, now).others[0].en
 
 
 def test_what_may_be_done_follows_the_state(stage):
