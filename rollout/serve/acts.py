@@ -43,7 +43,8 @@ class Deeds:
     `abort(name, why)` returns when every proxy was read back. `submit(name, act)`: the place behind it in the
     file of acts. `answered(name, place)`: what the controller made of it, (granted, sentence), None: nothing
     yet. `people(name)`: who may do what, by the rollout's plan. `attended(name)`: False where no process
-    drives it, so that nobody will answer soon. All raise HuiduError.
+    drives it, so that nobody will answer soon. `over(name)`: its outcome, "" while it goes on. All raise
+    HuiduError.
     """
 
     abort: Callable[[str, str], None]
@@ -51,6 +52,7 @@ class Deeds:
     answered: Callable[[str, int], tuple[bool, str] | None]
     people: Callable[[str], People]
     attended: Callable[[str], bool]
+    over: Callable[[str], str]
 
 
 def token_of(path: Path) -> str:
@@ -114,6 +116,8 @@ class Acts:
             permit(self._deeds.people(name), kind, who[0])
         except UsageError as error:
             raise HTTPException(403, str(error)) from None
+        if kind != "acknowledge" and (outcome := self._deeds.over(name)):
+            raise UsageError(f"the rollout {name!r} is over ({outcome})", remedy="nothing was written down")
         place = self._deeds.submit(name, acted(self._clock, kind, who, why, stage))
         deadline = self._clock.monotonic() + ANSWER_WITHIN
         while self._deeds.attended(name) and self._clock.monotonic() < deadline:

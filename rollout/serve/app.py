@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from rollout.serve.acts import KINDS, Acts
+from rollout.serve.offers import Offer
 from rollout.serve.readings import Readings
 from rollout.serve.told import HERE, Told
 from rollout.serve.turns import kind_word, turn_text
@@ -116,7 +117,7 @@ class Pages:
             try:
                 form = await self._acts.form(request)
                 why = form.get("why", "").strip()[:300]
-                heard = await run_in_threadpool(self._do, kind, name, form, why)
+                heard = await run_in_threadpool(self._do, context["offer"], name, form, why)
                 self._readings.look_again()
                 waits = "" if heard else "&waits=1"
                 return RedirectResponse(
@@ -129,14 +130,15 @@ class Pages:
         html = self._render("act.html.j2", request, {**context, "problem": problem, "why": why})
         return HTMLResponse(html, status)
 
-    def _do(self, kind: str, name: str, form: Mapping[str, str], why: str) -> bool:
+    def _do(self, offer: Offer, name: str, form: Mapping[str, str], why: str) -> bool:
         """Whether it was done, or granted; False where nobody has answered yet."""
         token = form.get("token", "")
-        if kind == "abort":
+        if offer.kind == "abort":
             self._acts.abort(token, name, why or "no reason given")
             return True
-        said = next(each for each in KINDS if each == kind)
-        return self._acts.say(said, token, name, why, form.get("stage", ""))
+        said = next(each for each in KINDS if each == offer.kind)
+        # A form without the hidden field means the stage that waits, as the command does without --stage.
+        return self._acts.say(said, token, name, why, form.get("stage") or offer.stage)
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: the live part of the home page or of one rollout, whenever it changed."""

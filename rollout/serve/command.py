@@ -58,6 +58,7 @@ def serve(port: int, driving_too: bool, allow_host: tuple[str, ...]) -> None:
         answered=lambda name, place: _answered(rollouts, name, place),
         people=lambda name: _people(rollouts, name),
         attended=lambda name: _attended(rollouts, name),
+        over=lambda name: _over(rollouts, name),
     )
 
     with listening(port) as listener:
@@ -104,6 +105,12 @@ def _answered(readings: Readings, name: str, place: int) -> tuple[bool, str] | N
 def _attended(readings: Readings, name: str) -> bool:
     reading = readings.named(name)
     return reading is not None and reading.driven is not False and not reading.story.state.outcome
+
+
+def _over(readings: Readings, name: str) -> str:
+    readings.look_again()
+    reading = readings.named(name)
+    return "" if reading is None else reading.story.state.outcome
 
 
 def _people(readings: Readings, name: str) -> People:

@@ -303,3 +303,26 @@ def test_what_is_over_cannot_be_aborted(page, home):
     token = (home / "secrets" / "page.token").read_text().strip()
     answer = post(page, "good-1", token=token)
     assert answer.status_code == 409 and "is over (promoted)" in answer.text
+
+
+def test_what_is_over_takes_no_acts_any_more(page, home):
+    token = (home / "secrets" / "page.token").read_text().strip()
+    for kind in ("pause", "resume", "promote-now", "adopt"):
+        answer = say(page, PROMOTED, kind, token=token)
+        assert answer.status_code == 409 and "is over (promoted)" in answer.text
+    assert say(page, PROMOTED, "acknowledge", token=token).status_code == 303  # an emergency may outlive it
+    (line,) = (home / "rollouts" / PROMOTED / "acts.jsonl").read_text().splitlines()
+    assert json.loads(line)["kind"] == "acknowledge"
+
+
+def test_an_approval_without_the_form_s_hidden_field_is_of_the_stage_that_waits(page, home, staged):
+    everybody = "{name: everybody, weights: {all: 100%}"
+    stage = staged(everybody, everybody + ", approval: {needed: 1}")
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    stage.journal.close()
+    folder = shutil.copytree(stage.folder, home / "rollouts" / "four-eyes")
+    time.sleep(0.5)  # files are looked at again after 0.4 s
+    token = (home / "secrets" / "page.token").read_text().strip()
+    assert say(page, "four-eyes", "approve", token=token).status_code == 303
+    (line,) = (folder / "acts.jsonl").read_text().splitlines()
+    assert json.loads(line)["stage"] == "everybody"
