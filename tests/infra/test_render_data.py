@@ -61,7 +61,7 @@ def test_instances_are_spread_among_instances_whatever_the_poolers_do(found: Fou
             assert each["labelSelector"] == {"matchLabels": labels}
 
 
-def test_a_promoted_standby_is_not_demoted_by_the_next_up() -> None:
+def test_a_promoted_standby_is_not_demoted_by_the_next_up_nor_is_a_restored_database_made_anew() -> None:
     desired = Desired(
         topology=hybrid_crm.TOPOLOGY, stable=Release(version="v1"), created="2026-01-01T00:00:00Z"
     )
@@ -71,6 +71,9 @@ def test_a_promoted_standby_is_not_demoted_by_the_next_up() -> None:
     promoted = Step(where, "differs", None, ("spec replica enabled: True -> False",))
     other = Step(where, "differs", None, ("spec replica source: core-db -> somebody",))
     assert target.drifted([promoted]) == () and target.drifted([other]) == (other,)
+    where = "private/Cluster core-db"
+    restored = Step(where, "differs", None, ("spec bootstrap initdb: {'database': 'crm'} -> -",))
+    assert target.drifted([restored]) == ()
 
 
 def test_the_authority_stays_the_same_when_it_is_renewed(found: Found) -> None:

@@ -6,9 +6,13 @@ Everything is applied strictly: a field that a schema does not know, or that sta
 from __future__ import annotations
 
 import copy
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from infra import hybrid_crm
 from infra.desired import Desired, Release
@@ -76,13 +80,32 @@ def test_a_field_that_the_operator_does_not_know_is_refused(
         cluster.apply(wrong)
 
 
+def test_the_restore_that_the_documents_show_is_admitted(
+    cluster: Cluster, namespaces: None, documents: list[dict[str, Any]]
+) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "kubernetes-parts.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"(?m)^    apiVersion: postgresql(?:.|\n(?=    ))*", text)
+    restored = yaml.safe_load(textwrap.dedent(shown))
+    assert cluster.apply(restored)["metadata"]["uid"]
+    # It names what is there.
+    ours = {(each["kind"], each["metadata"]["name"]): each for each in documents}
+    (source,) = restored["spec"]["externalClusters"]
+    assert ("ObjectStore", source["plugin"]["parameters"]["barmanObjectName"]) in ours
+    lost = ours["Cluster", source["plugin"]["parameters"]["serverName"]]["spec"]
+    assert restored["spec"]["imageName"] == lost["imageName"]
+    recovery, first = restored["spec"]["bootstrap"]["recovery"], lost["bootstrap"]["initdb"]
+    assert (recovery["database"], recovery["owner"]) == (first["database"], first["owner"])
+    assert recovery["source"] == source["name"]
+
+
 def test_certificates_between_the_parts_are_admitted(
     cluster: Cluster, namespaces: None, documents: list[dict[str, Any]]
 ) -> None:
     ours = {each["metadata"]["name"] for each in documents if each["kind"] == "Namespace"}
     found = [each for each in documents if each["kind"] == "Certificate"]
     mine = [each for each in found if each["metadata"]["namespace"] in ours]
-    assert {"core-db-server", "core-server", "link-client"} <= {each["metadata"]["name"] for each in mine}
+    needed = {"core-db-server", "core-db-standby-replication", "core-server", "link-client"}
+    assert needed <= {each["metadata"]["name"] for each in mine}
     for document in mine:
         assert cluster.apply(document)["metadata"]["uid"]
 

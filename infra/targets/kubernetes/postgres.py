@@ -39,9 +39,10 @@ def cluster(place: Place, name: str, after: Sequence[pulumi.Resource]) -> pulumi
         "metadata": {"name": name, "annotations": _annotations(place, name)},
         "spec": _spec(place, name),
     }
-    # A replica that was promoted stays so: stated again, this would demote the only primary there is.
-    promoted = ["spec.replica.enabled"] if primary_of(place, name) else []
-    made = place.put(component.zone, manifest, name, before, ignore=promoted)
+    # How it was first made is history: from a backup, it may be. And a replica that was promoted stays so:
+    # stated again, this would demote the only primary there is.
+    history = ["spec.bootstrap", *(["spec.replica.enabled"] if primary_of(place, name) else [])]
+    made = place.put(component.zone, manifest, name, before, ignore=history)
     if component.backup is not None:
         backups.schedule(place, name, component.backup, made)
     kinds = (READ_ONLY,) if primary_of(place, name) else (READ_WRITE, READ_ONLY)
