@@ -55,6 +55,7 @@ class SyntheticTesters:
         self._url = entry.url.rstrip("/")
         self._secret = _secret(entry.secret_file)
         self._trusted = _authority(entry.ca_file)
+        self._untrusted = False
         self._lock = threading.Lock()
         self._stopping: threading.Event | None = None
         self._candidate = _Arm(entry.candidate_header, [_Answers() for _ in plan.journeys])
@@ -77,7 +78,8 @@ class SyntheticTesters:
     def problem(self) -> str:
         with self._lock:
             if min(self._candidate.silent, self._stable.silent) >= FEWEST:
-                return f"synthetic requests: {self._url} does not answer"
+                why = "has no certificate that is trusted" if self._untrusted else "does not answer"
+                return f"synthetic requests: {self._url} {why}"
             for journey, stable in zip(self._plan.journeys, self._stable.answers, strict=True):
                 if stable.otherwise >= FEWEST:
                     return (
@@ -134,7 +136,7 @@ class SyntheticTesters:
             return arm.sent % len(self._plan.journeys)
 
     def _ask(self, session: requests.Session, arm: _Arm, number: int) -> None:
-        journey = self._plan.journeys[number]
+        journey, untrusted = self._plan.journeys[number], False
         try:
             answer = session.request(
                 journey.method,
@@ -147,9 +149,10 @@ class SyntheticTesters:
             status = answer.status_code
         except requests.Timeout:
             status = SERVER_ERROR  # the edge answered nothing in time; its own counters know why
-        except requests.RequestException:
-            status = 0
+        except requests.RequestException as error:
+            status, untrusted = 0, isinstance(error, requests.exceptions.SSLError)
         with self._lock:
+            self._untrusted = untrusted
             arm.silent = 0 if status else arm.silent + 1
             seen = arm.answers[number]
             if status == journey.expect:
