@@ -75,6 +75,7 @@ def _scaled(standing: Cluster) -> None:
 
 
 def test_pods_of_an_arm_are_spread_over_data_centres(standing: Cluster) -> None:
+    """Stands, as the next one, before those that move scale and routes of the one stack here."""
     _scaled(standing)
     pods = standing.list("v1", "Pod", PUBLIC, "app.kubernetes.io/name=touchpoints-stable")
     nodes = {each["metadata"]["name"]: each["metadata"]["labels"] for each in standing.list("v1", "Node")}
