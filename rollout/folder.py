@@ -90,8 +90,9 @@ def publish(folder: Path, name: str, journal: Journal) -> None:
     events = list(journal.events())
     facts = report(name, events)
     if facts["outcome"] != "running":
-        # A letter that was sent since is no news of the release: what was kept is still right.
-        keep(folder, fold(events), next(event.t for event in reversed(events) if event.kind != "told"))
+        # What became of letters since is no news of the release: what was kept is still right.
+        last = next(event.t for event in reversed(events) if event.kind not in ("told", "unsent"))
+        keep(folder, fold(events), last)
         facts |= beside(kept(folder))
     write_atomic(folder / "report.json", report_text(facts))
 

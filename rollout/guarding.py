@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -36,13 +36,15 @@ from rollout.controller.signs import CONTROLLER, GUARD
 from rollout.controller.voice import Voice
 from rollout.folder import journaled_plan, publish
 from rollout.ladder import Ladder
-from rollout.letters import Letters, acknowledged, due, fold_letters, unanswered
+from rollout.letters import Letter, Letters, acknowledged, due, fold_letters, unanswered
 from rollout.plan import Plan
 from rollout.post import Post, notifiers
 from rollout.routers.router import Router
 
 AGAIN = 10.0
 """Seconds before an act that could not be done, or a letter, is tried again."""
+LETTERS_FOR = 3600.0
+"""Seconds that a guard with nothing else left to do gives its letters, beyond the last address's `after`."""
 
 
 Route = tuple[Plan, Ladder, Router]
@@ -80,6 +82,8 @@ class Guard:
         self._not_before = 0.0
         self._said = ""
         self._ended = ""
+        self._idle_since: float | None = None
+        self._forsaken: frozenset[int] = frozenset()
 
     def turn(self) -> Duty:
         """One look, and what follows from it. What fails is said, and tried again at the next look."""
@@ -111,11 +115,25 @@ class Guard:
         return found
 
     def done(self, found: Duty) -> bool:
-        """Whether nothing is left to do here, until somebody runs the rollout again."""
-        if self._plan is None or unanswered(self._letters, self._plan.notify, self._clock.now()):
+        """Whether nothing is left to do here, until somebody runs the rollout again.
+
+        An address that stays dead keeps a guard for a while and not for good: what was not sent then is said
+        and journaled."""
+        if self._plan is None:
             return False
         forsaken = self._silent() > self._plan.limits.unattended and not exposed(self._state)
-        return found is Duty.OVER or forsaken
+        if found is not Duty.OVER and not forsaken:
+            self._idle_since = None
+            return False
+        now, unsent = self._clock.monotonic(), self._unsent()
+        if not unsent:
+            return True
+        self._idle_since = now if self._idle_since is None else self._idle_since
+        longest = max(address.after for address in self._plan.notify)
+        if now - self._idle_since <= LETTERS_FOR + longest:
+            return False
+        self._give_up(unsent)
+        return True
 
     def close(self) -> None:
         """An orderly end leaves no sign of life behind that could look like a death."""
@@ -155,7 +173,18 @@ class Guard:
 
     def _due(self) -> bool:
         assert self._plan is not None
-        return bool(due(self._letters, self._plan.notify, self._clock.now()))
+        letters = {number: each for number, each in self._letters.items() if number not in self._forsaken}
+        return bool(due(letters, self._plan.notify, self._clock.now()))
+
+    def _unsent(self) -> list[Letter]:
+        """What still waits for somebody, or for its address."""
+        assert self._plan is not None
+        addresses, now = self._plan.notify, self._clock.now()
+        return [
+            letter
+            for number, letter in self._letters.items()
+            if number not in self._forsaken and unanswered({number: letter}, addresses, now)
+        ]
 
     # acting
 
@@ -171,12 +200,19 @@ class Guard:
         """Somebody holds the locks: if it is the very process that is silent, it never will act again."""
         lease = read_lease(self._folder / CONTROLLER)
         assert self._plan is not None
-        if lease is not None and self._silent() > self._plan.limits.unattended and end_silent(lease):
+        if self._silent() <= self._plan.limits.unattended:
+            who = f", process {lease.pid}," if lease is not None else ""
+            self._say(f"{self.name}: its controller{who} is back and drives it; this guard watches on")
+            return
+        if lease is not None and end_silent(lease):
             self._ended = f"the controller, process {lease.pid}, was silent but held its locks, and is killed"
             self._say(f"{self.name}: {self._ended}")
             self._not_before = self._clock.monotonic() + 1.0
             return
-        self._say(f"{self.name}: {locked}")
+        self._say(
+            f"{self.name}: another process holds its locks ({locked.where}), a controller that begins or one "
+            f"that cannot be ended from here; this guard looks again every {AGAIN:.0f} s"
+        )
 
     def _stand_in(self, silent: float) -> None:
         with (
@@ -229,6 +265,19 @@ class Guard:
                     post.acknowledge(read.act.t)
             if post.close():
                 publish(self._folder, self.name, journal)
+
+    def _give_up(self, unsent: Sequence[Letter]) -> None:
+        kinds = ", ".join(sorted({each.kind for each in unsent}))
+        sentence = f"the guard ends, and these letters were not sent to every address: {kinds}"
+        self._forsaken |= {each.number for each in unsent}
+        self._say(f"{self.name}: {sentence}")
+
+        def write() -> None:
+            with Journal.open(self._folder / "journal.sqlite", self._clock) as journal:
+                journal.append("unsent", sentence=sentence, letters=[each.number for each in unsent])
+                publish(self._folder, self.name, journal)
+
+        self._try(write)
 
     def _say(self, text: str) -> None:
         if text != self._said:

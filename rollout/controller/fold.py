@@ -24,6 +24,7 @@
 | `guard-ended`    | a guard killed a controller that was silent, but held its locks                     |
 | `guard-told`     | a guard let the share stay, by plan or because there is nothing to go back to       |
 | `told`           | a notification, and whether it was sent                                             |
+| `unsent`         | a guard ended, and what it could not tell people                                    |
 | `job-begun`, `job-done`, `job-failed`, `job-again` | a command around the traffic: see job.py             |
 | `ended`          | the outcome; nothing follows but the schema's contract                              |
 """

@@ -49,7 +49,9 @@ def gate_numbers(verdict: Verdict | None) -> str:
 def line(state: RolloutState, verdict: Verdict | None, now: float, what: str) -> str:
     """Time, stage, share, evidence, and what is done or waited for."""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
-    return f"{clock}  {state.stage:<16.16}  {state.share:6.1%}  {gate_numbers(verdict)}  | {what}"
+    # Where nobody judges just now, but somebody did before, there is nothing to say of evidence.
+    numbers = "" if verdict is None and state.last.get("gates") else f"{gate_numbers(verdict)}  "
+    return f"{clock}  {state.stage:<16.16}  {state.share:6.1%}  {numbers}| {what}"
 
 
 def closing(

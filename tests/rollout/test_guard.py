@@ -227,6 +227,62 @@ def test_locks_that_are_held_keep_a_guard_from_acting(site):
     guard.close()
 
 
+def test_a_controller_that_comes_back_is_called_that_and_nothing_frightening(site):
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 99)
+    with Journal.open(site.stage.folder / "journal.sqlite", site.stage.clock):
+        guard._try(lambda: _come_back(site, guard))
+        assert any("is back and drives it" in line for line in site.stage.lines.said)
+    site.watch(guard, 5)
+    assert not guard.acted and not any("two controllers" in line for line in site.stage.lines.said)
+    guard.close()
+
+
+def _come_back(site, guard):
+    """The controller's sign of life comes between the guard's look and its locks."""
+    site.lease.renew()
+    guard._stand_in(101.0)
+
+
+def test_locks_that_somebody_else_holds_are_told_without_alarm(site):
+    site.run(12)
+    guard = site.guard()
+    with Journal.open(site.stage.folder / "journal.sqlite", site.stage.clock):
+        site.watch(guard, 150)
+    said = "\n".join(site.stage.lines.said)
+    assert "another process holds its locks" in said and "two controllers" not in said
+    guard.close()
+
+
+def test_the_line_of_a_guard_s_act_does_not_claim_that_there_was_no_evidence(site):
+    site.run(12)
+    before = len(site.stage.lines.said)
+    guard = site.guard()
+    site.watch(guard, 110)
+    acted = [line for line in site.stage.lines.said[before:] if "the guard gave everybody back" in line]
+    assert acted and not any("evidence" in line for line in acted)
+    guard.close()
+
+
+def test_a_dead_address_keeps_a_guard_for_a_while_and_not_for_good(tmp_path):
+    plan = PLAN.replace(LIMITS, UNATTENDED) + "notify: ['json://127.0.0.1:1/dead']\n"
+    site = Site(tmp_path / "site", plan=plan)
+    site.run(12)
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert guard.acted and not guard.done(Duty.WATCH)
+    site.stage.clock.sleep(3000)
+    assert not guard.done(Duty.WATCH), "an address may come back"
+    site.stage.clock.sleep(700)
+    assert guard.done(Duty.WATCH)
+    (event,) = [event for event in site.events() if event.kind == "unsent"]
+    assert "guard-acted" in event.data["sentence"] and event.data["letters"]
+    assert any("letters were not sent" in line for line in site.stage.lines.said)
+    assert guard.done(Duty.WATCH) and [e.kind for e in site.events()].count("unsent") == 1
+    guard.close()
+
+
 def test_by_plan_the_share_stays_and_people_are_told_once(tmp_path):
     site = Site(tmp_path / "site", f"{UNATTENDED}, safe: stay")
     site.run(12)
