@@ -187,6 +187,21 @@ def test_databases_that_stay_are_as_protected_as_they_were(
     assert Place(BESIDE, Settings()).outlives(kind, name, component) is stays
 
 
+def test_whatever_makes_pods_keeps_to_its_zones_nodes() -> None:
+    """In a cluster that spans regions they are what keeps data where it belongs."""
+    nodes = {"topology.kubernetes.io/region": "eu-central-1"}
+    zones = {zone: {"nodes": nodes} for zone in TOPOLOGY.zones}
+    makers = ("Deployment", "StatefulSet", "Job", "Cluster", "Pooler", "Prometheus", "Alertmanager")
+    found = [
+        each
+        for each in rendered(Settings.model_validate({"zones": zones}))
+        if each.kind in (*makers, "EnvoyProxy")
+    ]
+    assert {each.kind for each in found} >= {"Deployment", "Cluster", "Pooler", "Prometheus", "EnvoyProxy"}
+    free = [each.label for each in found if "nodeSelector" not in text(each)]
+    assert free == []
+
+
 def test_a_zone_of_one_data_centre_is_spread_over_nodes_only() -> None:
     zone = TOPOLOGY.zones["public"].model_copy(update={"availability": ("a",)})
     topology = TOPOLOGY.model_copy(update={"zones": {**TOPOLOGY.zones, "public": zone}})

@@ -72,6 +72,8 @@ def declare(place: Place, name: str, kind: str, own_login: bool, made: pulumi.Re
                 "spec": {
                     "containers": [container],
                     "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+                    # Customers' data go through it: no other nodes than its database's.
+                    **({"nodeSelector": dict(nodes)} if (nodes := place.zone(component.zone).nodes) else {}),
                     "topologySpreadConstraints": [
                         each | {"labelSelector": {"matchLabels": {"cnpg.io/poolerName": own}}}
                         for each in place.spread(name, component.zone)
