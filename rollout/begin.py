@@ -35,6 +35,7 @@ from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import load_plan, plan_hash, plan_text
+from rollout.plan_sound import refuse_lacking, refuse_unsound
 from rollout.post import Post, notifiers
 from rollout.prepared import require_prepared
 from rollout.readiness import check_readiness, ready_replicas, releases_of
@@ -94,6 +95,8 @@ def _parts(order: Order, plan: Plan, target: Target, clock: Clock) -> Parts:
 
 
 def _try(parts: Parts, workspace: Workspace, order: Order, plan: Plan, target: Target, clock: Clock) -> None:
+    refuse_unsound(plan, order.plan)
+    refuse_lacking(plan, order.plan)
     require_prepared(plan, workspace, clock)
     parts.router.check()
     parts.collector.check()

@@ -35,7 +35,10 @@ from rollout.paper_commands import alerts, page, request
 from rollout.people_commands import COMMANDS
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan_file import check_cohorts, load_plan
-from rollout.post import send_test
+from rollout.plan_sound import refuse_lacking, refuse_unsound
+from rollout.post import notifiers, send_test
+from rollout.prepared import unknown_runbooks
+from rollout.readiness import asked
 from rollout.rehearse_command import rehearse
 from rollout.replay_command import replay
 from rollout.serve.command import serve
@@ -76,6 +79,7 @@ def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
     told = Terminal(sys.stdout)
     loaded = load_plan(plan)
     Calendar(loaded.freeze).check()
+    refuse_unsound(loaded, plan)
     if notify:
         _send_test(loaded, told)
         return
@@ -88,6 +92,10 @@ def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
         check_cohorts(loaded, plan, cohorts)
     judge_config(loaded, cohorts or named)
     ladder_of(loaded, cohorts or named or (ALL,), target.grain if target is not None else None)
+    if not offline:
+        notifiers(loaded.notify)
+        refuse_lacking(loaded, plan)
+    lacking = () if offline else unknown_runbooks(loaded, workspace, SystemClock())
     for headers, rows in plan_rows(loaded):
         told.table(headers, rows)
         told.say("")
@@ -99,7 +107,10 @@ def check(plan: Path | None, schema: bool, notify: bool, offline: bool) -> None:
     else:
         target.router(SystemClock()).check()
         where = f"every route and cluster is served by {', '.join(target.served_by)}"
+        where += asked(loaded, target)
     told.say(f"{plan}: good; {where}", "green")
+    for text in lacking:
+        told.say(f"  note: `run` would refuse it now: {text}", "yellow")
 
 
 @rollout.command()

@@ -89,13 +89,27 @@ def _hash(token: str) -> str:
     return hashlib.sha256(token.strip().encode()).hexdigest()
 
 
-def _known(path: Path) -> dict[str, str]:
+def check_tokens(path: Path) -> None:
+    """Raises ConfigError for a file that others can read, or that holds something else."""
+    _known(path)
+
+
+def secret_text(path: Path, what: str) -> str:
+    """The text of a file that its owner alone may read; `what` it holds. Raises ConfigError."""
     try:
+        if path.is_dir():
+            raise ConfigError(f"this is a directory, not a file of {what}", file=path)
         if path.stat().st_mode & 0o077:
-            raise ConfigError("others can read this file of tokens", file=path, remedy=f"chmod 600 {path}")
-        lines = path.read_text(encoding="utf-8").splitlines()
+            raise ConfigError(f"others can read this file of {what}", file=path, remedy=f"chmod 600 {path}")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"the file of tokens: {error.strerror}", file=path) from None
+        raise ConfigError(f"the file of {what} cannot be read: {error.strerror}", file=path) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"the file of {what} is not text", file=path) from None
+
+
+def _known(path: Path) -> dict[str, str]:
+    lines = secret_text(path, "tokens").splitlines()
     found = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("#"):

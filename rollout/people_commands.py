@@ -23,7 +23,7 @@ from rollout.controller.petition import next_stage
 from rollout.controller.signs import CONTROLLER, last_sign
 from rollout.folder import folder_of, journaled, journaled_plan
 from rollout.guarding import Guard
-from rollout.people import new_token, permit, proved
+from rollout.people import new_token, permit, proved, secret_text
 from rollout.plan_people import ActKind
 
 BEAT = 1.0
@@ -94,10 +94,7 @@ def _answered(folder: Path, end: int) -> tuple[bool, str] | None:
 
 
 def _read_token(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token cannot be read: {error}", where=str(path)) from None
+    return secret_text(path, "a token").strip()
 
 
 approve = _act("approve", "Agree that the next stage opens; it still has to be proved.")

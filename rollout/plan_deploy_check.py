@@ -16,7 +16,7 @@ ALONE = ("release",)
 def deploy_problems(plan: Plan) -> list[_Problem]:
     """Every problem with the key that has it."""
     problems: list[_Problem] = []
-    for loc, parts, known in _commands(plan):
+    for loc, parts, known in commands(plan):
         for number, part in enumerate(parts):
             unknown = [name for name in re.findall(r"\{([a-z_]+)\}", part) if name not in known]
             if unknown:
@@ -38,10 +38,11 @@ def deploy_problems(plan: Plan) -> list[_Problem]:
     return problems
 
 
-def _commands(plan: Plan) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...], tuple[str, ...]]]:
+def commands(plan: Plan) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...], tuple[str, ...]]]:
+    """Every command: the key that has it, its words, and the placeholders that it may name."""
     deploy, change = plan.deploy, plan.schema_change
     expand, contract = (change.expand, change.contract) if change is not None else (None, None)
-    commands = (
+    found = (
         ("deploy", "start", deploy.start, KNOWN),
         ("deploy", "scale", deploy.scale, SCALING),
         ("deploy", "promote", deploy.promote, ALONE),
@@ -50,7 +51,7 @@ def _commands(plan: Plan) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ..
         ("schema", "expand", expand, KNOWN),
         ("schema", "contract", contract, KNOWN),
     )
-    for part, name, command, known in commands:
+    for part, name, command, known in found:
         if command is not None:
             yield (part, name, "run"), command.run, known
     for number, step in enumerate(plan.rollback.steps):

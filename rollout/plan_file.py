@@ -24,7 +24,7 @@ PLANS = Path(__file__).with_name("plans")
 
 def load_plan(path: Path) -> Plan:
     """The plan at `path`, or one that ships (`production`, `fixed`, `demo`). Raises ConfigError."""
-    path = _find(path)
+    path = found_plan(path)
     shipped = ", ".join(sorted(each.stem for each in PLANS.glob("*.yaml")))
     try:
         return parse_plan(path.read_text(encoding="utf-8"), path)
@@ -38,7 +38,7 @@ def load_plan(path: Path) -> Plan:
         raise ConfigError("is not UTF-8 text", file=path) from None
 
 
-def _find(path: Path) -> Path:
+def found_plan(path: Path) -> Path:
     """A file, or a plan that ships by its bare name."""
     shipped = PLANS / f"{path}.yaml"
     return shipped if not path.exists() and len(path.parts) == 1 and shipped.exists() else path
@@ -46,7 +46,7 @@ def _find(path: Path) -> Path:
 
 def plan_text(path: Path) -> str:
     """The text of the plan that `load_plan` would load."""
-    return _find(path).read_text(encoding="utf-8")
+    return found_plan(path).read_text(encoding="utf-8")
 
 
 def parse_plan(text: str, path: Path | str) -> Plan:
@@ -131,7 +131,7 @@ def _stage_problems(plan: Plan) -> list[_Problem]:
 def check_cohorts(plan: Plan, path: Path, cohorts: Collection[str]) -> None:
     """That the stages of the plan at `path` name only `cohorts`. Raises ConfigError with file and line."""
     for loc, text in _cohort_problems(plan, cohorts):
-        path = _find(path)
+        path = found_plan(path)
         line = line_in(path.read_text(encoding="utf-8"), loc)
         raise ConfigError(f"{'.'.join(map(str, loc))}: {text}", file=path, line=line)
 

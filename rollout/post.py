@@ -48,8 +48,9 @@ def url_of(address: Address, place: int) -> str:
             )
         return address.file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(
-            f"notification address {place + 1} cannot be read: {error}", file=address.file
+            f"notification address {place + 1} cannot be read: {why}", file=address.file
         ) from None
 
 
@@ -61,8 +62,9 @@ def notifiers(addresses: Sequence[Address]) -> tuple[Notifier, ...]:
 
     made = []
     for place, address in enumerate(addresses):
+        url = url_of(address, place)
         try:
-            made.append(Notifier([url_of(address, place)]))
+            made.append(Notifier([url]))
         except ConfigError as error:
             raise ConfigError(
                 error.what.replace("address 1", f"address {place + 1}"), expected=error.expected

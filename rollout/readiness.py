@@ -9,7 +9,9 @@ from pathlib import Path
 from huidu.foundation.errors import ConfigError, Unreachable
 from huidu.foundation.prometheus import NoData, Prometheus
 from huidu.model.stack import Releases, Stack
+from rollout.onlookers import collector_of
 from rollout.plan import Plan
+from rollout.target import Target
 
 TIMEOUT = 3
 """Whole seconds the question may take."""
@@ -40,6 +42,20 @@ def check_readiness(plan: Plan, address: str, release: str) -> None:
     """Ask once. Raises ConfigError (not PromQL), Unreachable."""
     if plan.deploy.capacity is not None:
         Prometheus(address, timeout=TIMEOUT).instant(plan.deploy.capacity.ready.replace("{release}", release))
+
+
+def asked(plan: Plan, target: Target) -> str:
+    """Ask Prometheus everything that the plan will ask it, once: what came of it, for the end of a sentence.
+
+    Raises ConfigError (not PromQL). A silent one says nothing against a plan.
+    """
+    release = target.candidate or "candidate"
+    try:
+        collector_of(plan, target, release).check()
+        check_readiness(plan, target.prometheus, release)
+    except Unreachable as silent:
+        return f"; the gates' queries were not asked: {silent.what}"
+    return "; Prometheus understands the gates' queries"
 
 
 def releases_of(plan: Plan, stack_file: Path) -> Callable[[], Releases | None]:

@@ -68,6 +68,21 @@ def test_a_token_proves_who_approves_and_the_next_stage_is_meant(home):
     assert (read.act.by, read.act.proof, read.act.stage) == ("anna", "token", "half")
 
 
+def test_a_token_that_others_can_read_proves_nothing(home):
+    token, tokens = home / "anna.token", home / "tokens"
+    assert call("token", "anna", "--tokens", tokens, "--out", token)[0] == 0
+    for file, what in ((token, "a token"), (tokens, "tokens")):
+        file.chmod(0o644)
+        code, said = call("approve", "v2", "--by", "anna", "--token-file", token, "--why", "looks well")
+        assert code == 2 and f"others can read this file of {what}" in said and f"chmod 600 {file}" in said
+        file.chmod(0o600)
+
+
+def test_a_directory_is_no_file_of_tokens_and_is_left_as_open_as_it_is(home, tmp_path):
+    code, said = call("token", "anna", "--tokens", tmp_path, "--out", home / "anna.token")
+    assert code == 2 and "this is a directory, not a file of tokens" in said and "chmod" not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
