@@ -67,11 +67,7 @@ class EnvoyRouter:
                 lock.acquire()
             except Timeout:
                 self.release()
-                raise Locked(
-                    f"another rollout controls this route ({_owner(path)})",
-                    where=str(path),
-                    remedy="one rollout per route: wait until it has ended, or `huidu rollout abort` it",
-                ) from None
+                raise _taken(owner, _owner(path), path) from None
             except OSError as error:
                 self.release()
                 raise RouterError(
@@ -227,6 +223,22 @@ def _reserve_file(path: Path) -> Path:
 def _mode(path: Path) -> int:
     """A route file may carry a secret: who could not read it before cannot afterwards."""
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def _taken(owner: str, holder: str, path: Path) -> Locked:
+    """Whose it is: of another rollout, or of this one's controller, which was begun before."""
+    rollout, _, process = holder.partition(", ")
+    if process and owner.partition(", ")[0] == rollout:
+        return Locked(
+            f"this rollout already has a controller ({process})",
+            where=str(path),
+            remedy="let it go on, or end that process (Ctrl-C pauses it) before another one drives it",
+        )
+    return Locked(
+        f"another rollout controls this route ({holder})",
+        where=str(path),
+        remedy="one rollout per route: wait until it has ended, or `huidu rollout abort` it",
+    )
 
 
 def _owner(path: Path) -> str:

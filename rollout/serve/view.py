@@ -21,7 +21,7 @@ from rollout.serve.offers import Offer, offers
 from rollout.serve.readings import Reading
 from rollout.serve.rows import Row, gate_rows
 from rollout.serve.story import Turn, outcome, thinned
-from rollout.serve.turns import said_zh
+from rollout.serve.turns import kind_word, said_zh
 from rollout.serve.words import Text, minutes
 
 SHOWN = 300
@@ -53,6 +53,8 @@ class Glance:
     """Why a person should look at it now."""
     urgent: bool
     """Whether that cannot wait."""
+    why: Text | None
+    """What became of it, or was last done."""
     over: bool
     """Nothing follows any more: one that retreated, or rests, still owns its route."""
 
@@ -116,8 +118,19 @@ def glance(reading: Reading, now: float) -> Glance:
         watch=alone,
         needs=needs or (Text("Nobody drives it.", "没有进程在驱动。") if alone else None),
         urgent=needs is _UNREADABLE or any(each.loud for each in _cautions(reading, called, now)),
+        why=_why(word, reading),
         over=bool(state.outcome),
     )
+
+
+def _why(word: str, reading: Reading) -> Text | None:
+    turns, state = reading.story.turns, reading.story.state
+    if not turns or word == "promoted":
+        return None
+    last = kind_word(turns[-1].kind)
+    if not state.outcome:
+        return last
+    return Text(state.sentence or last.en, said_zh(word, state.release, turns) or state.sentence or last.zh)
 
 
 _UNREADABLE = Text(

@@ -168,11 +168,22 @@ def test_two_controllers_cannot_own_one_route(tmp_path: Path):
     file = tmp_path / "arms.json"
     mine, other = (EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock()) for _ in range(2))
     mine.acquire("rollout v2, process 1")
-    with pytest.raises(Locked, match="rollout v2, process 1"):
-        other.acquire("rollout v3")
+    with pytest.raises(Locked, match=r"another rollout controls this route \(rollout v2, process 1\)"):
+        other.acquire("rollout v3, process 2")
     mine.release()
     other.acquire("rollout v3")
     other.release()
+
+
+def test_a_rollout_that_is_run_twice_names_its_controller_and_no_other_rollout(tmp_path: Path):
+    file = tmp_path / "arms.json"
+    mine, other = (EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock()) for _ in range(2))
+    mine.acquire("rollout v2, process 71 on here")
+    with pytest.raises(Locked) as caught:
+        other.acquire("rollout v2, process 72 on here")
+    assert "this rollout already has a controller (process 71 on here)" in str(caught.value)
+    assert "another rollout" not in str(caught.value) and "abort" not in str(caught.value)
+    mine.release()
 
 
 def test_the_way_back_needs_no_space(tmp_path: Path, monkeypatch, document):

@@ -103,6 +103,21 @@ def test_what_a_guard_took_back_is_not_over_and_waits_for_a_person(home):
     assert not page["going"] and [each.name for each in page["past"]] == ["v2"] and not page["needing"]
 
 
+@pytest.mark.parametrize(
+    ("purpose", "sentence", "chinese"),
+    [
+        ("retreat", "no usable evidence for 60 s: back to stable", "长时间没有证据"),
+        ("abort", "aborted by a person: changed our mind", "有人中止"),
+    ],
+)
+def test_the_list_says_why_it_is_over(home, purpose, sentence, chinese):
+    home.append(back(purpose, sentence), ("confirmed", {"version": "virtual-1-stable", "seconds": 1.0}))
+    home.append(("ended", {"outcome": "retreated", "sentence": sentence, "blamed": None}))
+    for language, words in (("en", sentence), ("zh", chinese)):
+        (cell,) = re.findall(r'<td class="why" data-is="(?:Why|原因)">.*?</td>', home.html(language))
+        assert words in cell and ">over<" not in cell
+
+
 def test_a_rollout_that_a_person_stopped_is_listed_but_is_no_emergency(home):
     seen = home.glance()
     assert seen.needs.en == "Its process was stopped: nobody looks at the evidence." and not seen.urgent
