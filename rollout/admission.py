@@ -31,16 +31,7 @@ class Order:
 def resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) -> Plan:
     """The plan that an unfinished rollout goes on with: the journaled one. `text`: of the plan as it is now.
     Raises UsageError (over, of another release), StateError (judged by another version of the judge)."""
-    if known.outcome:
-        raise UsageError(
-            f"the rollout {order.name!r} is over ({known.outcome})",
-            remedy="give the next one another name: --name NAME",
-        )
-    if known.release != order.release:
-        raise UsageError(
-            f"the rollout {order.name!r} is of release {known.release!r}, not {order.release!r}",
-            remedy=f"resume it with --release {known.release}, or give --name NAME",
-        )
+    check_goes_on(order.name, order.release, known)
     if known.started["judge_version"] != JUDGE_VERSION:
         raise StateError(
             f"it began with version {known.started['judge_version']} of the judge, this is {JUDGE_VERSION}",
@@ -49,6 +40,20 @@ def resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) 
     if known.started["plan_hash"] != plan_hash(text):
         terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
     return journaled_plan(known)[0]
+
+
+def check_goes_on(name: str, release: str, known: RolloutState) -> None:
+    """A rollout of that name can go on with that release. Raises UsageError (over, of another release)."""
+    if known.outcome:
+        raise UsageError(
+            f"the rollout {name!r} is over ({known.outcome})",
+            remedy="give the next one another name: --name NAME",
+        )
+    if known.release != release:
+        raise UsageError(
+            f"the rollout {name!r} is of release {known.release!r}, not {release!r}",
+            remedy=f"resume it with --release {known.release}, or give --name NAME",
+        )
 
 
 def check_stopped(order: Order, plan: Plan, known: RolloutState, workspace: Workspace) -> None:

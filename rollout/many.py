@@ -14,14 +14,16 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from huidu.foundation.clock import Clock
+from huidu.foundation.clock import Clock, SystemClock
 from huidu.foundation.errors import HuiduError, StateError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, read_json, write_atomic
-from rollout.admission import Order
+from rollout.admission import Order, check_goes_on
 from rollout.begin import opened
-from rollout.folder import folder_of
+from rollout.controller.lease import LeaseFile
+from rollout.controller.signs import last_sign
+from rollout.folder import folder_of, journaled
 from rollout.people import os_user
 
 LOOK_EVERY = 1.0
@@ -34,6 +36,8 @@ TAKE_TURNS = 0.05
 """Seconds for which one thread may go on (sys.setswitchinterval): a look takes some 10 ms of work, and
 threads that interrupt each other in the middle of it cost twice as much."""
 ASKED, ENDED, FAILED = "asked", "ended", "failed"
+SIGN, SILENT = "driver.lease", 15.0
+"""The sign of life of who drives what is asked for; older than so many seconds: nobody does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,9 @@ def requests_folder(workspace: Workspace) -> Path:
 
 def ask(workspace: Workspace, plan: Path, release: str, name: str, clock: Clock) -> Path:
     """Ask for a rollout, or for one that rests to go on. Raises UsageError, StateError."""
-    folder_of(workspace, name)
+    known = journaled(folder_of(workspace, name))
+    if known is not None:
+        check_goes_on(name, release, known)
     path = requests_folder(workspace) / f"{name}.json"
     before = found(path) if path.exists() else None
     if before is not None and before.state == ASKED:
@@ -67,6 +73,28 @@ def ask(workspace: Workspace, plan: Path, release: str, name: str, clock: Clock)
     request = Request(where, release, name, os_user(), clock.now())
     _write(path, request)
     return path
+
+
+def driven(workspace: Workspace, clock: Clock) -> bool:
+    """Whether a process drives what is asked for (`huidu rollout serve --run`)."""
+    sign = last_sign(requests_folder(workspace) / SIGN, clock)
+    return sign is not None and sign < SILENT
+
+
+def pending(workspace: Workspace, name: str) -> Request | None:
+    """The request of that name that is not over, if there is one. Raises StateError."""
+    path = requests_folder(workspace) / f"{name}.json"
+    if Path(name).name != name or not path.exists():
+        return None
+    request = found(path)
+    return request if request.state == ASKED else None
+
+
+def waits(request: Request, workspace: Workspace, clock: Clock) -> str:
+    """What a request that is not over waits for, for a person."""
+    if driven(workspace, clock):
+        return f"a request by {request.by} is pending: it is about to be driven"
+    return f"a request by {request.by} is pending and nobody drives it: start `huidu rollout serve --run`"
 
 
 def found(path: Path) -> Request:
@@ -105,6 +133,7 @@ class Many:
         self._drive = drive
         self._say = say
         self._stopping = threading.Event()
+        self._sign = LeaseFile(requests_folder(workspace) / SIGN, "driver", SystemClock())
         self._threads: dict[str, threading.Thread] = {}
         self._looking = threading.Thread(target=self._look, name="rollouts", daemon=True)
 
@@ -118,6 +147,8 @@ class Many:
         """Ask all to pause, wait; the names of those that did not in time."""
         self._stopping.set()
         self._looking.join(ENDS_WITHIN)
+        self._sign.close()
+        (requests_folder(self._workspace) / SIGN).unlink(missing_ok=True)
         for thread in self._threads.values():
             thread.join(ENDS_WITHIN)
         return [name for name, thread in self._threads.items() if thread.is_alive()]
@@ -129,6 +160,7 @@ class Many:
 
     def _look(self) -> None:
         while not self._stopping.is_set():
+            self._sign.renew()  # who cannot say so drives all the same
             for path in sorted(requests_folder(self._workspace).glob("*.json")):
                 try:
                     request = found(path)

@@ -53,12 +53,17 @@ def request(plan: Path, release: str, name: str | None) -> None:
 
     Asked again, one that was held or paused goes on. `huidu gate --rollout NAME --wait 2h` waits for its end.
     """
-    from rollout.many import ask
+    from rollout.many import ask, driven
     from rollout.plan_file import load_plan
 
     load_plan(plan)  # a mistake is told to whoever asks
-    path = ask(Workspace.from_env(), plan, release, name or release, SystemClock())
-    Terminal().say(f"asked for: {path}", "green")
+    workspace, clock, terminal = Workspace.from_env(), SystemClock(), Terminal()
+    path = ask(workspace, plan, release, name or release, clock)
+    terminal.say(f"asked for: {path}", "green")
+    if not driven(workspace, clock):
+        terminal.say(
+            "  nobody drives it: it is pending until `huidu rollout serve --run` runs here", "bold yellow"
+        )
 
 
 @click.command()

@@ -62,7 +62,7 @@ def unknown_runbooks(plan: Plan, workspace: Workspace, clock: Clock) -> tuple[st
         if not ran and not any((folder / f"{name}.md").is_file() for folder in (Path("runbooks"), SHIPPED)):
             raise ConfigError(
                 f"prepared: there is no runbook {name!r}, and none of that name was ever run",
-                expected="a .md file of runbooks/, or one from elsewhere that was run: huidu runbook run FILE",
+                expected="a .md file of runbooks/, or one that was run: huidu runbook run FILE",
             )
     return tuple(lacking.values())
 

@@ -65,7 +65,8 @@ def rollout_findings(facts: Mapping[str, Any], release: str | None = None) -> li
     word = str(facts.get("outcome"))
     outcome = _ROLLOUT.get(word, Outcome.NOT_EVIDENCE)
     sentence = str(facts.get("sentence") or word)
-    found = [Finding(subject, "outcome", outcome, f"{word}: {sentence}", _seconds(facts))]
+    said = sentence if sentence.startswith(f"{word}:") or sentence == word else f"{word}: {sentence}"
+    found = [Finding(subject, "outcome", outcome, said, _seconds(facts))]
     timeline = [moment for moment in facts.get("timeline") or [] if moment.get("gates")]
     blamed = facts.get("blamed_gate")
     for name, gate in (timeline[-1]["gates"] if timeline else {}).items():

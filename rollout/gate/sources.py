@@ -11,7 +11,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace, read_json
-from rollout.many import found, requests_folder
+from rollout.many import Request, found, pending, requests_folder, waits
 from rollout.record import report
 
 Facts = Mapping[str, Any]
@@ -23,10 +23,16 @@ def rollout_facts(which: str, workspace: Workspace, clock: Clock) -> Facts:
     A journal is believed only after its chain was verified; a report.json, which anybody can edit, only where
     no journal lies beside it. Raises UsageError (nothing there), StateError (altered, damaged).
     """
-    for folder in (workspace.rollouts / which, Path(which)):
-        if folder.is_dir():
-            return _of_folder(folder, clock)
     path = Path(which)
+    request = pending(workspace, which)
+    for folder in (workspace.rollouts / which, path):
+        if folder.is_dir():
+            facts = _of_folder(folder, clock)
+            rests = request is not None and facts.get("outcome") in ("held", "paused")
+            # It was asked to go on: what it waited for before is no answer to that.
+            return {**facts, **_going_on(request, workspace, clock)} if rests and request else facts
+    if request is not None:
+        return {"name": which, "release": request.release, **_going_on(request, workspace, clock)}
     asked = requests_folder(workspace) / f"{which}.json"
     if path.name == which and asked.exists() and (refused := found(asked)).problem:
         raise StateError(f"the rollout {which!r} could not be driven: {refused.problem}", where=str(asked))
@@ -37,6 +43,10 @@ def rollout_facts(which: str, workspace: Workspace, clock: Clock) -> Facts:
         f"there is no rollout {which!r}",
         remedy=f"give a name, a folder or a report.json; known here: {known or 'none'}",
     )
+
+
+def _going_on(request: Request, workspace: Workspace, clock: Clock) -> Facts:
+    return {"outcome": "running", "sentence": waits(request, workspace, clock)}
 
 
 def _of_folder(folder: Path, clock: Clock) -> Facts:

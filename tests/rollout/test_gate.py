@@ -196,3 +196,10 @@ def test_what_was_looked_at_and_is_no_evidence_is_counted_by_its_reason():
     ]
     assert {each.outcome for each in found} == {None}
     assert left_out("plan p", intervals[:1], "errors") == []
+
+
+def test_an_outcome_is_said_once(finished):
+    finished("v2")
+    said = CliRunner().invoke(gate, ["--rollout", "v2"])
+    assert said.exit_code == 0 and "promoted: v2" in said.output
+    assert "promoted: promoted" not in said.output

@@ -22,7 +22,8 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.workspace import Workspace
 from rollout.commands import rollout
 from rollout.gate.command import gate
-from rollout.many import Many, ask, found, requests_folder
+from rollout.many import Many, ask, driven, found, requests_folder
+from rollout.paper_commands import request
 
 
 @pytest.fixture
@@ -124,6 +125,57 @@ def test_asking_twice_is_refused_while_it_goes_and_means_going_on_once_it_rests(
     until(lambda: state(workspace, "v2").state == "ended")
     asked(workspace, "v2")
     until(lambda: world.driven == ["v2", "v2"])
+
+
+def gated(*words):
+    done = CliRunner().invoke(gate, ["--rollout", "v2", *words])
+    return done.exit_code, done.output
+
+
+def test_a_request_that_nobody_drives_is_told_so_and_is_held_for_the_gate(workspace, many):
+    said = CliRunner().invoke(request, ["production", "--release", "v2"])
+    assert said.exit_code == 0 and "nobody drives it" in said.output
+    code, told = gated("--release", "v2")
+    assert code == Outcome.HELD.code and "a request by " in told and "nobody drives it" in told
+    assert gated("--release", "v3")[0] == Outcome.NOT_EVIDENCE.code
+    world = World()
+    many(world)
+    until(lambda: driven(workspace, SystemClock()) and world.driven == ["v2"])
+    code, told = gated()
+    assert code == Outcome.HELD.code and "nobody drives it" not in told
+    said = CliRunner().invoke(request, ["production", "--release", "v4"])
+    assert said.exit_code == 0 and "nobody drives it" not in said.output
+
+
+@pytest.fixture
+def rested(workspace, staged):
+    """A rollout v2 of release v2 in the workspace: held at its first share, or over."""
+
+    def make(over):
+        stage = staged("name: virtual", "name: virtual")
+        stop = (lambda: False) if over else (lambda: any(stage.router.served.weights.values()))
+        stage.controller(stop=stop).drive()
+        stage.journal.close()
+        shutil.copytree(stage.folder, workspace.rollouts / "v2")
+
+    return make
+
+
+def test_what_is_over_is_not_asked_for_again_and_no_old_promotion_answers_for_it(workspace, rested):
+    rested(over=True)
+    with pytest.raises(UsageError, match="is over"):
+        asked(workspace, "v2")
+    assert not (requests_folder(workspace) / "v2.json").exists()
+
+
+def test_one_that_rests_is_not_asked_for_with_another_release_and_going_on_is_waited_for(workspace, rested):
+    rested(over=False)
+    with pytest.raises(UsageError, match="is of release 'v2', not 'v3'"):
+        ask(workspace, Path("production"), "v3", "v2", SystemClock())
+    assert "paused" in gated()[1]
+    asked(workspace, "v2")
+    code, told = gated()
+    assert code == Outcome.HELD.code and "running: a request by" in told
 
 
 @pytest.mark.parametrize("name", ["../v2", "", "a b"])
