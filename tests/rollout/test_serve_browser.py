@@ -386,7 +386,7 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(page):
         )
         reached.append(spot)
     words = " | ".join(text for _, text, _ in reached)
-    for word in ("To the content", "History", "中文", "Pause", "Promote now", "Abort", "report.json"):
+    for word in ("To the content", "History", "中文", "Abort", "report.json"):
         assert word in words, word
     assert all(shown for tag, _, shown in reached if tag != "BODY")
 
