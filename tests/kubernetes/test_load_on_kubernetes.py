@@ -254,7 +254,7 @@ def test_who_has_the_role_of_a_starter_may_do_all_of_it(here: dict[str, Any]) ->
 
 def test_a_cluster_that_is_not_known_or_away_is_said_before_anything_is_started(here: dict[str, Any]) -> None:
     name_it(here, context="no-such-context")
-    with pytest.raises(ConfigError, match="not known here"):
+    with pytest.raises(ConfigError, match="there is no context 'no-such-context'"):
         run(here)
     name_it(here)
     with here["cluster"].stopped(), pytest.raises(Unreachable, match="does not answer"):
