@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from importlib.metadata import version
+from typing import Any
 
 import click
 
 from huidu.foundation.errors import HuiduError
-from huidu.foundation.outcome import Outcome
+from huidu.foundation.outcome import READER_GONE, Outcome
 
 # Command -> (room's module, attribute, what it is for).
 _COMMANDS = {
@@ -44,6 +44,16 @@ class _Rooms(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Said here, for click would make exit code 1 of it: "proved bad".
+            from huidu.foundation.terminal import nowhere
+
+            nowhere(sys.stdout)
+            raise SystemExit(READER_GONE) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, about) for name, (_, _, about) in sorted(_COMMANDS.items())])
@@ -55,7 +65,7 @@ def huidu() -> None:
     """Gray release you can prove.
 
     Exit codes, the same for every command: 0 proved good, 1 proved bad, 2 usage or configuration,
-    3 held (undecided, waiting, paused, interrupted), 4 not evidence.
+    3 held (undecided, waiting, paused, interrupted), 4 not evidence; 141 the reader of the output went away.
     """
 
 
@@ -71,10 +81,6 @@ def main() -> None:
         sys.exit(Outcome.USAGE.code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("huidu: interrupted", err=True)
-        sys.exit(Outcome.HELD.code)
-    except BrokenPipeError:
-        # The reader of our output went away (`huidu ... | head`): no news for anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(Outcome.HELD.code)
     if isinstance(code, int):
         sys.exit(code)

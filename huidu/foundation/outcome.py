@@ -23,3 +23,8 @@ class Outcome(enum.Enum):
     def code(self) -> int:
         """The exit code."""
         return self.value
+
+
+READER_GONE = 141
+"""Exit code where the reader of our output went away (`huidu ... | head`): as if SIGPIPE had ended us, and
+nothing about what was to be decided."""

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import TextIO
+from typing import IO, TextIO
 
 from rich.console import Console
 from rich.status import Status
 from rich.table import Column, Table
 from rich.text import Text
 
+from huidu.foundation.outcome import READER_GONE
+
 # In a pipe (a log, CI) one progress line in this many seconds is enough to see that it lives.
 _SPARSE_SECONDS = 10.0
 _WIDE = 200
 """Columns of a table in a pipe; no more than it needs are used."""
+
+
+class _Console(Console):
+    """Rich's own would end the process with exit code 1, which means "proved bad" here."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere(self.file)
+        raise SystemExit(READER_GONE)
+
+
+def nowhere(stream: IO[str]) -> None:
+    """What is still written there is lost, and no complaint about it comes at the end of the process."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminal:
@@ -25,7 +44,7 @@ class Terminal:
         stream = stream or sys.stderr
         # rich takes a file for 80 columns wide, and would break tables for nobody.
         width = None if stream.isatty() else _WIDE
-        self._console = Console(file=stream, highlight=False, soft_wrap=True, width=width)
+        self._console = _Console(file=stream, highlight=False, soft_wrap=True, width=width)
         self._status: Status | None = None
         self._last_progress = -_SPARSE_SECONDS
 

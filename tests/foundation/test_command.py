@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +41,19 @@ def test_deciding_about_a_rollout_does_not_load_what_provisions_or_offers_load()
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("to", ["stdout", "stderr"])
+def test_a_reader_that_went_away_is_no_verdict(to: str, tmp_path: Path) -> None:
+    """`huidu gate ... | head -c 5`: exit 1 would say that a good release was proved bad."""
+    report = tmp_path / "report.json"
+    facts = {"name": "v2", "release": "v2", "outcome": "promoted", "sentence": "promoted: v2", "timeline": []}
+    report.write_text(json.dumps(facts))
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "huidu", "gate", "--rollout", str(report), "--json"]
+    with os.fdopen(writing, "w") as gone:
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, to: gone}
+        done = subprocess.run(command, **streams, text=True, timeout=60, check=False)
+    assert done.returncode == 141
+    assert "Traceback" not in (done.stderr or "") and "Exception ignored" not in (done.stderr or "")
