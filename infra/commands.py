@@ -116,7 +116,7 @@ def drift(target: str, as_json: bool) -> None:
 @click.option("--take-over", is_flag=True, hidden=True, help="End a running command on this stack first.")
 @elsewhere.TARGET
 def down(keep_data: bool, take_over: bool, target: str) -> None:
-    """Take the stack down; nothing of it is left (elsewhere: but databases, in their namespaces)."""
+    """Take the stack down; nothing of it is left (elsewhere: but databases and what protects them)."""
     if target != elsewhere.LOCAL:
         if keep_data:
             raise UsageError(

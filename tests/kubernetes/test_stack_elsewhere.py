@@ -77,6 +77,7 @@ def prepare(cluster: Cluster) -> None:
         cluster.apply({"apiVersion": "v1", "kind": each.kind, "metadata": metadata, **content})
 
 
+@pytest.mark.timeout(900)  # minutes of a real engine, and of pods on a machine with two cores
 def test_a_stack_comes_up_stays_is_mended_and_goes(
     cluster: Cluster, provider: Path, program: Any, home: Workspace, settings: Path
 ) -> None:
