@@ -107,7 +107,8 @@ def read_calendar(path: Path) -> tuple[Occasion, ...]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the calendar cannot be read: {error}", file=path) from None
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"the calendar cannot be read: {why}", file=path) from None
     try:
         return tuple(_occasions(icalendar.Calendar.from_ical(text)))
     except (ValueError, KeyError, IndexError, AttributeError, TypeError) as error:

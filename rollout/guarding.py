@@ -34,7 +34,7 @@ from rollout.controller.lease import (
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, GUARD
 from rollout.controller.voice import Voice
-from rollout.folder import journaled_plan, publish
+from rollout.folder import journaled, journaled_plan, publish
 from rollout.ladder import Ladder
 from rollout.letters import Letter, Letters, acknowledged, due, fold_letters, unanswered
 from rollout.plan import Plan
@@ -152,7 +152,10 @@ class Guard:
         except Timeout:
             self._say(f"{self.name}: another guard watches it; this one stands by")
             return False
-        self._say(f"{self.name}: watching its controller")
+        known = journaled(self._folder)
+        over = known.outcome if known is not None else ""
+        what = f"it is over ({over}): there is no controller to watch" if over else "watching its controller"
+        self._say(f"{self.name}: {what}")
         return True
 
     def _follow(self) -> None:

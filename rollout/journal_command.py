@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from rollout.retention import archived_events, old
 from rollout.retention import retire as retire_one
 
 _FILE = "journal.sqlite"
+_HASH = re.compile(r"[0-9a-f]{64}")
 RETIRED = "retention.sqlite"
 
 
@@ -40,6 +42,11 @@ def verify(which: str, head: str | None, as_json: bool) -> None:
     A chain cannot tell that its newest events were cut off: note the printed head outside of this machine and
     give it back with --head.
     """
+    if head is not None and not _HASH.fullmatch(head):
+        raise UsageError(
+            f"--head: {head!r} is no hash of an event",
+            remedy="64 hexadecimal digits, as `huidu journal verify` prints them",
+        )
     workspace = Workspace.from_env()
     if Path(which).is_file() and Path(which).suffix in (".jsonl", ".gz"):
         path = Path(which)

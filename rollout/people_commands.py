@@ -17,6 +17,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.acts import acted, submit
+from rollout.around import letters_of
 from rollout.controller.duty import Duty
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import next_stage
@@ -56,6 +57,8 @@ def _act(kind: ActKind, about: str, *, over: bool = False) -> click.Command:
         token = _read_token(token_file) if token_file else None
         person = proved(plan.people, by, token)
         permit(plan.people, kind, person[0])
+        if kind == "acknowledge" and not _emergency(folder):
+            raise UsageError(f"{name!r} has no emergency to acknowledge", remedy="see `huidu rollout status`")
         if kind == "approve" and stage is None:
             found = next_stage(plan, ladder, state)
             if found is None:
@@ -65,6 +68,13 @@ def _act(kind: ActKind, about: str, *, over: bool = False) -> click.Command:
         _answer(folder, end, state, terminal)
 
     return command
+
+
+def _emergency(folder: Path) -> bool:
+    """Whether there was one that nobody has acknowledged."""
+    with Journal.open(folder / "journal.sqlite", SystemClock(), writer=False) as journal:
+        letters = letters_of(journal.events())
+    return any(each.emergency and not each.acknowledged for each in letters.values())
 
 
 def _answer(folder: Path, end: int, before: RolloutState, terminal: Terminal) -> None:
@@ -153,7 +163,8 @@ def guard(name: str | None) -> None:
 
 def _guard_one(guard: Guard, workspace: Workspace, name: str, stopped: Callable[[], bool]) -> None:
     clock = SystemClock()
-    if journaled(folder_of(workspace, name)) is None:
+    state = journaled(folder_of(workspace, name))
+    if state is None:
         raise UsageError(f"the rollout {name!r} does not exist", remedy="see `huidu rollout status`")
     try:
         while not stopped() and folder_of(workspace, name).is_dir():

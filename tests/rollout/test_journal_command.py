@@ -55,6 +55,12 @@ def test_tampering_is_found_and_located(file, change):
     assert "ALTERED: event 3" in result.stderr
 
 
+@pytest.mark.parametrize("head", ["abc", "", "z" * 64])
+def test_a_head_that_is_no_hash_is_a_mistake_and_alters_nothing(file, head):
+    told = run("verify", "v2", "--head", head)
+    assert isinstance(told.exception, UsageError) and "is no hash" in str(told.exception)
+
+
 def test_a_cut_off_end_is_found_by_the_head_that_was_noted(file):
     head = json.loads(run("verify", "v2", "--json").stdout)["head"]
     assert run("verify", "v2", "--head", head).exit_code == Outcome.GOOD.code

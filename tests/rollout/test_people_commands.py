@@ -8,7 +8,9 @@ import signal
 import pytest
 from click.testing import CliRunner
 
+from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import HuiduError
+from huidu.foundation.journal import Journal
 from rollout import acts
 from rollout.commands import rollout
 from tests.rollout.worlds import PLAN, make_stage
@@ -115,3 +117,23 @@ def test_the_schema_of_plans_knows_people_and_guards(home):
     code, said = call("check", "--schema")
     schema = json.loads(said)
     assert code == 0 and {"guard", "people", "freeze", "notify", "link"} <= set(schema["properties"])
+
+
+def test_without_an_emergency_there_is_nothing_to_acknowledge(home):
+    code, said = call("acknowledge", "v2", "--why", "I look at it")
+    assert code == 2 and "no emergency to acknowledge" in said
+
+
+def test_an_emergency_of_a_rollout_that_is_over_is_acknowledged(home):
+    folder = home / "rollouts" / "v2"
+    with Journal.open(folder / "journal.sqlite", SystemClock()) as journal:
+        journal.append("ended", outcome="rolled-back", sentence="errors", blamed="errors")
+    assert call("acknowledge", "v2", "--why", "I look at it")[0] == 0
+    assert [each.act.kind for each in acts.read(folder)] == ["acknowledge"]
+
+
+def test_a_guard_of_a_rollout_that_is_over_says_so(home):
+    with Journal.open(home / "rollouts" / "v2" / "journal.sqlite", SystemClock()) as journal:
+        journal.append("ended", outcome="promoted", sentence="promoted", blamed=None)
+    code, said = call("guard", "v2")
+    assert code == 0 and "it is over (promoted)" in said and "watching" not in said
