@@ -110,7 +110,7 @@ def emergency(state: RolloutState, driven: bool | None, now: float) -> Text | No
         return None
     if going_back(state):
         return _not_back(state, driven, now)
-    if state.closing is not None and state.closing.purpose is Purpose.UNATTENDED:
+    if state.resting and state.closing is not None and state.closing.purpose is Purpose.UNATTENDED:
         return Text(
             "The guard gave everybody back to stable, because nobody watched. It is not over: run it again, "
             "or abort.",

@@ -98,6 +98,9 @@ def test_what_a_guard_took_back_is_not_over_and_waits_for_a_person(home):
     assert home.glance().urgent and home.glance().needs.en.startswith(
         "The guard gave everybody back to stable"
     )
+    home.append(("resumed", {}))
+    with Journal.open(home.folder / "journal.sqlite", home.clock):  # a person did: it waits for evidence
+        assert not home.first_page()["needing"]
     home.append(("ended", {"outcome": "retreated", "sentence": "aborted", "blamed": None}))
     page = home.first_page()
     assert not page["going"] and [each.name for each in page["past"]] == ["v2"] and not page["needing"]
