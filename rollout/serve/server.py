@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -32,8 +33,22 @@ def listening(port: int) -> Iterator[socket.socket]:
 def run(listener: socket.socket, make: Callable[[Callable[[], bool]], Any]) -> None:
     """Serve until SIGINT or SIGTERM. `make(stopping)`: the ASGI application. Raises MissingProgram."""
     server = _server(make)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), _outliving_sigterm():
         server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _outliving_sigterm() -> Iterator[None]:
+    """The server raises the signal that ended it again, which would end the process before what it drives is
+    paused; for SIGINT that is a KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -228,6 +228,23 @@ def test_a_pipeline_asks_and_waits_without_owning_the_journal(tmp_path, staged):
         process.stderr.close()
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_process_that_is_told_to_end_comes_to_its_own_end(tmp_path, number):
+    """Where it pauses what it drives: a service that is stopped must not die of the signal before."""
+    environment = {**os.environ, "HUIDU_HOME": str(tmp_path), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", "huidu.cli", "rollout", "serve", "--run"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        assert requests.get(process.stderr.readline().strip(), timeout=10).ok
+        process.send_signal(number)
+        assert process.wait(40) == 0
+    finally:
+        process.kill()
+        process.wait(5)
+        process.stderr.close()
+
+
 def test_a_plan_with_a_mistake_is_refused_where_it_is_asked_for(workspace, tmp_path):
     plan = tmp_path / "plan.yaml"
     plan.write_text("gates: {errors: {kind: error-ratio}}\n")
