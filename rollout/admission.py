@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from rollout.controller.fold import RolloutState
 from rollout.folder import journaled_plan
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.plan import Plan
-from rollout.plan_file import plan_hash
+from rollout.plan_file import plan_hash, plan_text
 from rollout.target import Target
+
+EDITED = "note: the plan was edited; this rollout goes on with the plan it began with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,25 @@ def resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) 
             remedy="finish it with the huidu that began it, or `huidu rollout abort` it; nothing was changed",
         )
     if known.started["plan_hash"] != plan_hash(text):
-        terminal.say("note: the plan was edited; this rollout goes on with the plan it began with", "yellow")
+        terminal.say(EDITED, "yellow")
     return journaled_plan(known)[0]
+
+
+def edited(path: Path, text: str) -> Callable[[], str]:
+    """Looks whether the plan at `path` is still `text`; says once of every other text that it is ignored."""
+    seen = {text}
+
+    def look() -> str:
+        try:
+            now = plan_text(path)
+        except (OSError, UnicodeDecodeError):
+            return ""  # also in the middle of being written
+        if now in seen:
+            return ""
+        seen.add(now)
+        return EDITED
+
+    return look
 
 
 def check_goes_on(name: str, release: str, known: RolloutState) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import RouterError, StateError, UsageError
+from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.admission import Order
+from rollout.admission import Order, edited
 from rollout.begin import opened
 from rollout.judge.state import VERSION
 from tests.rollout.test_supersede import ROUTE
@@ -76,3 +77,25 @@ def test_the_same_plan_is_no_news(resume):
 def test_what_cannot_be_gone_on_with_is_refused_before_anything_moves(resume, changed, told):
     with pytest.raises((StateError, UsageError), match=told):
         resume(**changed)
+
+
+def test_a_plan_that_is_edited_meanwhile_is_said_once_by_the_running_rollout_and_ignored(staged, tmp_path):
+    stage = staged("name: virtual", "name: virtual")
+    file = tmp_path / "plan.yaml"
+    file.write_text(PLAN)
+    said = edited(file, PLAN)
+    assert said() == ""
+
+    def opened(move):
+        file.write_text(PLAN.replace("all: 50%", "all: 60%"))
+        return confirm(move)
+
+    confirm, stage.router.confirm = stage.router.confirm, opened
+    assert stage.controller(edited=said).drive() is Outcome.GOOD
+    told = [text for text in stage.lines.said if "the plan was edited" in text]
+    assert len(told) == 1 and "goes on with the plan it began with" in told[0]
+    assert all(
+        each.data["weights"]["high"] != 6_000 for each in stage.journal.events() if each.kind == "intended"
+    )
+    file.unlink()
+    assert said() == ""
