@@ -171,8 +171,10 @@ def send_test(plan: Plan, say: Callable[[str, bool], None], timeout: float = 30.
         language = plan.notify[place].language
         sender.tell(written("test", 0, plan, plan.name, "", language, "", 0.0))
     for place, sender in enumerate(senders):
-        sent = any(delivery.sent for delivery in sender.close(timeout))
+        found = sender.close(timeout)
+        sent = any(delivery.sent for delivery in found)
         good = good and sent
+        why = "it was refused, or the service is not reached" if found else f"no answer in {timeout:.0f} s"
         kind = url_of(plan.notify[place], place).partition(":")[0]
-        say(f"address {place + 1} ({kind}): {'sent' if sent else 'NOT sent'}", sent)
+        say(f"address {place + 1} ({kind}): {'sent' if sent else f'NOT sent: {why}'}", sent)
     return good

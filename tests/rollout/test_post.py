@@ -273,3 +273,10 @@ def test_who_acknowledges_is_heard_by_the_guard(tmp_path: Path, hook: Hook) -> N
     site.watch(guard, 100)
     assert hook.titles() == []
     guard.close()
+
+
+def test_a_test_that_was_not_sent_says_why(free_port: Any) -> None:
+    plan = parse_plan(PLAN + f'notify: ["json://127.0.0.1:{free_port()}"]\n', "p")
+    said: list[str] = []
+    assert not send_test(plan, lambda text, sent: said.append(text))
+    assert said == ["address 1 (json): NOT sent: it was refused, or the service is not reached"]
