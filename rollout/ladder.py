@@ -62,6 +62,10 @@ class Ladder:
         """Everybody on stable."""
         return dict.fromkeys(self.cohorts, 0)
 
+    def is_everybody(self, weights: Mapping[str, int]) -> bool:
+        """Whether all cohorts are on the candidate with all they have: nothing can be compared any more."""
+        return all(weights.get(cohort) == WHOLE for cohort in self.cohorts)
+
     def point(self, position: float) -> dict[str, int]:
         """The weights at `position` (0 to the number of stages), rounded down: never more than asked."""
         position = min(max(position, 0.0), float(len(self.corners)))

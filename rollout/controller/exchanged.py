@@ -7,7 +7,6 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.jobs import opened
 from rollout.ladder import Ladder
 from rollout.plan import Plan
-from rollout.routers.router import WHOLE
 
 
 def exchanged(plan: Plan, ladder: Ladder, state: RolloutState, runs: Releases | None) -> str:
@@ -18,7 +17,7 @@ def exchanged(plan: Plan, ladder: Ladder, state: RolloutState, runs: Releases | 
     """
     if runs is None or not opened(plan, state):
         return ""
-    everybody = all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts)
+    everybody = ladder.is_everybody(state.weights)
     stable, began = str(state.started.get("stable_release", "")), state.started.get("candidate")
     # A start command of the plan's own may leave the stack's record as it was: then it says nothing.
     unsaid = plan.deploy.start is not None and runs.candidate == began

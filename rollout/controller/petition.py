@@ -17,7 +17,6 @@ from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Corner, Ladder
 from rollout.plan import Plan
 from rollout.plan_people import Approval
-from rollout.routers.router import WHOLE
 
 SPEAKS_AGAINST = 0.5
 """A gate whose log E is above this part of its bound speaks against promoting now."""
@@ -148,8 +147,8 @@ def impatient(  # noqa: PLR0911 - one return a rule
         return "no customer has met the release yet: there is nothing to judge it by"
     if problems:
         return "there is no evidence just now: " + "; ".join(problems)
-    # Once everybody is on the candidate nothing can be compared any more: what led there was proved.
-    compared = any(state.weights.get(cohort) != WHOLE for cohort in ladder.cohorts)
+    # In the final bake there is nothing to compare with: what led there was proved.
+    compared = not ladder.is_everybody(state.weights)
     if verdict is None or (compared and verdict.decision is Decision.NOT_EVIDENCE):
         return "there is no evidence just now"
     if verdict.decision is Decision.ROLLBACK or verdict.blamed is not None:

@@ -24,7 +24,6 @@ from rollout.controller.troubled import drains, insisted, meddled
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
-from rollout.routers.router import WHOLE
 
 SYNTHETIC = "synthetic"
 """The gate that is blamed where the candidate answers synthetic requests with an unexpected status."""
@@ -60,7 +59,7 @@ def _next(  # noqa: PLR0911 - one return a rule, in the order of their rank
             return Rest(f"held: the proxy does not take new weights ({state.pending.problem})")
         # Also what was begun before a freeze or a pause is not written in it.
         return held_by_people(plan, ladder, state, sight, state.pending.move)
-    if _everybody(ladder, state):
+    if ladder.is_everybody(state.weights):
         return held_by_people(plan, ladder, state, sight, _finish(plan, ladder, config, state, sight, now))
     action = held_by_people(plan, ladder, state, sight, _widen(plan, ladder, config, state, sight, now))
     if overdue and state.position > 0 and isinstance(action, Wait) and not action.people:
@@ -160,10 +159,6 @@ _OUTCOMES = {
     Purpose.UNATTENDED: "retreated",
     Purpose.ABORT: "retreated",
 }
-
-
-def _everybody(ladder: Ladder, state: RolloutState) -> bool:
-    return all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts)
 
 
 def _finish(

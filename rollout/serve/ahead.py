@@ -10,7 +10,6 @@ from rollout.controller.petition import approval_of, next_stage, unapproved
 from rollout.controller.steps import next_position
 from rollout.ladder import Ladder, share_of
 from rollout.plan import Plan
-from rollout.routers.router import WHOLE
 from rollout.serve.story import BLIND_AFTER
 from rollout.serve.words import Text, minutes, percent, stage_name, weights_text
 
@@ -55,7 +54,7 @@ def ahead(  # noqa: PLR0911 - one return a situation
         return Ahead(Text(f"{state.release} is being made stable.", f"正在将 {state.release} 设为稳定版本。"))
     if (unseen := blind_for(state, now)) > BLIND_AFTER:
         return _unseen(plan, unseen)
-    if all(state.weights.get(cohort) == WHOLE for cohort in ladder.cohorts):
+    if ladder.is_everybody(state.weights):
         return _last(plan, state, now)
     return _wider(plan, ladder, state, now)
 
