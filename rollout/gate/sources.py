@@ -103,7 +103,9 @@ def _mapping(path: Path) -> Facts:
 
 
 def age(facts: Facts, now: float) -> float | None:
-    """Seconds since it ended (or, of a load run, started); None where it does not say."""
+    """Seconds since it ended (of a load run: started), 0 while it runs; None where it does not say."""
+    if facts.get("outcome") == "running":
+        return 0.0
     text = facts.get("ended") or facts.get("started")
     try:
         return now - datetime.datetime.fromisoformat(str(text)).timestamp()

@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import xml.etree.ElementTree as ET
+from datetime import datetime
 
 import pytest
 from click.testing import CliRunner
@@ -16,6 +17,7 @@ from huidu.model.evidence import Counts, Interval
 from rollout.gate.command import gate
 from rollout.gate.findings import Finding, left_out, load_findings, worst
 from rollout.gate.junit import junit
+from rollout.gate.sources import age
 
 
 @pytest.fixture
@@ -203,3 +205,23 @@ def test_an_outcome_is_said_once(finished):
     said = CliRunner().invoke(gate, ["--rollout", "v2"])
     assert said.exit_code == 0 and "promoted: v2" in said.output
     assert "promoted: promoted" not in said.output
+
+
+@pytest.mark.parametrize(
+    ("facts", "old"),
+    [
+        (
+            {
+                "outcome": "promoted",
+                "started": "2026-01-01T00:00:00+00:00",
+                "ended": "2026-01-01T01:00:00+00:00",
+            },
+            60.0,
+        ),
+        ({"outcome": "running", "started": "2026-01-01T00:00:00+00:00", "ended": None}, 0.0),
+        ({"started": "2026-01-01T00:00:00+00:00"}, 3660.0),
+        ({"outcome": "promoted"}, None),
+    ],
+)
+def test_what_still_runs_is_never_too_old(facts, old):
+    assert age(facts, datetime.fromisoformat("2026-01-01T01:01:00+00:00").timestamp()) == old
