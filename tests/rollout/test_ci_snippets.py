@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 import xml.etree.ElementTree as ET
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,10 +93,17 @@ def test_a_load_proof_that_failed_stops_it_before_the_rollout_is_asked_for(home,
 
 def test_a_pipeline_that_asks_for_the_rollout_waits_for_its_end(home, tmp_path):
     (script,) = blocks("sh")
-    folder = home(errors=0.3)  # whoever serves has driven it by the time the gate looks
-    ended = run(script, folder, tmp_path)
+    folder, kept = home(errors=0.3), tmp_path / "driven"
+    (folder / "rollouts").rename(kept)
+    asked = folder / "requests" / "v2.json"
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(run, script, folder, tmp_path)
+        while not asked.exists() and not running.done():
+            time.sleep(0.05)
+        kept.rename(folder / "rollouts")  # whoever serves has driven it, while the gate waits
+        ended = running.result()
     assert ended.returncode == 1, ended.stderr
-    request = json.loads((folder / "requests" / "v2.json").read_text())
+    request = json.loads(asked.read_text())
     assert (request["plan"], request["release"], request["state"]) == ("production", "v2", "asked")
 
 
