@@ -23,8 +23,8 @@ settings.load_profile("huidu")
 _REQUIRED = frozenset(filter(None, os.environ.get("HUIDU_REQUIRE", "").split(",")))
 
 
-_MEASURING = "tests/loadtests/"
-"""Its tests measure what a load generator manages: one at a time, whatever runs beside them."""
+_MEASURING = ("tests/loadtests/", "tests/main_job/")
+"""Their tests measure what a load generator manages: one at a time, whatever runs beside them."""
 
 
 class _FileByFile(LoadScopeScheduling):
