@@ -17,7 +17,7 @@ from typing import get_args
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import Locked, StateError, UsageError
-from rollout.plan_people import ActKind
+from rollout.plan.people import ActKind
 
 LONGEST = 4096
 """Bytes of one line."""

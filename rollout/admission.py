@@ -13,7 +13,7 @@ from rollout.controller.fold import RolloutState
 from rollout.folder import journaled_plan
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.plan import Plan
-from rollout.plan_file import plan_hash, plan_text
+from rollout.plan.file import plan_hash, plan_text
 from rollout.target import Target
 
 EDITED = "note: the plan was edited; this rollout goes on with the plan it began with"

@@ -13,8 +13,8 @@ from rollout.controller.fold import RolloutState, fold
 from rollout.controller.jobs import CONTRACT, EXPAND, contract_due
 from rollout.letters import GIVEN_UP_AFTER, SEVERITY, Letter, Letters, Tried, fold_letters, wanted
 from rollout.plan import Plan
-from rollout.plan_file import parse_plan
-from rollout.plan_people import Address
+from rollout.plan.file import parse_plan
+from rollout.plan.people import Address
 
 Standing = Literal["pending", "due", "running", "again", "done", "failed", "never"]
 """Of a schema step: `pending` while something comes before it, then `due`; `never` after a way back."""

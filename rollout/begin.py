@@ -34,8 +34,8 @@ from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.ladder import Ladder
 from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
-from rollout.plan_file import load_plan, plan_hash, plan_text
-from rollout.plan_sound import refuse_lacking, refuse_unsound
+from rollout.plan.file import load_plan, plan_hash, plan_text
+from rollout.plan.sound import refuse_lacking, refuse_unsound
 from rollout.post import Post, notifiers
 from rollout.prepared import require_prepared
 from rollout.readiness import check_readiness, ready_replicas, releases_of

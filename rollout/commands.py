@@ -34,8 +34,8 @@ from rollout.overview import detail_lines, plan_rows, rollout_rows, rollouts
 from rollout.paper_commands import alerts, page, request
 from rollout.people_commands import COMMANDS
 from rollout.plan import Plan, judge_config, ladder_of
-from rollout.plan_file import check_cohorts, load_plan
-from rollout.plan_sound import refuse_lacking, refuse_unsound
+from rollout.plan.file import check_cohorts, load_plan
+from rollout.plan.sound import refuse_lacking, refuse_unsound
 from rollout.post import notifiers, send_test
 from rollout.prepared import unknown_runbooks
 from rollout.readiness import asked

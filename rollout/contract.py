@@ -12,7 +12,7 @@ from rollout.controller.fold import RolloutState, fold
 from rollout.controller.hooks import run_command
 from rollout.controller.jobs import CONTRACT, contract_due, moment
 from rollout.folder import folder_of, journaled, journaled_plan, publish
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 
 
 def contract(workspace: Workspace, name: str, clock: Clock, terminal: Terminal) -> Outcome:

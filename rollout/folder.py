@@ -14,7 +14,7 @@ from rollout.controller.fold import RolloutState, fold
 from rollout.failing import beside, keep, kept
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.record import report, report_text
 from rollout.target import Target
 

@@ -13,7 +13,7 @@ import icalendar
 from dateutil.rrule import rruleset, rrulestr  # type: ignore[import-untyped]
 
 from huidu.foundation.errors import ConfigError
-from rollout.plan_people import DAYS, Freeze, Window
+from rollout.plan.people import DAYS, Freeze, Window
 
 Moment = datetime.datetime
 FARTHEST = 400

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from huidu.foundation.journal import Event
 from rollout.controller.fold import Purpose, RolloutState
 from rollout.controller.jobs import NOT_FINISHED
-from rollout.plan_people import LEVELS, Address, EventKind, Level
+from rollout.plan.people import LEVELS, Address, EventKind, Level
 
 SEVERITY: Mapping[EventKind, Level] = {
     "started": "info",

@@ -15,7 +15,7 @@ from rollout.controller.proxies import partly_sentence
 from rollout.folder import all_journaled
 from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
-from rollout.plan_deploy_rows import beyond_traffic
+from rollout.plan.deploy_rows import beyond_traffic
 from rollout.record import report
 from rollout.serve.readings import held
 

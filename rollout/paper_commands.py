@@ -54,7 +54,7 @@ def request(plan: Path, release: str, name: str | None) -> None:
     Asked again, one that was held or paused goes on. `huidu gate --rollout NAME --wait 2h` waits for its end.
     """
     from rollout.many import ask, driven
-    from rollout.plan_file import load_plan
+    from rollout.plan.file import load_plan
 
     load_plan(plan)  # a mistake is told to whoever asks
     workspace, clock, terminal = Workspace.from_env(), SystemClock(), Terminal()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.workspace import write_atomic
-from rollout.plan_people import ActKind, People
+from rollout.plan.people import ActKind, People
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 _HASH = re.compile(r"[0-9a-f]{64}")

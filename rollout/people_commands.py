@@ -25,7 +25,7 @@ from rollout.controller.signs import CONTROLLER, last_sign
 from rollout.folder import folder_of, journaled, journaled_plan
 from rollout.guarding import Guard
 from rollout.people import new_token, permit, proved, secret_text
-from rollout.plan_people import ActKind
+from rollout.plan.people import ActKind
 
 BEAT = 1.0
 """Seconds between two looks of a guard."""

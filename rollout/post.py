@@ -20,7 +20,7 @@ from huidu.foundation.journal import Event, Journal
 from rollout.controller.fold import RolloutState, fold
 from rollout.letters import SEVERITY, Letter, Letters, acknowledged, due, fold_letters, unanswered
 from rollout.plan import Plan
-from rollout.plan_people import Address
+from rollout.plan.people import Address
 
 if TYPE_CHECKING:  # apprise takes half a second to import, and most rollouts tell nobody
     from huidu.foundation.notify import Message, Notifier

@@ -19,7 +19,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
 from rollout.plan import Plan
-from rollout.plan_file import load_plan
+from rollout.plan.file import load_plan
 from rollout.rehearse.decide import words
 from rollout.rehearse.flow import Flow, Given, flow_of
 from rollout.rehearse.measure import LAST, measured

@@ -16,7 +16,7 @@ from huidu.model.evidence import Counts
 from rollout.evidence_file import Recording, format_time, read_evidence
 from rollout.explain.account import counted_until
 from rollout.judge.explain import count
-from rollout.plan_file import load_plan, plan_hash, plan_text
+from rollout.plan.file import load_plan, plan_hash, plan_text
 from rollout.replay import Replayed, config_of, log_e_by_interval, sentence_of
 from rollout.replay import replay as judge_again
 

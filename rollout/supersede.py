@@ -13,7 +13,7 @@ from rollout.abort import abort_rollout
 from rollout.admission import Order
 from rollout.begin import check_start
 from rollout.folder import all_journaled, folder_of, journaled, say_damaged
-from rollout.plan_file import load_plan
+from rollout.plan.file import load_plan
 from rollout.target import Target
 
 

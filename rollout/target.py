@@ -10,8 +10,8 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import ConfigError
 from huidu.model.stack import Stack
 from rollout.plan import TESTERS, CohortArms, Entry, Plan, Route
-from rollout.plan_route import grain_of
-from rollout.plan_route_check import weights_problems
+from rollout.plan.route import grain_of
+from rollout.plan.route_check import weights_problems
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api import GatewayApiRouter

@@ -38,7 +38,7 @@ from rollout.evidence_log import FileEvidence
 from rollout.ladder import Ladder
 from rollout.many import TAKE_TURNS
 from rollout.plan import CohortArms, Plan, ladder_of
-from rollout.plan_file import PLANS, parse_plan, plan_hash
+from rollout.plan.file import PLANS, parse_plan, plan_hash
 from rollout.routers.memory import MemoryRouter
 
 COHORTS = ("high", "standard", "anonymous")

@@ -16,7 +16,7 @@ from rollout.controller.fold import Move, Pending, Purpose, RolloutState
 from rollout.controller.hooks import Stopped, run_command
 from rollout.controller.ledger import Ledger
 from rollout.controller.proxies import partly, partly_sentence, same_parts
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 from rollout.routers.router import Split, beside
 
 AGAIN = {*Purpose} - {Purpose.WIDEN, Purpose.TRIAL, Purpose.RESTORE}

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from huidu.model.stack import Releases
 from huidu.model.verdict import Verdict
 from rollout.controller.fold import Move
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 
 
 @dataclass(frozen=True, slots=True)

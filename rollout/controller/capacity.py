@@ -10,7 +10,7 @@ from rollout.controller.actions import Action, Rest, RunJob, Sight, Wait
 from rollout.controller.fold import Move, Purpose, RolloutState
 from rollout.controller.job import Job
 from rollout.plan import Plan
-from rollout.plan_deploy import Capacity, Command
+from rollout.plan.deploy import Capacity, Command
 
 SCALE = "scale"
 NEAR = 1e-9

@@ -16,7 +16,7 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.hooks import launch
 from rollout.controller.voice import Voice
 from rollout.dispersed import Dispersion
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 from rollout.routers.router import Router
 
 

@@ -13,7 +13,7 @@ from rollout.controller.proxies import counted, meddled, strangers, widens
 from rollout.controller.takeover import adopted
 from rollout.ladder import Ladder
 from rollout.plan import Rollback
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 from rollout.routers.router import Router
 
 _LOOK = 0.1

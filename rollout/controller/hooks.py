@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huidu.foundation.clock import Clock
 from rollout.controller import orphan
-from rollout.plan_deploy import Command
+from rollout.plan.deploy import Command
 
 _LOOK = 0.1
 _GRACE = 5.0

@@ -12,7 +12,7 @@ from rollout.controller.actions import Action, End, Rest, RunJob, Wait
 from rollout.controller.fold import RolloutState
 from rollout.controller.job import START, STOP, Job
 from rollout.plan import Plan
-from rollout.plan_deploy import Command, DataStep
+from rollout.plan.deploy import Command, DataStep
 
 NOT_FINISHED = "steps not finished"
 EXPAND, CONTRACT = "expand", "contract"

@@ -16,7 +16,7 @@ from rollout.controller.fold import RolloutState
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Corner, Ladder
 from rollout.plan import Plan
-from rollout.plan_people import Approval
+from rollout.plan.people import Approval
 
 SPEAKS_AGAINST = 0.5
 """A gate whose log E is above this part of its bound speaks against promoting now."""

@@ -14,7 +14,7 @@ from rollout.evidence_file import Recording, read_evidence
 from rollout.explain.account import Account, account
 from rollout.failing import capture, kept
 from rollout.folder import journaled
-from rollout.plan_file import load_plan, parse_plan
+from rollout.plan.file import load_plan, parse_plan
 from rollout.replay import Replayed, config_of, replay
 
 

@@ -26,7 +26,7 @@ from rollout.observe.fold import observed
 from rollout.observe.watcher import Outside, Watcher
 from rollout.observe.would import BACK
 from rollout.plan import ladder_of
-from rollout.plan_file import load_plan, plan_hash, plan_text
+from rollout.plan.file import load_plan, plan_hash, plan_text
 
 LOOKS = 60
 """At most so many over the stretch; not more often than the plan polls."""

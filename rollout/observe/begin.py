@@ -25,7 +25,7 @@ from rollout.observe.account import Json, account
 from rollout.observe.fold import observed
 from rollout.observe.watcher import Outside, Watcher, stated_share
 from rollout.plan import CohortArms, Plan, judge_config, ladder_of
-from rollout.plan_file import load_plan, parse_plan, plan_hash, plan_text
+from rollout.plan.file import load_plan, parse_plan, plan_hash, plan_text
 from rollout.sources import metrics_of
 from rollout.target import Target
 

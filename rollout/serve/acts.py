@@ -26,7 +26,7 @@ from huidu.foundation.errors import HuiduError, Locked, StateError, UsageError
 from huidu.foundation.workspace import write_atomic
 from rollout.acts import Act, acted
 from rollout.people import Proved, by_token, os_user, permit
-from rollout.plan_people import ActKind, People
+from rollout.plan.people import ActKind, People
 
 LONGEST = 8192
 """Bytes of a form."""

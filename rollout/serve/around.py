@@ -16,7 +16,7 @@ from rollout.failing import Failing
 from rollout.failing.told import warning
 from rollout.ladder import Ladder
 from rollout.plan import Plan
-from rollout.plan_people import EventKind
+from rollout.plan.people import EventKind
 from rollout.serve.ahead import blind_for
 from rollout.serve.story import BLIND_AFTER
 from rollout.serve.turns import job_word

@@ -12,8 +12,8 @@ from huidu.foundation.clock import Clock, SystemClock
 from huidu.foundation.errors import MissingProgram, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.plan_file import parse_plan
-from rollout.plan_people import People
+from rollout.plan.file import parse_plan
+from rollout.plan.people import People
 from rollout.serve.readings import Readings
 
 

@@ -21,7 +21,7 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from rollout.observe.answer import HOOKS, Answer, answer, hook_passes
 from rollout.observe.would import BACK
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.serve.readings import Reading, Readings
 
 LONGEST = 65536

@@ -13,7 +13,7 @@ from rollout.dispersed import judged_with
 from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
-from rollout.plan_route import grain_of
+from rollout.plan.route import grain_of
 from rollout.serve.ahead import Ahead, ahead, elsewhere
 from rollout.serve.around import CallRow, Caution, SchemaRow, attention, call_row, cautions, schema_row
 from rollout.serve.drawn import POINTS, Plot, evidence_plot, exposed_plot, share_plot, time_axis, time_ticks

@@ -17,7 +17,7 @@ from infra.render import render
 from infra.targets.kubernetes.access import CONTROLLER, GUARD
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.routers.router import Split
 from rollout.target import Target
 from tests.kubernetes.cluster import Cluster, Refused

@@ -26,7 +26,7 @@ from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
 from rollout.controller.lease import end_silent, read_lease
 from rollout.controller.signs import GUARD
-from rollout.plan_file import PLANS
+from rollout.plan.file import PLANS
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api_lease import LEASE
 from rollout.routers.gateway_api_routes import VERSION

@@ -11,7 +11,7 @@ from huidu.foundation.errors import ConfigError, StateError, UsageError
 from rollout import acts
 from rollout.acts import Act, acted, mailbox, submit
 from rollout.people import by_token, new_token, os_user, permit, proved
-from rollout.plan_people import People
+from rollout.plan.people import People
 
 ACT = Act("approve", "anna", "looks well", "token", 1.0, "half")
 

@@ -24,7 +24,7 @@ from rollout.explain.text import lines
 from rollout.ladder import Ladder, Step
 from rollout.overview import detail_lines, plan_rows
 from rollout.plan import CohortArms, compared_with
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.record import report
 from rollout.rehearse.decide import outlooks
 from rollout.rehearse.flow import Given, flow_of

@@ -18,7 +18,7 @@ from huidu.model.evidence import Counts, Histogram
 from rollout.collect import Collector
 from rollout.controller.fold import RolloutState
 from rollout.plan import CohortArms
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 
 COHORTS = {
     "high": CohortArms(route="h", stable="stable-high", candidate="candidate-high"),

@@ -24,7 +24,7 @@ from rollout.controller.fold import RolloutState
 from rollout.counters import Pair, difference
 from rollout.counters.native import grid
 from rollout.plan import CohortArms
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from tests.ports import free_port
 
 pytestmark = pytest.mark.server

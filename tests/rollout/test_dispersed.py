@@ -17,7 +17,7 @@ from rollout.evidence_file import Header, read_evidence
 from rollout.evidence_log import FileEvidence
 from rollout.history import LEAST, History
 from rollout.plan import CohortArms, judge_config
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.record import report
 from rollout.replay import config_of, replay
 from rollout.selectors import Selector

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rollout.evidence_file import read_evidence
-from rollout.plan_file import load_plan
+from rollout.plan.file import load_plan
 from rollout.replay import config_of, replay
 from tests.rollout.edges import STABLE_PARTS, route_document
 from tests.rollout.sites import Prometheus, Site, traffic

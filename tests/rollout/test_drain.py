@@ -21,7 +21,7 @@ from rollout.controller.lease import LeaseFile
 from rollout.controller.signs import CONTROLLER
 from rollout.letters import news
 from rollout.plan import Command
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.routers.router import Streams
 from tests.rollout.test_controller_crash import (
     FragileEvidence,

@@ -9,7 +9,7 @@ from huidu.model.stack import Releases
 from rollout.controller import acting
 from rollout.controller.fold import RolloutState, fold
 from rollout.letters import fold_letters
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.readiness import releases_of
 from rollout.record import report
 from tests.rollout.test_controller_crash import Killed

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from huidu.foundation.errors import ConfigError
 from rollout.freeze import Calendar, frozen, read_calendar
-from rollout.plan_people import Freeze
+from rollout.plan.people import Freeze
 
 
 def unix(text: str, zone: str = "Asia/Shanghai") -> float:

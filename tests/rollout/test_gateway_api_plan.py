@@ -15,7 +15,7 @@ from rollout.controller.steps import planned_shares
 from rollout.ladder import ALL, Ladder, Step
 from rollout.overview import plan_rows
 from rollout.plan import ladder_of
-from rollout.plan_file import load_plan, parse_plan
+from rollout.plan.file import load_plan, parse_plan
 from rollout.routers.gateway_api import GatewayApiRouter
 from rollout.sources import source_of
 from rollout.target import Target

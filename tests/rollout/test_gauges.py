@@ -16,7 +16,7 @@ from rollout.controller.fold import RolloutState
 from rollout.evidence_file import Header, read_evidence
 from rollout.evidence_log import FileEvidence
 from rollout.gauged import read
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.replay import config_of, replay
 
 CPU = "  cpu: {kind: gauge, limit: 0.8, block: 5s, ROLEmetrics: {value: ['cpu{release=\"{release}\"}']}}\n"

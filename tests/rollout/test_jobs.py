@@ -15,8 +15,8 @@ from rollout.controller.capacity import lacking
 from rollout.controller.fold import fold
 from rollout.letters import news
 from rollout.overview import plan_rows
-from rollout.plan_deploy import Capacity
-from rollout.plan_file import parse_plan
+from rollout.plan.deploy import Capacity
+from rollout.plan.file import parse_plan
 from rollout.record import report
 from rollout.target import Target
 from tests.rollout.test_controller_crash import (

@@ -19,7 +19,7 @@ from rollout.letters import (
     unanswered,
     wanted,
 )
-from rollout.plan_people import Address
+from rollout.plan.people import Address
 from rollout.post import notices
 
 NOBODY = {"high": 0}

@@ -25,7 +25,7 @@ from rollout.observe.begin import Order, place_of
 from rollout.observe.fold import observed
 from rollout.observe.shares import Flow, Held, shifted
 from rollout.observe.watcher import Outside, Watcher, stated_share
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.routers.router import Split
 from rollout.serve.readings import Readings
 from rollout.serve.server import beside, listening

@@ -14,7 +14,7 @@ from huidu.foundation.errors import ConfigError
 from rollout.commands import rollout
 from rollout.ladder import ALL
 from rollout.plan import Plan, gate_spec, ladder_of
-from rollout.plan_file import PLANS, check_cohorts, load_plan, parse_plan
+from rollout.plan.file import PLANS, check_cohorts, load_plan, parse_plan
 from rollout.sources import metrics_of
 
 GATES = "gates:\n  errors: {kind: error-ratio, floor: 0.1 %}\n"

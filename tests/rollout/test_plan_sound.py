@@ -13,8 +13,8 @@ from rollout import begin
 from rollout.admission import Order
 from rollout.commands import rollout
 from rollout.plan import CohortArms
-from rollout.plan_file import PLANS, load_plan
-from rollout.plan_sound import unsound
+from rollout.plan.file import PLANS, load_plan
+from rollout.plan.sound import unsound
 from rollout.target import Target
 from tests.rollout.worlds import COHORTS, PLAN
 

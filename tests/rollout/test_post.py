@@ -22,8 +22,8 @@ from rollout.acts import acted, submit
 from rollout.controller.duty import Duty
 from rollout.failing.facts import Failing
 from rollout.folder import publish
-from rollout.plan_file import parse_plan
-from rollout.plan_people import Address
+from rollout.plan.file import parse_plan
+from rollout.plan.people import Address
 from rollout.post import Post, notifiers, send_test, url_of
 from rollout.record import report
 from tests.rollout.test_guard import LIMITS, UNATTENDED, Site

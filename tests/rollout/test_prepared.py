@@ -14,7 +14,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.contract import contract, contract_line, contract_what_is_due
 from rollout.controller.fold import fold
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.prepared import last_good_run, require_prepared
 from tests.rollout.worlds import PLAN, start
 

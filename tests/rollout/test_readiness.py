@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from huidu.foundation.errors import ConfigError, Unreachable
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.readiness import check_readiness, ready_replicas
 from tests.rollout.worlds import PLAN
 

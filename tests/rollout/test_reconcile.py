@@ -15,7 +15,7 @@ from rollout.controller.reconcile import reconcile
 from rollout.controller.steps import next_position, planned_shares
 from rollout.ladder import share_of
 from rollout.plan import judge_config, ladder_of
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 
 COHORTS = ("high", "standard")
 PLAN = parse_plan(

@@ -16,7 +16,7 @@ from huidu.foundation.prometheus import NoData, Series
 from rollout.commands import rollout
 from rollout.judge import planning
 from rollout.plan import CohortArms
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.rehearse.decide import outlooks
 from rollout.rehearse.draw import NOTHING, Defect, drawn, expected, sources
 from rollout.rehearse.flow import Given, course, flow_of

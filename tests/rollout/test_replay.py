@@ -13,7 +13,7 @@ from huidu.foundation.errors import ConfigError
 from rollout.commands import rollout
 from rollout.evidence_file import EvidenceWriter, Header, Mark, read_evidence
 from rollout.evidence_log import FileEvidence
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.replay import config_of, replay
 
 LINE = (

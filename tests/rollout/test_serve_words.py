@@ -14,7 +14,7 @@ from huidu.foundation.journal import Event
 from rollout.controller import fold, proxies
 from rollout.controller.fold import Purpose
 from rollout.observe import would
-from rollout.plan_people import ActKind
+from rollout.plan.people import ActKind
 from rollout.serve.story import UNTOLD, Story, Turn
 from rollout.serve.turns import WORDS, job_word, turn_text
 

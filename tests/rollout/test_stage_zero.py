@@ -6,7 +6,7 @@ import pytest
 
 from huidu.foundation.errors import ConfigError
 from huidu.foundation.outcome import Outcome
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.record import report
 
 SYNTHETIC = "synthetic: {rate: 5/s, longest: 120s, journeys: [{path: /shop/products}]}\nstages:"

@@ -13,7 +13,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout import begin, supersede
 from rollout.admission import Order
-from rollout.plan_file import parse_plan
+from rollout.plan.file import parse_plan
 from rollout.supersede import clear_route
 from rollout.target import Target
 from tests.rollout.worlds import PLAN, make_stage

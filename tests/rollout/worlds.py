@@ -17,7 +17,7 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.run import Controller
 from rollout.ladder import Ladder
 from rollout.plan import Plan, judge_config, ladder_of
-from rollout.plan_file import parse_plan, plan_hash
+from rollout.plan.file import parse_plan, plan_hash
 from rollout.routers.memory import MemoryRouter
 from rollout.routers.router import WHOLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from rollout.plan import Plan
+from rollout.plan.model import Plan
 
 _Problem = tuple[tuple[str | int, ...], str]
 KNOWN = ("release", "rollout")

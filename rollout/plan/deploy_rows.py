@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollout.plan import Plan
+from rollout.plan.model import Plan
 
 DAY = 86400.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rollout.plan import TESTERS, Plan
+from rollout.plan.model import TESTERS, Plan
 
 _Problem = tuple[tuple[str | int, ...], str]
 _OF_ENVOY = ("proxies", "route_config")

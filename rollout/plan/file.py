@@ -15,11 +15,12 @@ from huidu.foundation.document import line_in, parse_document
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ERROR_LIMIT
 from rollout.ladder import ALL
-from rollout.plan import Gate, Plan, gate_spec
-from rollout.plan_deploy_check import deploy_problems
-from rollout.plan_route_check import route_problems
+from rollout.plan.deploy_check import deploy_problems
+from rollout.plan.gates import Gate
+from rollout.plan.model import Plan, gate_spec
+from rollout.plan.route_check import route_problems
 
-PLANS = Path(__file__).with_name("plans")
+PLANS = Path(__file__).parents[1] / "plans"
 
 
 def load_plan(path: Path) -> Plan:

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from huidu.foundation.document import Duration
-from rollout.plan_address import AdminAddress, HeaderName, KubernetesName
-from rollout.plan_gates import PlanPart
+from rollout.plan.address import AdminAddress, HeaderName, KubernetesName
+from rollout.plan.gates import PlanPart
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.gateway_api_routes import strategy_of
 

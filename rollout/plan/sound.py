@@ -17,10 +17,10 @@ from typing import Any
 from huidu.foundation.document import line_in
 from huidu.foundation.errors import ConfigError
 from rollout.people import check_tokens
-from rollout.plan import Plan
-from rollout.plan_deploy_check import commands
-from rollout.plan_file import found_plan
-from rollout.plan_people import DAYS, Window
+from rollout.plan.deploy_check import commands
+from rollout.plan.file import found_plan
+from rollout.plan.model import Plan
+from rollout.plan.people import DAYS, Window
 
 LONGEST = 100 * 365 * 86400.0
 """Seconds: what is to happen after a hundred years never happens."""

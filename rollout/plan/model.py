@@ -15,38 +15,11 @@ from huidu.foundation.document import Duration, Rate, Share
 from huidu.foundation.errors import ConfigError
 from rollout.judge.gate import ALPHA, BETA, ERROR_LIMIT, MAX_SHARE, GateSpec, JudgeConfig
 from rollout.ladder import ALL, Ladder, Step
-from rollout.plan_address import PrometheusAddress
-from rollout.plan_deploy import Command, DataStep, Deploy, Prepared, SchemaChange
-from rollout.plan_gates import Gate, Metrics, PlanPart, spec_of
-from rollout.plan_people import Approval, Freeze, People, Told
-from rollout.plan_route import CohortArms, Proxy, Route, spelled_out
-
-__all__ = [
-    "TESTERS",
-    "CohortArms",
-    "Command",
-    "Compared",
-    "Comparison",
-    "Deploy",
-    "Entry",
-    "Gate",
-    "Journey",
-    "Limits",
-    "Metrics",
-    "Observation",
-    "Plan",
-    "Promotion",
-    "Proxy",
-    "Rollback",
-    "Route",
-    "StagePlan",
-    "Synthetic",
-    "compared_with",
-    "gate_spec",
-    "judge_config",
-    "ladder_of",
-]
-
+from rollout.plan.address import PrometheusAddress
+from rollout.plan.deploy import Command, DataStep, Deploy, Prepared, SchemaChange
+from rollout.plan.gates import Gate, Metrics, PlanPart, spec_of
+from rollout.plan.people import Approval, Freeze, People, Told
+from rollout.plan.route import Route, spelled_out
 
 Compared = Literal["stable", "fresh", "everybody"]
 """Whom a gate compares the candidate with: the stable arm, a fresh process of the stable version alone, or

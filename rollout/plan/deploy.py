@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from huidu.foundation.document import Duration, Rate, Share
-from rollout.plan_gates import PlanPart
+from rollout.plan.gates import PlanPart
 
 
 class Command(PlanPart):
