@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from huidu.foundation.errors import StateError, UsageError
-from huidu.foundation.journal import Journal
+from huidu.foundation.journal import Event, Journal
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.controller.fold import RolloutState, fold
@@ -18,6 +19,9 @@ from rollout.plan.file import parse_plan
 from rollout.record import report, report_text
 from rollout.target import Target
 
+T = TypeVar("T")
+JOURNAL = "journal.sqlite"
+Made = Callable[[str, RolloutState, list[Event]], T]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -31,37 +35,55 @@ def folder_of(workspace: Workspace, name: str) -> Path:
     return workspace.rollouts / name
 
 
+def reading(path: Path) -> Journal:
+    """The journal at `path`, to be read and never written. Raises StateError."""
+    return Journal.open(path, _NO_CLOCK, writer=False)
+
+
 def journaled(folder: Path) -> RolloutState | None:
     """What the journal in `folder` knows, or None: no rollout of that name has started."""
-    path = folder / "journal.sqlite"
-    if not path.exists():
-        return None
-    with Journal.open(path, _NO_CLOCK, writer=False) as journal:
+    return _made(folder, _state) if (folder / JOURNAL).exists() else None
+
+
+def all_journaled(workspace: Workspace) -> tuple[dict[str, RolloutState], dict[str, StateError]]:
+    """What every journal knows, by the rollout's name; and of those that cannot be read, why."""
+    return all_made(workspace, _state)
+
+
+def all_made(workspace: Workspace, make: Made[T]) -> tuple[dict[str, T], dict[str, StateError]]:
+    """What `make` makes of every rollout's name, state and events, by its name; and of those that cannot be
+    read, why. Each journal is opened once.
+
+    One that is damaged keeps nobody from the others, least of all from giving them up."""
+    found, damaged = {}, {}
+    for path in sorted(workspace.rollouts.glob(f"*/{JOURNAL}")):
         try:
-            state = fold(journal.events())
+            made = _made(path.parent, make)
+        except StateError as error:
+            damaged[path.parent.name] = error
+            continue
+        if made is not None:
+            found[path.parent.name] = made
+    return found, damaged
+
+
+def _made(folder: Path, make: Made[T]) -> T | None:
+    path = folder / JOURNAL
+    with reading(path) as journal:
+        try:
+            events = list(journal.events())
+            state = fold(events)
+            return make(folder.name, state, events) if state.started else None
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(
                 f"an event of this journal is not understood ({type(error).__name__}: {error})",
                 where=str(path),
                 remedy="another huidu may have written it; `huidu journal verify` says if it was altered",
             ) from None
-    return state if state.started else None
 
 
-def all_journaled(workspace: Workspace) -> tuple[dict[str, RolloutState], dict[str, StateError]]:
-    """What every journal knows, by the rollout's name; and of those that cannot be read, why.
-
-    One that is damaged keeps nobody from the others, least of all from giving them up."""
-    found, damaged = {}, {}
-    for path in sorted(workspace.rollouts.glob("*/journal.sqlite")):
-        try:
-            state = journaled(path.parent)
-        except StateError as error:
-            damaged[path.parent.name] = error
-            continue
-        if state is not None:
-            found[path.parent.name] = state
-    return found, damaged
+def _state(name: str, state: RolloutState, events: list[Event]) -> RolloutState:
+    return state
 
 
 def say_damaged(damaged: Mapping[str, StateError], terminal: Terminal) -> None:

@@ -6,13 +6,12 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import StateError
-from huidu.foundation.journal import Journal
+from huidu.foundation.journal import Event
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import RolloutState
 from rollout.controller.proxies import partly_sentence
-from rollout.folder import all_journaled
+from rollout.folder import JOURNAL, all_made
 from rollout.judge.gate import GateSpec
 from rollout.plan import Gate, Plan, gate_spec
 from rollout.plan.deploy_rows import beyond_traffic
@@ -28,14 +27,14 @@ def rollouts(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str,
 
     Beside it stand `driven` (whether a process drives it; None: not known) and `changed` (what somebody else
     made of the weights)."""
-    states, damaged = all_journaled(workspace)
-    found = {}
-    for name, state in states.items():
-        path = workspace.rollouts / name / "journal.sqlite"
-        with Journal.open(path, SystemClock(), writer=False) as journal:
-            found[name] = report(name, journal.events())
-        driven = None if state.outcome else held(path.with_name(f"{path.name}.lock"))
-        found[name] |= {"driven": driven, "changed": "" if state.outcome else state.proxies.changed}
+
+    def told(name: str, state: RolloutState, events: list[Event]) -> dict[str, Any]:
+        lock = workspace.rollouts / name / f"{JOURNAL}.lock"
+        driven = None if state.outcome else held(lock)
+        changed = "" if state.outcome else state.proxies.changed
+        return report(name, events) | {"driven": driven, "changed": changed}
+
+    found, damaged = all_made(workspace, told)
     return dict(sorted(found.items(), key=lambda item: str(item[1]["started"]))), damaged
 
 

@@ -101,6 +101,19 @@ def test_weights_that_somebody_else_moved_are_told(workspace, moved, stage):
     assert "  nothing widens: somebody else moved the weights: high 90 %" in detail_lines(facts)
 
 
+def test_a_listing_opens_each_journal_once(workspace, moved, stage, monkeypatch):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_030).drive()
+    journal, opened, really = moved(stage), [], Journal.open
+
+    def counted(path, *arguments, **named):
+        opened.append(path)
+        return really(path, *arguments, **named)
+
+    monkeypatch.setattr(Journal, "open", counted)
+    assert table(workspace)[0]["outcome"] == "paused"
+    assert opened == [journal]  # and what is told of it is of one moment
+
+
 def test_counts_of_failures_are_not_mistaken_for_successes(stage):
     stage.world.candidate_errors = 0.3
     stage.controller().drive()
