@@ -122,7 +122,9 @@ class Analysis:
             self._ledger.deaf = f"state cannot be written ({error.what})"
         config = self._judgement.config
         deaf = self._ledger.deaf
-        facts = noted.judged(self._plan, config, self._state, look, self.verdict, lines=lines, deaf=deaf)
+        facts = noted.judged(
+            self._plan, self._ladder, config, self._state, look, self.verdict, lines=lines, deaf=deaf
+        )
         self._ledger.note("judged", **facts)
 
     def _begin_judging(self, shares: Sequence[float], look: Look) -> None:

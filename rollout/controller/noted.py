@@ -10,12 +10,13 @@ from rollout.controller.fold import RolloutState
 from rollout.controller.judgement import first_bad
 from rollout.controller.stage_zero import at_stage_zero
 from rollout.judge import JudgeConfig
+from rollout.ladder import Ladder
 from rollout.plan import Plan
-from rollout.routers.router import WHOLE
 
 
 def judged(
     plan: Plan,
+    ladder: Ladder,
     config: JudgeConfig,
     state: RolloutState,
     look: Look,
@@ -35,7 +36,7 @@ def judged(
         "requests": state.last.get("requests", 0.0) + look.requests,
         "synthetic": state.last.get("synthetic", 0.0) + look.synthetic,
         "exposed": 0 if state.untouched and state.attempt == 1 else _exposed(state, look),
-        "usable": _usable(plan, state, look, verdict, deaf),
+        "usable": _usable(plan, ladder, state, look, verdict, deaf),
         "clear": not look.problems and not deaf and sum(look.traffic.values()) > 0,
         "evidence_lines": lines,
         "evidence_end": max(ends, default=state.evidence_end),
@@ -63,7 +64,9 @@ def _exposed(state: RolloutState, look: Look) -> int | None:
     return look.exposed if look.exposed is not None else state.last.get("exposed")
 
 
-def _usable(plan: Plan, state: RolloutState, look: Look, verdict: Verdict | None, deaf: str) -> bool:
+def _usable(
+    plan: Plan, ladder: Ladder, state: RolloutState, look: Look, verdict: Verdict | None, deaf: str
+) -> bool:
     """Whether this poll brought evidence. Where everybody is on the candidate nothing can be compared."""
     if look.problems or deaf or verdict is None:
         return False
@@ -71,5 +74,4 @@ def _usable(plan: Plan, state: RolloutState, look: Look, verdict: Verdict | None
         return look.synthetic > 0
     if look.requests <= 0:
         return False
-    everybody = all(weight == WHOLE for weight in state.weights.values())
-    return everybody or verdict.decision is not Decision.NOT_EVIDENCE
+    return ladder.is_everybody(state.weights) or verdict.decision is not Decision.NOT_EVIDENCE

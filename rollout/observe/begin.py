@@ -20,6 +20,7 @@ from rollout.collect import Collector
 from rollout.controller.voice import Steady
 from rollout.evidence_file import Header
 from rollout.evidence_log import FileEvidence
+from rollout.folder import reading
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.observe.account import Json, account
 from rollout.observe.fold import observed
@@ -136,7 +137,7 @@ def _known(folder: Path, order: Order) -> Mapping[str, Any] | None:
     path = folder / "journal.sqlite"
     if not path.exists():
         return None
-    with Journal.open(path, _Never(), writer=False) as journal:
+    with reading(path) as journal:
         state = observed(journal.events())
     if not state.started:
         return None
@@ -226,15 +227,3 @@ def _stated(prometheus: Prometheus, expression: str) -> Callable[[], float]:
         return stated_share(values, expression)
 
     return share
-
-
-class _Never:
-    """For a reader of a journal, who never writes."""
-
-    def now(self) -> float:
-        raise AssertionError("a reader does not look at the clock")
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        raise AssertionError("a reader does not sleep")

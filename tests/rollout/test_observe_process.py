@@ -14,8 +14,7 @@ import time
 import pytest
 import requests
 
-from huidu.foundation.journal import Journal
-from rollout.observe.begin import _Never
+from rollout.folder import reading
 from tests.rollout.edges import route_document
 from tests.rollout.sites import SECRET
 
@@ -68,7 +67,7 @@ class Counting(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Service)
         self.share, self.last, self.lock = 0.0, time.monotonic(), threading.Lock()
         self.counts = dict.fromkeys([(a, s) for a in ("v1", "v2") for s in ("200", "500")], 0.0)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def now(self):
         with self.lock:
@@ -200,7 +199,7 @@ def test_observed_from_outside_while_somebody_shifts(prometheus, tmp_path):
     facts = json.loads(out)
     assert facts["outcome"] == "rollback" and facts["shifts"][0]["share"] == pytest.approx(0.2, abs=0.1)
     folder = home / "observations" / "watched"
-    with Journal.open(folder / "journal.sqlite", _Never(), writer=False) as journal:
+    with reading(folder / "journal.sqlite") as journal:
         assert journal.verify() > 5
         kinds = [event.kind for event in journal.events()]
     assert kinds[0] == "started" and kinds[-1] == "paused" and "intended" not in kinds
