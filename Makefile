@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.prepared
 export PYTHONSAFEPATH := 1
+# Tests and runbooks start hundreds of Python processes: without compiled files each compiles all it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-drills test-kubernetes test-fast check format lock clean

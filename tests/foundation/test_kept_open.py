@@ -191,7 +191,7 @@ def test_threads_that_ask_at_once_each_get_their_own_answer() -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     kept = KeptOpen(f"http://127.0.0.1:{server.server_port}", 10, {})
     answered: list[bool] = []
 

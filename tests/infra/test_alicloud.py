@@ -23,7 +23,10 @@ from infra.topology_file import load_topology
 from infra.wanted import wanted
 
 # The SDK warns of its own old names when it is loaded.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.slow,  # each renders the whole stack
+]
 TODAY = datetime.date(2026, 11, 22)
 ROOT = Path(__file__).parents[2]
 FRANKFURT = ROOT / "infra" / "topologies" / "frankfurt.yaml"

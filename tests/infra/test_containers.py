@@ -180,6 +180,7 @@ def imported(path: Path) -> set[str]:
     return names - set(sys.stdlib_module_names) - ours
 
 
+@pytest.mark.slow
 def test_every_package_that_it_imports_is_in_it(file: Path) -> None:
     image = file.name.partition(".")[0]
     places = [ROOT / each for each in RUNS[image]]

@@ -16,6 +16,8 @@ from infra.hybrid_crm import TOPOLOGY
 from infra.news import News
 from infra.remote import NONE, Wanted, _with_releases, replaces_candidate
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

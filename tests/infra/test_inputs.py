@@ -18,6 +18,8 @@ from infra.targets.kubernetes.references import Reference, references
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 KEYS = {
     "tokens": {"issuer": "https://id.example.com", "audience": "a", "keys_url": "https://id.example.com/k"}
 }

@@ -22,6 +22,8 @@ from infra.policies.sizing import instance_size, quantity
 from infra.rendered import Rendered
 from infra.topology import Size, Topology
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 TODAY = datetime.date(2026, 11, 22)
 FRANKFURT = {name: {"region": "eu-central-1"} for name in TOPOLOGY.zones}
 ALL_THERE = {"customers": {"subjects": ["eu"]}, "zones": FRANKFURT}

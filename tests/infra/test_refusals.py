@@ -81,6 +81,7 @@ def test_a_topology_that_is_none(
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "said"),
     [("a file", "is a file"), ("a file/below", "Not a directory"), ("a" * 300, "File name too long")],

@@ -25,6 +25,8 @@ from infra.targets.kubernetes.settings_check import check
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.topology import Topology
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 BESIDE = Desired(
     topology=TOPOLOGY,
     stable=Release(version="v1"),

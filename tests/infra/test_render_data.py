@@ -21,6 +21,8 @@ from infra.targets.kubernetes.settings import Settings
 from infra.targets.kubernetes.target import KubernetesTarget
 from infra.topology import Topology
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 Found = dict[tuple[str, str], Rendered]
 
 

@@ -22,6 +22,8 @@ from infra.targets.local.edge_routes import COHORTS
 from infra.targets.local.proxy import bootstrap
 from tests.infra.test_render import BESIDE
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 BUCKETS = Settings.model_validate({"edge": {"strategy": "buckets"}})
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 # Every part that fails takes others with it, in Pulumi's event loop and in the threads that answer for it.
 _PROGRAM = """
 import gc, sys

@@ -14,6 +14,8 @@ from infra.render import render
 from infra.targets.kubernetes.settings import PRIVATE, Settings
 from infra.targets.kubernetes.target import KubernetesTarget
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 Spec = dict[str, Any]
 # CloudNativePG 1.27: pkg/specs/pods.go, pkg/specs/jobs.go, pkg/specs/pgbouncer/deployments.go.
 INSTANCE = {"cnpg.io/cluster": "core-db", "cnpg.io/podRole": "instance", "cnpg.io/instanceName": "core-db-1"}

@@ -25,6 +25,8 @@ from infra.targets.kubernetes import proxies
 from infra.targets.kubernetes.rollout import HOME, METRICS_PORT, PAGE_PORT, STACK
 from tests.infra.conftest import call, free_ports, running_envoy
 
+pytestmark = pytest.mark.slow  # each renders the whole stack
+
 Resources = dict[tuple[str, str], Rendered]
 
 

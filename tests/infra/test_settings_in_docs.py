@@ -21,7 +21,10 @@ from infra.targets.kubernetes.settings import Settings
 from infra.wanted import wanted
 
 # The cloud's SDK warns of its own old names when it is loaded.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.slow,  # each renders the whole stack
+]
 DOCS = Path(__file__).parents[2] / "docs"
 BLOCK = re.compile(r"^```yaml\n((?s:.*?))^```|(?<=\n\n)((?: {4,}.*\n)+)", re.MULTILINE)
 FIELDS = {"kubernetes": set(Settings.model_fields), "alicloud": set(CloudSettings.model_fields)}

@@ -112,7 +112,7 @@ def _served(context: ssl.SSLContext | None = None) -> Iterator[_Counting]:
     server = _Counting(("127.0.0.1", 0), _Fine)
     if context is not None:
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield server

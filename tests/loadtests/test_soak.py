@@ -93,7 +93,7 @@ def watch(servers: dict[str, subprocess.Popen[str]]) -> Iterator[tuple[_Watch, s
             """Quiet."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     yield watching, f"http://127.0.0.1:{server.server_address[1]}"
     watching.close()

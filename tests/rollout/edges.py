@@ -73,7 +73,7 @@ class _ArmServer(http.server.ThreadingHTTPServer):
         self.broken = False
         self.lacking = ""
         self.testers = self.customers = 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
 
 @dataclass

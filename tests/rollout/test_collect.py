@@ -58,7 +58,7 @@ class Api(http.server.ThreadingHTTPServer):
         self.now = START
         self.down = False
         self.asked: list[str] = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
     def url(self) -> str:
