@@ -12,8 +12,9 @@ import contextlib
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pulumi
@@ -29,6 +30,27 @@ _MARK = ".huidu-render"
 _AT_ONCE = 4  # Threads that answer the program; what they do is computing.
 
 
+_ANSWERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "alicloud:cen/transitRouter:TransitRouter": ("transitRouterId",),
+        "alicloud:cen/transitRouterRouteTable:TransitRouterRouteTable": ("transitRouterRouteTableId",),
+        "alicloud:cen/transitRouterVpcAttachment:TransitRouterVpcAttachment": ("transitRouterAttachmentId",),
+        "alicloud:cen/transitRouterPeerAttachment:TransitRouterPeerAttachment": (
+            "transitRouterAttachmentId",
+        ),
+        "alicloud:cs/managedKubernetes:ManagedKubernetes": ("securityGroupId",),
+        "alicloud:ecs/eipAddress:EipAddress": ("ipAddress",),
+        "alicloud:vpc/natGateway:NatGateway": ("snatTableIds",),
+    }
+)
+"""What a cloud tells of a resource when it is made, and others are given. What stands here is rendered as
+"<kind> <name> <what>"; what does not would be left out of whoever needs it."""
+
+
+def _told(args: pulumi.runtime.MockResourceArgs, what: str) -> str:
+    return f"{args.typ.rpartition(':')[2]} {args.name} {what}"
+
+
 class _Listener(pulumi.runtime.Mocks):
     """Stands where the engine would: takes every resource's inputs and gives them back as its state."""
 
@@ -41,7 +63,9 @@ class _Listener(pulumi.runtime.Mocks):
             # A target has one provider for each zone, and calls it so.
             zone = args.provider.rsplit("::", 2)[-2] if args.provider else args.typ.split(":")[0]
             self.asked.append(Rendered(args.typ, args.name, zone, inputs))
-        return f"{args.name}-id", args.inputs
+        if args.typ.startswith(KUBERNETES):
+            return f"{args.name}-id", args.inputs
+        return _told(args, "id"), {key: _told(args, key) for key in _ANSWERS.get(args.typ, ())} | args.inputs
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], None]:
         raise UsageError(f"rendering asks nobody, and the program called {args.token}")

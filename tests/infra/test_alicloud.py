@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import importlib
+import inspect
 import ipaddress
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +89,60 @@ def _buckets_addressed() -> set[str]:
         each.at("spec", "configuration", "destinationPath") for each in found if each.kind == "ObjectStore"
     ]
     return {path.removeprefix("s3://").rstrip("/") for path in paths}
+
+
+def _given(each: Rendered) -> tuple[str, str]:
+    return str(each.at("transitRouterAttachmentId")), str(each.at("transitRouterRouteTableId"))
+
+
+def test_the_line_carries_both_ways_every_attachment_goes_by_a_table_and_is_known_in_it() -> None:
+    found = rendered()
+    associated = {_given(each) for each in found if each.kind == "TransitRouterRouteTableAssociation"}
+    known_in = {_given(each) for each in found if each.kind == "TransitRouterRouteTablePropagation"}
+    here = "TransitRouterRouteTable public/line transitRouterRouteTableId"
+    there = "TransitRouterRouteTable second/line transitRouterRouteTableId"
+    networks = "TransitRouterVpcAttachment {}/line transitRouterAttachmentId"
+    between = "TransitRouterPeerAttachment public/cn-shanghai transitRouterAttachmentId"
+    assert associated == known_in
+    assert associated == {
+        (networks.format("public"), here),
+        (networks.format("private"), here),
+        (networks.format("second"), there),
+        (between, here),
+        (between, there),
+    }
+    tables = [each for each in found if each.kind == "TransitRouterRouteTable"]
+    assert {each.at("transitRouterId") for each in tables} == {
+        "TransitRouter public/line transitRouterId",
+        "TransitRouter second/line transitRouterId",
+    }
+
+
+def _needed(token: str) -> set[str]:
+    """The inputs without which the provider's SDK takes no resource of the type `alicloud:cs/x:Kind`."""
+    module, _, kind = token.removeprefix("alicloud:").partition(":")
+    made = getattr(importlib.import_module(f"pulumi_alicloud.{module.split('/')[0]}"), kind)
+    asked = inspect.signature(getattr(sys.modules[made.__module__], f"{kind}Args")).parameters
+    needed = {name for name, each in asked.items() if each.default is inspect.Parameter.empty}
+    # Optional for the SDK, since there is another way to say it that we do not use.
+    needed |= {"transit_router_id"} & set(asked)
+    return {re.sub("_([a-z0-9])", lambda found: found[1].upper(), name) for name in needed}
+
+
+def test_what_is_rendered_names_every_input_that_the_provider_asks_for(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text("operators: [10.200.0.0/16]\n")
+    for each in rendered(settings=file):
+        assert {key for key in _needed(each.type) if not each.at(key)} == set(), each.label
+
+
+def test_the_address_of_the_way_out_is_bound_to_a_gateway_and_not_to_a_machine() -> None:
+    bound = of("EipAssociation", rendered())["public"]
+    assert bound.at("instanceType") == "Nat"
+    assert (bound.at("allocationId"), bound.at("instanceId")) == (
+        "EipAddress public/nat id",
+        "NatGateway public/nat id",
+    )
 
 
 def test_monitoring_lodges_beside_the_edge_and_the_link_with_the_core() -> None:

@@ -74,7 +74,11 @@ def _way_out(
         opts=options,
     )
     bound = alicloud.ecs.EipAssociation(
-        f"{plot.zone}/nat", allocation_id=address.id, instance_id=gateway.id, opts=options
+        f"{plot.zone}/nat",
+        allocation_id=address.id,
+        instance_id=gateway.id,
+        instance_type="Nat",
+        opts=options,
     )
     for centre, switch in switches:
         alicloud.vpc.SnatEntry(
