@@ -145,6 +145,40 @@ def test_the_address_of_the_way_out_is_bound_to_a_gateway_and_not_to_a_machine()
     )
 
 
+def test_secrets_lie_encrypted_and_their_key_is_not_deleted_by_mistake() -> None:
+    """The provider: a key alone encrypts nothing, `disableEncryption: false` has to be said beside it."""
+    found = rendered()
+    for each in of("ManagedKubernetes", found).values():
+        assert each.at("disableEncryption") is False
+    # One default key a region is all that an account has.
+    assert set(of("Key", found)) == {"public", "second"}
+    given = {zone: each.at("encryptionProviderKey") for zone, each in of("ManagedKubernetes", found).items()}
+    assert given["private"] == given["public"] == "Key public/secrets id"
+    for key in of("Key", found).values():
+        assert key.at("deletionProtection") == "Enabled"
+        assert key.at("pendingWindowInDays") >= 30
+
+
+def test_with_a_kms_instance_each_cluster_has_a_key_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text("key_instances: {cn-hangzhou: kst-hzz1}\n")
+    found = of("Key", rendered(settings=file))
+    instances = {zone: each.at("dkmsInstanceId") for zone, each in found.items()}
+    assert instances == {"public": "kst-hzz1", "private": "kst-hzz1", "second": None}
+
+
+def test_clusters_have_what_their_nodes_are_asked_for_and_no_door_of_acks_own() -> None:
+    found = rendered()
+    for each in of("ManagedKubernetes", found).values():
+        addons = {addon["name"]: addon for addon in each.at("addons")}
+        assert addons["nginx-ingress-controller"] == {"name": "nginx-ingress-controller", "disabled": True}
+        assert {"ack-node-problem-detector", "node-lifecycle-controller"} <= set(addons)
+        assert each.at("controlPlaneLogTtl")
+    assert set(of("AutoscalingConfig", found)) == set(of("NodePool", found))
+    for pool in of("NodePool", found).values():
+        assert pool.at("instanceMetadataOptions", "httpTokens") == "required"
+
+
 def test_monitoring_lodges_beside_the_edge_and_the_link_with_the_core() -> None:
     """Prometheus reads the pods of its own cluster, and rollouts ask it there."""
     lodgers = {plot.zone: plot.lodgers for plot in plots(wanted(None).topology, CloudSettings())}
@@ -185,6 +219,11 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         {"zones": {"private": {"network": "10.1.0.0/16"}, "public": {"network": "10.0.0.0/12"}}},
         "",
         "overlap",
+    ),
+    "a network among the Services' addresses": (
+        {"zones": {"private": {"network": "172.16.0.0/12"}}},
+        "",
+        "addresses of the clusters' Services",
     ),
     "a zone that there is not": ({"zones": {"privat": {}}}, "", "no network of their own: privat"),
     "a zone that lodges with another": ({"zones": {"link": {}}}, "", "no network of their own: link"),

@@ -16,7 +16,7 @@ import pulumi_alicloud as alicloud
 from huidu.foundation.errors import UsageError
 from infra.desired import Desired
 from infra.rendered import Rendered
-from infra.targets.cloud import line, storage
+from infra.targets.cloud import keys, line, storage
 from infra.targets.cloud.clusters import cluster
 from infra.targets.cloud.ground import plots
 from infra.targets.cloud.networks import network
@@ -47,9 +47,17 @@ class AlicloudTarget:
         providers = {plot.zone: alicloud.Provider(plot.zone, region=plot.region) for plot in ground}
         networks = {plot.zone: network(plot, topology.name, providers[plot.zone]) for plot in ground}
         line.declare(ground, networks, topology.name, self.settings, providers)
+        secrets = keys.declare(ground, topology.name, self.settings, providers)
         self._clusters = {}
         for plot in ground:
-            made = cluster(plot, topology.name, networks[plot.zone], self.settings, providers[plot.zone])
+            made = cluster(
+                plot,
+                topology.name,
+                networks[plot.zone],
+                secrets[plot.zone],
+                self.settings,
+                providers[plot.zone],
+            )
             self._clusters |= dict.fromkeys((plot.zone, *plot.lodgers), made)
         storage.declare(topology, ground, providers)
 

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import pulumi
 import pulumi_alicloud as alicloud
 
-from infra.targets.cloud.ground import Plot
+from infra.targets.cloud.ground import SERVICES, Plot
 from infra.targets.cloud.networks import Network
 from infra.targets.cloud.settings import CloudSettings
 
-_ADDONS = (
-    "terway-eniip",
-    "csi-plugin",
-    "csi-provisioner",
-    "metrics-server",
-    "managed-aliyun-acr-credential-helper",
+_ADDONS: Mapping[str, str | None] = MappingProxyType(
+    {
+        "terway-eniip": '{"NetworkPolicy":"true"}',
+        "csi-plugin": None,
+        "csi-provisioner": None,
+        "metrics-server": None,
+        "managed-aliyun-acr-credential-helper": None,
+        "ack-node-problem-detector": '{"sls_project_name":""}',
+        "node-lifecycle-controller": None,
+    }
 )
 """Pods' addresses from the switches, with network policies; encrypted volumes; what an autoscaler reads; the
-registry's credentials."""
+registry's credentials; what nodes are repaired by (the provider's documents: auto_repair needs both)."""
+_UNWANTED = "nginx-ingress-controller"
+"""ACK may install it by itself, with a load balancer in the internet. The edge is the only way in."""
+_LOGS_DAYS = 30
 
 
 def cluster(
-    plot: Plot, stack: str, network: Network, settings: CloudSettings, provider: alicloud.Provider
+    plot: Plot,
+    stack: str,
+    network: Network,
+    key: alicloud.kms.Key,
+    settings: CloudSettings,
+    provider: alicloud.Provider,
 ) -> alicloud.cs.ManagedKubernetes:
-    """Declare the cluster, a key for the Secrets in its etcd, and its nodes."""
+    """Declare the cluster, with `key` for the Secrets in its etcd, and its nodes."""
     options = pulumi.ResourceOptions(provider=provider)
     switches = [switch.id for _, switch in network.switches]
-    key = alicloud.kms.Key(
-        f"{plot.zone}/secrets",
-        description=f"Secrets of {stack} in {plot.zone}",
-        pending_window_in_days=7,
-        opts=options,
-    )
     made = alicloud.cs.ManagedKubernetes(
         f"{plot.zone}/kubernetes",
         name=f"{stack}-{plot.zone}",
@@ -39,15 +48,18 @@ def cluster(
         version=settings.kubernetes,
         vswitch_ids=switches,
         pod_vswitch_ids=switches,
-        service_cidr="172.21.0.0/20",
+        service_cidr=str(SERVICES),
         new_nat_gateway=False,
         slb_internet_enabled=False,
         encryption_provider_key=key.id,
+        disable_encryption=False,  # the provider: both have to be said
         enable_rrsa=True,
         is_enterprise_security_group=True,
         deletion_protection=True,
         control_plane_log_components=["apiserver", "kcm", "scheduler"],
-        addons=[_addon(name) for name in _ADDONS],
+        control_plane_log_ttl=str(_LOGS_DAYS),
+        audit_log_config=alicloud.cs.ManagedKubernetesAuditLogConfigArgs(enabled=True),
+        addons=_addons(),
         tags={"huidu:stack": stack, "huidu:zone": plot.zone},
         opts=options,
     )
@@ -56,9 +68,11 @@ def cluster(
     return made
 
 
-def _addon(name: str) -> alicloud.cs.ManagedKubernetesAddonArgs:
-    config = '{"NetworkPolicy":"true"}' if name.startswith("terway") else None
-    return alicloud.cs.ManagedKubernetesAddonArgs(name=name, config=config)
+def _addons() -> list[alicloud.cs.ManagedKubernetesAddonArgs]:
+    wanted = [
+        alicloud.cs.ManagedKubernetesAddonArgs(name=name, config=config) for name, config in _ADDONS.items()
+    ]
+    return [*wanted, alicloud.cs.ManagedKubernetesAddonArgs(name=_UNWANTED, disabled=True)]
 
 
 def _nodes(
@@ -69,6 +83,14 @@ def _nodes(
     options: pulumi.ResourceOptions,
 ) -> None:
     nodes = plot.settings.nodes
+    # Without it a pool that may grow has nobody who makes it grow.
+    scaler = alicloud.cs.AutoscalingConfig(
+        f"{plot.zone}/scaler",
+        cluster_id=made.id,
+        scaler_type="cluster-autoscaler",
+        expander="least-waste",
+        opts=options,
+    )
     alicloud.cs.NodePool(
         f"{plot.zone}/nodes",
         node_pool_name=f"{stack}-{plot.zone}",
@@ -85,8 +107,11 @@ def _nodes(
         management=alicloud.cs.NodePoolManagementArgs(
             enable=True, auto_repair=True, auto_vul_fix=True, max_unavailable=1
         ),
+        # Without a token (IMDSv2) whatever runs in a pod could ask for the node's own role.
+        instance_metadata_options=alicloud.cs.NodePoolInstanceMetadataOptionsArgs(http_tokens="required"),
+        key_name=nodes.key_pair or None,
         labels=[alicloud.cs.NodePoolLabelArgs(key="huidu.dev/zone", value=plot.zone)],
-        opts=options,
+        opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[scaler])),
     )
 
 

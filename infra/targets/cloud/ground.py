@@ -11,6 +11,8 @@ from huidu.foundation.errors import ConfigError
 from infra.targets.cloud.settings import CloudSettings, CloudZone
 from infra.topology import Topology
 
+SERVICES = ipaddress.IPv4Network("172.21.0.0/20")
+"""Services' addresses, the same in every cluster: nobody outside sees them, and no network may have them."""
 _ALL = ipaddress.IPv4Network("10.0.0.0/8")
 _PER_ZONE = 16  # a VPC of 65,536 addresses
 _PER_SWITCH = 20  # 4,096 pods and nodes in a data centre
@@ -97,6 +99,12 @@ def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.
         for each in _ALL.subnets(new_prefix=_PER_ZONE)
         if not any(each.overlaps(taken) for taken in given.values())
     )
+    for name, network in given.items():
+        if network.overlaps(SERVICES):
+            raise ConfigError(
+                f"the network {network} of the zone {name} has addresses of the clusters' Services",
+                expected=f"one without any of {SERVICES}",
+            )
     networks = {name: given.get(name) or next(free) for name in zones}
     for index, one in enumerate(zones):
         for other in zones[index + 1 :]:

@@ -48,6 +48,7 @@ class Nodes(_Part):
     least: int = Field(default=3, ge=2)
     most: int = Field(default=12, ge=2)
     disk_gb: int = Field(default=120, ge=40)
+    key_pair: str = Field(default="", description="of the account's, for people who log in to nodes")
 
     @model_validator(mode="after")
     def _order(self) -> Nodes:
@@ -76,6 +77,9 @@ class CloudSettings(_Part):
     kubernetes: str = "1.34.1-aliyun.1"
     operators: tuple[Anybody, ...] = Field(
         default=(), description="networks from which people reach the API servers"
+    )
+    key_instances: dict[str, str] = Field(
+        default={}, description="KMS instances, by region: without one the region's clusters share its key"
     )
     line_mbit: int = Field(default=20, ge=2, description="bandwidth between two regions, Mbit/s")
 
