@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,6 +134,23 @@ def test_drift_is_seen_and_put_right(home: Home) -> None:
     assert changed == {"link": "update"}
     home.huidu("drift")
     assert {name for name, pid in home.pids().items() if pid != before[name]} == {"link"}
+
+
+def test_a_database_that_lost_its_data_is_made_anew_with_its_tables(home: Home) -> None:
+    """Asked for in the moment in which supervisor starts it again, when it looks alive."""
+    killed = home.pid("touchpoints-db")
+    assert killed is not None
+    before = home.pids()
+    data = home.path / "stack/touchpoints-db/data"
+    data.rename(data.with_name("lost"))
+    os.kill(killed, signal.SIGKILL)
+    shutil.rmtree(data.with_name("lost"))
+    changed = json.loads(home.huidu("up", "--json"))["changed"]
+    assert changed == {"touchpoints-db": "update", "touchpoints-stable": "update"}
+    assert home.leads() == {home.stack.releases.stable}
+    assert json.loads(home.huidu("up", "--json"))["changed"] == {}
+    others = home.pids().keys() - changed.keys()
+    assert {name for name in others if home.pids()[name] != before[name]} == set()
 
 
 def test_a_release_stands_beside_is_promoted_and_stopped(home: Home) -> None:

@@ -234,8 +234,6 @@ def test_a_lost_primary_is_never_replaced_by_an_empty_one_and_nothing_acknowledg
     data.rename(data.with_name("lost"))
     os.kill(killed, signal.SIGKILL)
     shutil.rmtree(data.with_name("lost"))
-    # While its supervisor tries to start it again it may look, for moments, as if it came up.
-    supervisorctl(home, "stop", PRIMARY)
     assert "huidu stack failover" in home.huidu("up", code=3)
     home.huidu("failover")
     rows = home.sql(STANDBY, "SELECT uuid FROM huidu_touchpoint_event WHERE uuid = ANY(%s)", acknowledged)

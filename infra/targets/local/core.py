@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
-from infra.targets.local import postgres, replication
+from infra.targets.local import origin, postgres, replication
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
 from infra.targets.local.python import ENVIRONMENT, run_once
@@ -107,6 +107,7 @@ def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
         *("--sync-password-file", str(site.secrets.path(CORE_SYNC))),
     ]
     run_once(name, "preparing the core", command, _PREPARE_SECONDS)
+    origin.note(site, name)
 
 
 def _config(site: Site, name: str) -> Path:

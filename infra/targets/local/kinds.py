@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from infra.targets.local import core, monitoring, postgres, proxies, synchronisation, touchpoints
+from infra.targets.local import core, monitoring, origin, postgres, proxies, synchronisation, touchpoints
 from infra.targets.local.process import Process
 from infra.targets.local.site import Site
 from infra.topology import Topology
@@ -38,7 +38,9 @@ KINDS: Mapping[str, LocalKind] = {
     "edge": LocalKind(proxies.PORTS, proxies.edge_process, program="envoy"),
     "tcp-proxy": LocalKind(proxies.PORTS, proxies.link_process, program="envoy"),
     "core-proxy": LocalKind(proxies.PORTS, proxies.core_proxy_process, program="envoy"),
-    "touchpoints": LocalKind(touchpoints.PORTS, touchpoints.process, touchpoints.prepare),
+    "touchpoints": LocalKind(
+        touchpoints.PORTS, touchpoints.process, touchpoints.prepare, deviation=origin.deviation
+    ),
     "postgres": LocalKind(
         postgres.PORTS,
         postgres.process,
@@ -49,7 +51,7 @@ KINDS: Mapping[str, LocalKind] = {
     ),
     "synchronisation-worker": LocalKind(synchronisation.PORTS, synchronisation.worker),
     "synchronisation-monitor": LocalKind(synchronisation.PORTS, synchronisation.monitor),
-    "tryton": LocalKind(core.PORTS, core.process, core.prepare, "trytond"),
+    "tryton": LocalKind(core.PORTS, core.process, core.prepare, "trytond", deviation=origin.deviation),
     "prometheus": LocalKind(monitoring.PORTS, monitoring.process, program="prometheus"),
 }
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from huidu.foundation.errors import StateError
-from infra.targets.local import lacking, replication, standby
+from infra.targets.local import lacking, origin, replication, standby
 from infra.targets.local.probe import Probe, Sql
 from infra.targets.local.process import Process
 from infra.targets.local.site import HOST, Site
@@ -110,6 +110,7 @@ def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
         tryton.copy_template(site.workspace, data, {login: own, SUPERUSER: boss}, say)
     else:
         create(data, superuser_password=boss, role=login, password=own, database=database)
+    origin.name(data)
     mark.unlink()
 
 
@@ -130,6 +131,9 @@ def engage(site: Site, name: str) -> None:
 
 def deviation(site: Site, name: str) -> str:
     """In which way a running server is not the primary or the standby that it should be; "" for none."""
+    if not finished(site, name):
+        # It notices within a minute, and ends.
+        return "its data are gone"
     topology = site.desired.topology
     primary = replication.primary_of(topology, name)
     if len(replication.group(topology, name)) == 1:

@@ -22,7 +22,7 @@ from pulumi.dynamic import (
 
 from huidu.foundation.errors import HuiduError
 from huidu.foundation.workspace import Workspace, write_atomic
-from infra.targets.local import kinds, site
+from infra.targets.local import kinds, settled, site
 from infra.targets.local.process import Process, digest, digest_of, section
 from infra.targets.local.site import Site
 
@@ -95,7 +95,7 @@ class LocalProvider(ResourceProvider):
                     path: PRESENT if (folder / path).exists() else "missing" for path in props["seeds"]
                 },
                 "section": digest_of(keeper.section_file(name)),
-                "state": _state(workspace, name, found.state),
+                "state": _state(workspace, name),
             },
         )
 
@@ -109,15 +109,17 @@ class LocalProvider(ResourceProvider):
             keeper.remove(name, _STOP_SLACK + 20)
 
 
-def _state(workspace: Workspace, name: str, said: str) -> str:
-    """RUNNING, or what is wrong: in supervisor's word, or in that of its kind where it runs."""
-    if said not in ("RUNNING", "STARTING"):
-        return said.lower()
+def _state(workspace: Workspace, name: str) -> str:
+    """RUNNING, or what is wrong: in supervisor's word, its probe's, or its kind's."""
     stack = site.load(workspace)
     if name not in stack.desired.standing():
-        return RUNNING
-    deviation = kinds.of(stack, name).deviation
-    return (deviation(stack, name) if deviation else "") or RUNNING
+        return RUNNING  # It is about to go: nobody asks how it is.
+    kind = kinds.of(stack, name)
+    process = kind.process(stack, name)
+    problem = settled.problem(site.supervisor(workspace), name, process.ready or process.probe)
+    if not problem and kind.deviation is not None:
+        problem = kind.deviation(stack, name)
+    return problem or RUNNING
 
 
 def _apply(props: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from infra import defects
-from infra.targets.local import postgres
+from infra.targets.local import origin, postgres
 from infra.targets.local.probe import Http
 from infra.targets.local.process import Process
 from infra.targets.local.python import ENVIRONMENT, release, run_once
@@ -43,3 +43,4 @@ def prepare(site: Site, name: str, say: Callable[[str], None]) -> None:
         *("--customers", str(customers.count), "--high", str(customers.high)),
     ]
     run_once(name, "laying the tables", command, _SCHEMA_SECONDS)
+    origin.note(site, name)
