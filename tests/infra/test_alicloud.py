@@ -202,15 +202,16 @@ def test_settings_choose_networks_data_centres_and_who_reaches_the_api_servers(t
     file = tmp_path / "cloud.yaml"
     file.write_text(
         "zones:\n"
-        "  private: {network: 192.168.0.0/16, centres: [cn-hangzhou-j, cn-hangzhou-k]}\n"
-        "operators: [203.0.113.0/24]\n"
+        "  private: {network: 192.168.0.0/16, centres: [cn-hangzhou-h, cn-hangzhou-i]}\n"
+        "operators: [10.200.0.0/16]\n"
     )
     found = rendered(settings=file)
     assert of("Network", found)["private"].at("cidrBlock") == "192.168.0.0/16"
     placed = {each.at("zoneId") for each in found if each.kind == "Switch" and each.zone != "public"}
-    assert placed == {"cn-hangzhou-j", "cn-hangzhou-k", "cn-shanghai-a", "cn-shanghai-b"}
-    doors = [each for each in found if each.kind == "SecurityGroupRule"]
-    assert {(each.at("cidrIp"), each.at("portRange")) for each in doors} == {("203.0.113.0/24", "6443/6443")}
+    assert placed == {"cn-hangzhou-h", "cn-hangzhou-i", "cn-shanghai-l", "cn-shanghai-m"}
+    doors = [each for each in found if each.kind == "SecurityGroupRule" and "operators" in each.name]
+    assert {(each.at("cidrIp"), each.at("portRange")) for each in doors} == {("10.200.0.0/16", "6443/6443")}
+    assert {each.zone for each in doors} == {"public", "private", "second"}
 
 
 BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
@@ -228,9 +229,36 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
     "a zone that there is not": ({"zones": {"privat": {}}}, "", "no network of their own: privat"),
     "a zone that lodges with another": ({"zones": {"link": {}}}, "", "no network of their own: link"),
     "more data centres than a network is cut into": (
-        {"zones": {"private": {"network": "192.168.0.0/20", "centres": ["a", "b", "c", "d", "e"]}}},
+        {
+            "zones": {
+                "private": {
+                    "network": "192.168.0.0/20",
+                    "centres": [f"cn-hangzhou-{each}" for each in "ghijk"],
+                }
+            }
+        },
         "",
         "has room for 4 data centres",
+    ),
+    "a data centre of another region": (
+        {"zones": {"private": {"centres": ["cn-hangzhou-j", "eu-central-1a"]}}},
+        "",
+        "eu-central-1a is no data centre of cn-hangzhou",
+    ),
+    "one data centre twice": (
+        {"zones": {"private": {"centres": ["cn-hangzhou-j", "cn-hangzhou-j"]}}},
+        "",
+        "names cn-hangzhou-j twice",
+    ),
+    "a region whose data centres are not known here": (
+        {},
+        "zones: {second: {region: cn-qingdao}}",
+        "data centres of cn-qingdao",
+    ),
+    "people whose network is a zone's": (
+        {"zones": {"private": {"network": "10.7.0.0/16"}}, "operators": ["10.7.4.0/24"]},
+        "",
+        "overlap",
     ),
     "too few data centres": ({"zones": {"private": {"centres": ["cn-hangzhou-j"]}}}, "", "names 1 data cent"),
 }
@@ -241,6 +269,13 @@ def test_what_cannot_stand_is_said_before_anything_is_asked_for(name: str) -> No
     settings, change, said = BAD_SETTINGS[name]
     with pytest.raises(ConfigError, match=said):
         list(plots(mine(change), CloudSettings.model_validate(settings)))
+
+
+def test_names_longer_than_a_cluster_may_have_are_refused() -> None:
+    name, zone = "a-stack-with-quite-a-long-name-indeed", "a-zone-with-a-long-name"
+    text = f"extends: hybrid-crm\nname: {name}\nzones: {{{zone}: {{kind: private, region: cn-hangzhou}}}}"
+    with pytest.raises(ConfigError, match=f"{name}-{zone} is longer"):
+        list(plots(parse_document(text, Topology, "long.yaml"), CloudSettings()))
 
 
 @pytest.mark.parametrize(
@@ -265,6 +300,22 @@ def test_wrong_settings_are_refused_with_file_and_line(
     assert refused.value.line == line
 
 
-def test_data_centres_are_called_as_the_cloud_calls_them() -> None:
-    assert centre("cn-hangzhou", "b") == "cn-hangzhou-b"
+def test_data_centres_are_called_as_the_cloud_calls_them_and_only_those_that_can_be_had() -> None:
     assert centre("eu-central-1", "b") == "eu-central-1b"
+    assert [centre("cn-hangzhou", each) for each in "abc"] == [
+        f"cn-hangzhou-{each}" for each in ("j", "k", "i")
+    ]
+    for unknown in (("cn-qingdao", "a"), ("cn-hangzhou", "z"), ("eu-central-1", "first")):
+        with pytest.raises(ConfigError, match="data centre"):
+            centre(*unknown)
+
+
+def test_a_zones_pods_get_into_anothers_network_by_the_topologys_links_and_no_other_way() -> None:
+    """ACK's (enterprise) security groups let in nobody from outside their own network."""
+    doors = [each for each in rendered() if each.kind == "SecurityGroupRule"]
+    assert {(each.zone, each.at("cidrIp"), each.at("portRange")) for each in doors} == {
+        ("private", "10.0.0.0/16", "8443/8443"),  # public: the workers, to the link
+        ("private", "10.2.0.0/16", "5432/5432"),  # second: streams from the primary
+        ("second", "10.1.0.0/16", "5432/5432"),  # private: the core reads; the primary, after a failover
+    }
+    assert {each.at("ipProtocol") for each in doors} == {"tcp"}

@@ -16,7 +16,7 @@ import pulumi_alicloud as alicloud
 from huidu.foundation.errors import UsageError
 from infra.desired import Desired
 from infra.rendered import Rendered
-from infra.targets.cloud import keys, line, storage
+from infra.targets.cloud import doors, keys, line, storage
 from infra.targets.cloud.clusters import cluster
 from infra.targets.cloud.ground import plots
 from infra.targets.cloud.networks import network
@@ -38,7 +38,7 @@ class AlicloudTarget:
     def __init__(self, desired: Desired, settings: CloudSettings) -> None:
         self.desired = desired
         self.settings = settings
-        self._clusters: dict[str, pulumi.Resource] = {}
+        self._clusters: dict[str, alicloud.cs.ManagedKubernetes] = {}
 
     def declare_whole(self) -> None:
         """Everything: a cloud knows zones, not components."""
@@ -59,6 +59,7 @@ class AlicloudTarget:
                 providers[plot.zone],
             )
             self._clusters |= dict.fromkeys((plot.zone, *plot.lodgers), made)
+        doors.declare(topology, ground, self._clusters, self.settings, providers)
         storage.declare(topology, ground, providers)
 
     def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:

@@ -64,7 +64,6 @@ def cluster(
         opts=options,
     )
     _nodes(plot, stack, network, made, options)
-    _people(plot, settings, made, options)
     return made
 
 
@@ -113,22 +112,3 @@ def _nodes(
         labels=[alicloud.cs.NodePoolLabelArgs(key="huidu.dev/zone", value=plot.zone)],
         opts=pulumi.ResourceOptions.merge(options, pulumi.ResourceOptions(depends_on=[scaler])),
     )
-
-
-def _people(
-    plot: Plot,
-    settings: CloudSettings,
-    made: alicloud.cs.ManagedKubernetes,
-    options: pulumi.ResourceOptions,
-) -> None:
-    """Who may reach the API server: the networks the owner named, nobody else."""
-    for index, network in enumerate(settings.operators):
-        alicloud.ecs.SecurityGroupRule(
-            f"{plot.zone}/operators-{index}",
-            security_group_id=made.security_group_id,
-            type="ingress",
-            ip_protocol="tcp",
-            port_range="6443/6443",
-            cidr_ip=network,
-            opts=options,
-        )

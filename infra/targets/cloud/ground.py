@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from huidu.foundation.errors import ConfigError
 from infra.targets.cloud.settings import CloudSettings, CloudZone
@@ -16,7 +17,12 @@ SERVICES = ipaddress.IPv4Network("172.21.0.0/20")
 _ALL = ipaddress.IPv4Network("10.0.0.0/8")
 _PER_ZONE = 16  # a VPC of 65,536 addresses
 _PER_SWITCH = 20  # 4,096 pods and nodes in a data centre
-_CHINA = re.compile(r"cn-[a-z]+")
+_CENTRES: Mapping[str, str] = MappingProxyType({"cn-hangzhou": "jki", "cn-shanghai": "lmn"})
+"""Regions in which the first letters are none that one could have: data centres with a transit router, by
+Alibaba Cloud's list of October 2025 ("Available regions and zones", Cloud Enterprise Network)."""
+_BY_LETTER = re.compile(r"(?!cn-)[a-z]+-[a-z]+-\d+")
+_LONGEST = 55
+"""A cluster's and a node pool's name is 63 characters at most; a RAM user's, with `-backups`, 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,12 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
                 f"the zone {name} has no region",
                 expected=f"zones: {{{name}: {{region: ...}}}} in the topology",
             )
-        centres = chosen.centres or tuple(centre(zone.region, letter) for letter in zone.availability)
+        if len(f"{topology.name}-{name}") > _LONGEST:
+            raise ConfigError(
+                f"{topology.name}-{name} is longer than what is called so may be",
+                expected=f"a shorter name of the topology or of the zone: {_LONGEST} characters with both",
+            )
+        centres = _centres(name, zone.region, zone.availability, chosen)
         if len(centres) < len(zone.availability):
             raise ConfigError(
                 f"the zone {name} names {len(centres)} data centres",
@@ -77,14 +88,40 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
         )
 
 
+def _centres(name: str, region: str, availability: tuple[str, ...], chosen: CloudZone) -> tuple[str, ...]:
+    centres = chosen.centres or tuple(centre(region, letter) for letter in availability)
+    for each in centres:
+        if not re.fullmatch(rf"{re.escape(region)}-?[a-z]", each):
+            raise ConfigError(
+                f"the zone {name}: {each} is no data centre of {region}", expected=f"such as {region}-a"
+            )
+        if centres.count(each) > 1:
+            raise ConfigError(
+                f"the zone {name} names {each} twice", expected="another data centre: one may be lost"
+            )
+    return centres
+
+
 def _host(topology: Topology, standing: list[str], lodger: str) -> str:
     beside = "public" if topology.zones[lodger].kind == "monitoring" else "private"
     return next((name for name in standing if topology.zones[name].kind == beside), standing[0])
 
 
 def centre(region: str, letter: str) -> str:
-    """The cloud's name of a data centre: `cn-hangzhou-a`, but `eu-central-1a`."""
-    return f"{region}-{letter}" if _CHINA.fullmatch(region) else f"{region}{letter}"
+    """The cloud's name of a region's data centre a, b, c: `eu-central-1a`, but `cn-hangzhou-j`.
+
+    Raises ConfigError where that is not known here.
+    """
+    if re.fullmatch("[a-z]", letter):
+        index = ord(letter) - ord("a")
+        if index < len(letters := _CENTRES.get(region, "")):
+            return f"{region}-{letters[index]}"
+        if not letters and _BY_LETTER.fullmatch(region):
+            return f"{region}{letter}"
+    raise ConfigError(
+        f"how the cloud calls the data centres of {region} is not known here (availability {letter})",
+        expected="zones: {...: {centres: [...]}} in the settings: those in which your account may have nodes",
+    )
 
 
 def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.IPv4Network]:
@@ -94,10 +131,11 @@ def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.
         for name in zones
         if (zone := settings.zones.get(name)) is not None and zone.network is not None
     }
+    people = [ipaddress.IPv4Network(each) for each in settings.operators]
     free = (
         each
         for each in _ALL.subnets(new_prefix=_PER_ZONE)
-        if not any(each.overlaps(taken) for taken in given.values())
+        if not any(each.overlaps(taken) for taken in [*given.values(), *people])
     )
     for name, network in given.items():
         if network.overlaps(SERVICES):
@@ -106,6 +144,12 @@ def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.
                 expected=f"one without any of {SERVICES}",
             )
     networks = {name: given.get(name) or next(free) for name in zones}
+    for name, network in networks.items():
+        if any(network.overlaps(each) for each in people):
+            raise ConfigError(
+                f"the network {network} of the zone {name} and one of `operators` overlap",
+                expected="networks that have no address in common",
+            )
     for index, one in enumerate(zones):
         for other in zones[index + 1 :]:
             if networks[one].overlaps(networks[other]):

@@ -1,7 +1,7 @@
 """Keys (KMS) for the Secrets in the clusters' etcd.
 
 Without a KMS instance an account has one key a region, the default one: the clusters of that region share it.
-With an instance, which has to be bought, each has its own. Who loses the key loses every Secret that it closed,
+With an instance, which has to be bought, each has its own. Who loses the key loses every Secret it closed,
 so it may not be deleted while it is protected, and then not at once.
 """
 

@@ -23,7 +23,7 @@ def _network(value: str) -> str:
 
 def _anybody(value: str) -> str:
     if "/" not in value:
-        raise ValueError("expected a network such as 203.0.113.0/24")
+        raise ValueError("expected a network such as 10.200.0.0/16")
     ipaddress.IPv4Network(value)
     return value
 
@@ -76,7 +76,7 @@ class CloudSettings(_Part):
     zones: dict[Name, CloudZone] = {}
     kubernetes: str = "1.34.1-aliyun.1"
     operators: tuple[Anybody, ...] = Field(
-        default=(), description="networks from which people reach the API servers"
+        default=(), description="private networks from which people reach the API servers"
     )
     key_instances: dict[str, str] = Field(
         default={}, description="KMS instances, by region: without one the region's clusters share its key"
