@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import string
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -75,12 +77,38 @@ def configuration(chosen: Chosen) -> Any:
     made.retries = False
     try:
         merged = config.kube_config.KubeConfigMerger(chosen.files).config
-        _loader()(merged, active_context=chosen.context).load_and_set(made)
+        loader = _loader()(merged, active_context=chosen.context)
+        problem = _no_server(loader)
+        if not problem:
+            loader.load_and_set(made)
     except _unusable(config) as error:
         raise ConfigError(
             f"the context {chosen.context} cannot be used: {_line(error)}", file=chosen.files
         ) from None
+    if problem:
+        raise ConfigError(
+            f"the context {chosen.context} cannot be used: {problem}",
+            file=chosen.files,
+            expected="server: https://HOST:PORT",
+        )
     return made
+
+
+def _no_server(loader: Any) -> str:
+    """In which way the context's cluster has no address that can be asked; "" for none.
+
+    The library takes one that is missing for this machine, one without a scheme for http.
+    """
+    server = loader._current_context["context"]["cluster"]
+    said = loader._cluster.safe_get("server") if loader._cluster else None
+    if not said:
+        return f"its cluster {server} has no server"
+    try:
+        parts = urlsplit(str(said))
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        whole = False
+    return "" if whole and not set(str(said)) & set(string.whitespace) else f"its server is {said}"
 
 
 def library(part: str) -> Any:

@@ -174,3 +174,26 @@ def test_a_login_that_expires_and_is_not_given_again_is_nobodys_login(tmp_path: 
     made = configuration(choose(str(file), "", ""))
     with pytest.raises(Unreachable, match="the session is over"):
         token(made)
+
+
+@pytest.mark.parametrize(
+    "server",
+    ["10.0.0.1:6443", "example.com", "ftp://a", "https://", "https://:99", "https://a:b", "https://a b"],
+)
+def test_a_server_that_is_no_address_is_said_before_it_is_asked(tmp_path: Path, server: str) -> None:
+    """The library takes one without a scheme for http, and its own library warns about it."""
+    file = write(tmp_path, {"token": "x"})
+    file.write_text(file.read_text().replace(SERVER, server))
+    with pytest.raises(ConfigError, match="the context home cannot be used: its server is") as refused:
+        configuration(choose(str(file), "", ""))
+    assert server in str(refused.value) and "https://HOST:PORT" in str(refused.value)
+
+
+@pytest.mark.parametrize("cluster", ["{}", "{server: ''}", "{server: null}"])
+def test_a_cluster_without_a_server_is_never_taken_for_this_machine(tmp_path: Path, cluster: str) -> None:
+    file = write(tmp_path, {"token": "x"})
+    document = yaml.safe_load(file.read_text())
+    document["clusters"][0]["cluster"] = yaml.safe_load(cluster)
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(ConfigError, match="its cluster c has no server"):
+        configuration(choose(str(file), "", ""))
