@@ -18,12 +18,13 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from huidu.foundation.clock import Clock
-from huidu.foundation.errors import ConfigError, Locked, RouterError, Unreachable, UsageError
+from huidu.foundation.errors import ConfigError, RouterError, Unreachable, UsageError
 from huidu.foundation.workspace import write_atomic
 from rollout.routers.envoy_admin import Admin
 from rollout.routers.envoy_routes import Arms, Json, RouteProblem, read_split, route_configuration, with_split
 from rollout.routers.fleet import Patience, each_of, partial, unconfirmed
 from rollout.routers.router import ProxyView, RouteView, Split, Streams
+from rollout.routers.taken import taken
 
 T = TypeVar("T")
 
@@ -67,7 +68,7 @@ class EnvoyRouter:
                 lock.acquire()
             except Timeout:
                 self.release()
-                raise _taken(owner, _owner(path), path) from None
+                raise taken(owner, _owner(path), str(path)) from None
             except OSError as error:
                 self.release()
                 raise RouterError(
@@ -223,22 +224,6 @@ def _reserve_file(path: Path) -> Path:
 def _mode(path: Path) -> int:
     """A route file may carry a secret: who could not read it before cannot afterwards."""
     return stat.S_IMODE(path.stat().st_mode)
-
-
-def _taken(owner: str, holder: str, path: Path) -> Locked:
-    """Whose it is: of another rollout, or of this one's controller, which was begun before."""
-    rollout, _, process = holder.partition(", ")
-    if process and owner.partition(", ")[0] == rollout:
-        return Locked(
-            f"this rollout already has a controller ({process})",
-            where=str(path),
-            remedy="let it go on, or end that process (Ctrl-C pauses it) before another one drives it",
-        )
-    return Locked(
-        f"another rollout controls this route ({holder})",
-        where=str(path),
-        remedy="one rollout per route: wait until it has ended, or `huidu rollout abort` it",
-    )
 
 
 def _owner(path: Path) -> str:

@@ -18,6 +18,7 @@ from rollout.routers.gateway_api_lease import (
     new_lease,
     patch_of,
 )
+from rollout.routers.taken import taken
 
 Json = dict[str, Any]
 ATTEMPTS = 10
@@ -111,21 +112,21 @@ class Holding:
     def _take(self, name: str, mine: RouteLease) -> None:
         other = lease_of(self._api.get(name))
         if other is not None and other.token in _HOLDING:
-            raise self._locked(name, other)
+            raise self._locked(name, mine, other)
         if other is not None and not gone(other):
             # A living process is no living holder: one that could not give the route up renews it no more.
-            self._watch(name, other)
+            self._watch(name, mine, other)
 
         def taking(route: Json) -> Json:
             found = lease_of(route)
             # Renewed, or taken by a third one, since it was watched.
             if found is not None and (other is None or _renewed(found, other)):
-                raise self._locked(name, found)
+                raise self._locked(name, mine, found)
             return patch_of(route, mine)
 
         on_the_newest(self._api, self._clock, name, taking)
 
-    def _watch(self, name: str, other: RouteLease) -> None:
+    def _watch(self, name: str, mine: RouteLease, other: RouteLease) -> None:
         """Return when nobody renewed the lease for as long as it was promised. Raises Locked."""
         until = self._clock.monotonic() + other.seconds
         while self._clock.monotonic() < until:
@@ -134,14 +135,10 @@ class Holding:
             if found is None:
                 return
             if _renewed(found, other):
-                raise self._locked(name, found)
+                raise self._locked(name, mine, found)
 
-    def _locked(self, name: str, other: RouteLease) -> Locked:
-        return Locked(
-            f"another rollout controls this route ({other.owner})",
-            where=self._label(name),
-            remedy="one rollout per route: wait until it has ended, or `huidu rollout abort` it",
-        )
+    def _locked(self, name: str, mine: RouteLease, other: RouteLease) -> Locked:
+        return taken(mine.owner, other.owner, self._label(name))
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_EVERY):

@@ -237,6 +237,22 @@ def test_a_second_controller_is_refused_and_told_who_holds_the_route(owned, make
         make(store).acquire("second")
 
 
+@pytest.mark.parametrize("here", [True, False])
+def test_a_rollout_that_is_run_twice_names_its_controller_and_no_other_rollout(
+    make, clock, here, monkeypatch
+):
+    store = Store(http_route("weights"))
+    if here:
+        make(store).acquire("rollout v2, process 71 on here")
+    else:
+        _renewing(store, clock, "rollout v2, process 71 on there", monkeypatch)
+    with pytest.raises(Locked) as caught:
+        make(store).acquire("rollout v2, process 72 on here")
+    place = "here" if here else "there"
+    assert f"this rollout already has a controller (process 71 on {place})" in str(caught.value)
+    assert "another rollout" not in str(caught.value) and "abort" not in str(caught.value)
+
+
 def test_two_rollouts_cannot_hold_half_of_their_routes_each(owned, make):
     store = Store(http_route("weights", "shop"), http_route("weights", "web"))
     owned(store, names=("web",))
@@ -264,18 +280,18 @@ def test_a_route_that_could_not_be_given_up_is_free_when_nobody_renewed_it(owned
     assert lease_of(store.routes["shop"]).owner == "second"
 
 
-def elsewhere(store, **changed):
+def elsewhere(store, owner="far away", **changed):
     """A holder on another machine."""
-    lease = dataclasses.replace(new_lease("far away"), place="another machine", **changed)
+    lease = dataclasses.replace(new_lease(owner), place="another machine", **changed)
     store.edit(
         "shop", lambda route: route["metadata"].setdefault("annotations", {}).update({LEASE: lease.text()})
     )
     return lease
 
 
-def test_a_holder_elsewhere_who_renews_keeps_the_route(make, clock, monkeypatch):
-    store = Store(http_route("weights"))
-    lease = elsewhere(store)
+def _renewing(store, clock, owner, monkeypatch):
+    """A holder on another machine who lives."""
+    lease = elsewhere(store, owner)
     sleep = clock.sleep
 
     def sleeping(seconds):
@@ -284,6 +300,11 @@ def test_a_holder_elsewhere_who_renews_keeps_the_route(make, clock, monkeypatch)
         store.edit("shop", lambda route: route["metadata"]["annotations"].update({LEASE: renewed}))
 
     monkeypatch.setattr(clock, "sleep", sleeping)
+
+
+def test_a_holder_elsewhere_who_renews_keeps_the_route(make, clock, monkeypatch):
+    store = Store(http_route("weights"))
+    _renewing(store, clock, "far away", monkeypatch)
     with pytest.raises(Locked, match="far away"):
         make(store).acquire("second")
 

@@ -186,6 +186,18 @@ def test_a_rollout_that_is_run_twice_names_its_controller_and_no_other_rollout(t
     mine.release()
 
 
+@pytest.mark.parametrize("holder", ["guard of rollout v2, process 8", "abort of rollout v2"])
+def test_who_takes_this_very_rollout_back_is_named_and_no_other_rollout(tmp_path: Path, holder):
+    file = tmp_path / "arms.json"
+    mine, other = (EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock()) for _ in range(2))
+    mine.acquire(holder)
+    with pytest.raises(Locked) as caught:
+        other.acquire("rollout v2, process 72 on here")
+    assert f"this rollout is being taken back to stable ({holder})" in str(caught.value)
+    assert "another rollout" not in str(caught.value) and "wait" in str(caught.value)
+    mine.release()
+
+
 def test_the_way_back_needs_no_space(tmp_path: Path, monkeypatch, document):
     file = tmp_path / "arms.json"
     file.write_text(json.dumps(document))
