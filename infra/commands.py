@@ -19,6 +19,7 @@ from infra import elsewhere
 from infra.defects import EXAMPLES, checked
 from infra.elsewhere import Elsewhere
 from infra.failover_command import COMMANDS
+from infra.path_option import PATH
 from infra.render_command import render
 from infra.told import Progress, report, steps_of, table
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
 _JSON = click.option("--json", "as_json", is_flag=True, help="The result as JSON on standard output.")
 _TOPOLOGY = click.option(
     "--topology",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A YAML or Python file instead of the reference stack; remembered.",
 )
 

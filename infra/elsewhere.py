@@ -13,6 +13,7 @@ import click
 
 from huidu.foundation.errors import UsageError
 from huidu.foundation.workspace import Workspace
+from infra.path_option import PATH
 from infra.told import Progress, steps_of
 
 if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
@@ -20,12 +21,10 @@ if TYPE_CHECKING:  # loading Pulumi takes half a second: only where it is used
 
 LOCAL = "local"
 TARGETS = ("kubernetes", "alicloud")
-SETTINGS = click.option(
-    "--settings", type=click.Path(path_type=Path), help="A YAML file with what the target leaves to you."
-)
+SETTINGS = click.option("--settings", type=PATH, help="A YAML file with what the target leaves to you.")
 EXEMPTIONS = click.option(
     "--exemptions",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A YAML file of exceptions to policies, each with a reason and an end.",
 )
 _ALL = click.Choice((LOCAL, *TARGETS))

@@ -9,16 +9,15 @@ import click
 
 from huidu.foundation.terminal import Terminal
 from infra.elsewhere import EXEMPTIONS, SETTINGS, TARGETS
+from infra.path_option import PATH
 
 
 @click.command(short_help="Write what a target would be asked for as files.")
 @click.option("--target", type=click.Choice(TARGETS), required=True, help="Where the stack would stand.")
-@click.option(
-    "--out", "folder", type=click.Path(path_type=Path), required=True, help="A folder for the files."
-)
+@click.option("--out", "folder", type=PATH, required=True, help="A folder for the files.")
 @click.option(
     "--topology",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A YAML or Python file instead of the reference stack.",
 )
 @SETTINGS

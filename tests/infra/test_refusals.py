@@ -93,6 +93,27 @@ def test_a_folder_to_render_to_that_cannot_be(home: Path, tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("render", "--target", "kubernetes", "--out", ""),
+        ("render", "--target", "kubernetes", "--out", "x", "--settings", ""),
+        ("up", "--topology", ""),
+        ("preview", "--topology="),
+        ("up", "--target", "kubernetes", "--settings", ""),
+        ("up", "--exemptions", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """As a script leaves it whose variable is not set."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert " is empty" in refused(*words)
+    assert not home.exists() and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("down", "--target", "kubernetes", "--keep-data"), "--keep-data"),
