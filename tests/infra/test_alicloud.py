@@ -6,6 +6,7 @@ import datetime
 import importlib
 import inspect
 import ipaddress
+import json
 import re
 import sys
 from pathlib import Path
@@ -89,6 +90,50 @@ def _buckets_addressed() -> set[str]:
         each.at("spec", "configuration", "destinationPath") for each in found if each.kind == "ObjectStore"
     ]
     return {path.removeprefix("s3://").rstrip("/") for path in paths}
+
+
+def test_a_bucket_takes_tls_1_2_at_least_and_may_be_called_as_nobody_in_the_world_has_called_his(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "cloud.yaml"
+    file.write_text("buckets: {cn-hangzhou: acme-crm-backups}\n")
+    found = rendered(settings=file)
+    names = {each.at("bucket") for each in found if each.kind == "Bucket"}
+    assert names == {"acme-crm-backups", "hybrid-crm-backups-cn-shanghai"}
+    for each in of("BucketHttpsConfig", found).values():
+        assert each.at("enable") is True
+        assert set(each.at("tlsVersions")) == {"TLSv1.2", "TLSv1.3"}
+    assert {each.at("bucket") for each in of("BucketHttpsConfig", found).values()} == names
+
+
+def _may(policy: Rendered) -> list[tuple[list[str], list[str]]]:
+    text = json.loads(policy.at("policyDocument"))
+    assert text["Version"] == "1"
+    assert {each["Effect"] for each in text["Statement"]} == {"Allow"}
+    return [(each["Action"], each["Resource"]) for each in text["Statement"]]
+
+
+def test_who_writes_backups_reaches_the_databases_of_its_own_zone_and_no_others() -> None:
+    """The public zone and the core have one bucket: whoever is in the first reads not the second."""
+    found = rendered()
+    policies = {each.zone: _may(each) for each in found if each.kind == "Policy"}
+    objects = {
+        zone: {place for actions, places in each for place in places if "oss:PutObject" in actions}
+        for zone, each in policies.items()
+    }
+    here, there = "acs:oss:*:*:hybrid-crm-backups-cn-hangzhou", "acs:oss:*:*:hybrid-crm-backups-cn-shanghai"
+    assert objects == {
+        "public": {f"{here}/touchpoints-db/*"},
+        "private": {f"{here}/core-db/*"},
+        "second": {f"{there}/core-db-standby/*"},
+    }
+    for each in policies.values():
+        assert not any("*" in action for actions, _ in each for action in actions)
+    given = {
+        each.at("userName"): each.at("policyName") for each in found if each.kind == "UserPolicyAttachment"
+    }
+    assert given == {f"hybrid-crm-{zone}-backups": f"hybrid-crm-{zone}-backups" for zone in policies}
+    assert not any(each.kind == "AccessKey" for each in found)
 
 
 def _given(each: Rendered) -> tuple[str, str]:
@@ -286,6 +331,7 @@ def test_names_longer_than_a_cluster_may_have_are_refused() -> None:
         ("region: {}\n", 1, "region"),
         ("zones:\n  private: {network: 10.1.0.0/31}\n", 2, "too small"),
         ("zones:\n  private: {nodes: {types: []}}\n", 2, "types"),
+        ("buckets: {cn-hangzhou: Acme}\n", 1, "buckets"),
         ("operators: [everybody]\n", 1, "expected a network such as"),
         ("operators: [203.0.113.7]\n", 1, "expected a network such as"),
     ],

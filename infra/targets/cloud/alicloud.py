@@ -60,7 +60,7 @@ class AlicloudTarget:
             )
             self._clusters |= dict.fromkeys((plot.zone, *plot.lodgers), made)
         doors.declare(topology, ground, self._clusters, self.settings, providers)
-        storage.declare(topology, ground, providers)
+        storage.declare(topology, ground, self.settings, providers)
 
     def declare(self, component: str, after: Sequence[pulumi.Resource]) -> pulumi.Resource:
         """The cluster that the component's zone stands on; the Kubernetes target brings the component."""

@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from huidu.foundation.document import Misplaced, load_document
 from infra.topology import Name
@@ -29,6 +29,7 @@ def _anybody(value: str) -> str:
 
 
 _SMALLEST = 24
+Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 Network = Annotated[str, AfterValidator(_network)]
 Anybody = Annotated[str, AfterValidator(_anybody)]
 
@@ -80,6 +81,9 @@ class CloudSettings(_Part):
     )
     key_instances: dict[str, str] = Field(
         default={}, description="KMS instances, by region: without one the region's clusters share its key"
+    )
+    buckets: dict[str, Bucket] = Field(
+        default={}, description="names of buckets, by region: they are all the world's, one of each"
     )
     line_mbit: int = Field(default=20, ge=2, description="bandwidth between two regions, Mbit/s")
 
