@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import IO, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.status import Status
@@ -15,6 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from huidu.foundation.outcome import READER_GONE
+from huidu.foundation.streams import nowhere
 
 # In a pipe (a log, CI) one progress line in this many seconds is enough to see that it lives.
 _SPARSE_SECONDS = 10.0
@@ -29,12 +28,6 @@ class _Console(Console):
         self.quiet = True
         nowhere(self.file)
         raise SystemExit(READER_GONE)
-
-
-def nowhere(stream: IO[str]) -> None:
-    """What is still written there is lost, and no complaint about it comes at the end of the process."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminal:
