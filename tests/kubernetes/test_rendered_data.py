@@ -144,23 +144,23 @@ def test_controller_and_guard_stand_on_one_node_and_stay_there(cluster: Cluster,
     namespace = "hybrid-crm-public"
     names = ("rollout-controller", "rollout-guard")
 
-    def nodes() -> set[str]:
+    def placed() -> dict[str, str] | None:
+        """The node of each pod by the pod's uid, once there is a pod of each and each has a node."""
         pods = [cluster.list("v1", "Pod", namespace, f"app.kubernetes.io/name={name}") for name in names]
-        return {each["spec"].get("nodeName", "") for found in pods for each in found}
+        found = {each["metadata"]["uid"]: each["spec"].get("nodeName") for one in pods for each in one}
+        return found if len(found) == len(names) and all(pods) and all(found.values()) else None
 
     for name in names:
         cluster.rolled_out(name, namespace)
-    first = nodes()
-    assert len(first) == 1
+    first = cluster.until(placed, what="a node for each")
+    assert len(set(first.values())) == 1
     # The controller's pod goes; the next one finds the guard, whose node has the volume.
     (old,) = cluster.list("v1", "Pod", namespace, "app.kubernetes.io/name=rollout-controller")
     cluster.delete(old | {"apiVersion": "v1", "kind": "Pod"})
-    cluster.until(
-        lambda: (
-            old["metadata"]["uid"]
-            not in {each["metadata"]["uid"] for each in cluster.list("v1", "Pod", namespace)}
-        ),
-        what="the end of the old pod",
-    )
-    cluster.rolled_out("rollout-controller", namespace)
-    assert nodes() == first
+
+    def again() -> dict[str, str] | None:
+        now = placed()
+        return now if now and old["metadata"]["uid"] not in now else None
+
+    then = cluster.until(again, what="a node for the next pod")
+    assert set(then.values()) == set(first.values())
