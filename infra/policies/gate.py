@@ -11,6 +11,7 @@ from huidu.foundation.errors import ConfigError, UsageError
 from infra.policies import (
     availability,
     backups,
+    classes,
     encryption,
     exposure,
     masking,
@@ -18,7 +19,7 @@ from infra.policies import (
     sizing,
     tls,
 )
-from infra.policies.exemption import Exemption, load_exemptions
+from infra.policies.exemption import LONGEST, Exemption, load_exemptions
 from infra.policies.policy import Finding, Policy
 from infra.rendered import Rendered
 from infra.topology import Topology
@@ -32,6 +33,7 @@ POLICIES: tuple[Policy, ...] = (
     backups.POLICY,
     availability.POLICY,
     masking.POLICY,
+    classes.POLICY,
 )
 
 
@@ -97,6 +99,18 @@ def refuse(
                 f"unknown policy {each.policy!r}",
                 file=exemptions,
                 expected=f"one of {', '.join(sorted(known))}",
+            )
+        if each.whatever(topology.zones):
+            raise ConfigError(
+                f"{each.resource!r} excuses whatever there is, and whatever comes",
+                file=exemptions,
+                expected="a resource as the refusal names it; * for a part of its name",
+            )
+        if each.until > today + LONGEST:
+            raise ConfigError(
+                f"{each.resource}'s exemption from {each.policy} ends on {each.until}",
+                file=exemptions,
+                expected=f"{today + LONGEST} at the latest: to be looked at again once a year",
             )
     judged = judge(topology, rendered, written, today)
     if judged.refused:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from infra.policies.classes import own
 from infra.policies.policy import Policy, Says
 from infra.rendered import Rendered, containers_of
 from infra.topology import Topology
 
-EXPORT = "export"
-"""The role of a link by which data leaves: for reports, analysts, another system."""
 _LABEL = "huidu.dev/export"
 
 
 def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
-    """Exports, and whatever monitoring is sent; then workloads that say they export."""
+    """Whatever is handed on to others than the stack's own parts (exports, reports, feeds: whatever the role
+    is called), and what monitoring is sent; then workloads that say they export."""
     for link in topology.links:
         if link.masked or link.data in ("none", "operational"):
             continue
         ends = [topology.zones[topology.components[end].zone].kind for end in (link.source, link.target)]
-        if link.role == EXPORT or link.role.startswith(f"{EXPORT}-") or "monitoring" in ends:
+        if not own(topology, link) or "monitoring" in ends:
             where = f"link {link.source} -> {link.target}"
             yield where, f"hands on {link.data} data as it is", "masked: true, or data: operational"
     for resource in rendered:

@@ -30,8 +30,9 @@ _STORE = re.compile(
 )
 """Addresses of object stores in Frankfurt. Only those of clouds whose regions are known: elsewhere the same
 word is another city (Wasabi's `eu-central-1` is Amsterdam)."""
-_INSIDE = re.compile(r"[a-z0-9-]+|[a-z0-9.-]+\.svc(?:\.[a-z0-9.-]+)?")
-"""A Service of the same cluster: it stands where the zone does."""
+_INSIDE = re.compile(r"[a-z0-9-]+|[a-z0-9.-]+\.svc(?:\.cluster\.local)?")
+"""A Service of the same cluster: it stands where the zone does. Another cluster domain than Kubernetes' own
+cannot be told from a name of the internet."""
 
 
 def nodes(value: Any) -> Iterator[tuple[str, str]]:
