@@ -65,7 +65,8 @@ def drive(
 
 @contextmanager
 def stopping(run: Run) -> Iterator[None]:
-    """SIGINT and SIGTERM stop the arrivals and let what is open drain; a second one ends it at once."""
+    """Ctrl-C, SIGTERM and a closed terminal stop the arrivals and let what is open drain; a second one
+    ends it at once."""
     first: list[float] = []
 
     def handler(number: int, _frame: FrameType | None) -> None:
