@@ -35,7 +35,9 @@ class Progress:
         first = max(0, int((seconds - _RECENT_SECONDS) // plan.bin))
         tally, cell, lag = self._recent(recording, first)
         rate = sum(plan.intensity(each).at(seconds) for each in plan.channels)
-        span = max(1.0, seconds - first * plan.bin)
+        known = [pulses[-1].t for pulses in recording.pulses.values() if pulses]
+        # Workers tell once a second: what they have not told yet is not "not achieved".
+        span = max(1.0, min([seconds, *known]) - first * plan.bin)
         self._terminal.progress(
             f"{seconds:.0f} s{'' if end is None else f' of {end:.0f} s'}"
             f" | planned {short(rate)} visits/s, achieved {short((tally.ok + tally.failed) / span)}"

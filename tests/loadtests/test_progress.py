@@ -47,6 +47,8 @@ def _recording() -> Recording:
                 *("failed 7", "in flight 40", "lag p99 3"),
             ],
         ),
+        # The generator told last a second ago.
+        (21.0, ["21 s of 60 s", "planned 120 visits/s", "achieved 120"]),
         (62.0, ["draining, 40 visits are still open"]),
     ],
 )
