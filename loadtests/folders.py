@@ -13,8 +13,8 @@ from loadtests.wording import counted
 
 
 def remember(workspace: Workspace, folder: Path, out: Path | None) -> None:
-    """`huidu load report` without a name means this run, unless its folder was chosen by hand."""
-    if out is None:
+    """`huidu load report` without a name means this run, unless its folder was chosen elsewhere by hand."""
+    if out is None or folder.parent == workspace.load:
         write_atomic(workspace.load / "latest", folder.name + "\n")
 
 

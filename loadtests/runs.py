@@ -84,7 +84,7 @@ def verify_plan(plan: Plan, folder: Path, terminal: Terminal, asked: Asked) -> S
         notes.region("calibration", before[0].sentence, began)
         if before[0].state == "invalid":
             terminal.close()
-            return reports.write(folder, plan, Recording(), [], "", started, before)
+            return _not_begun(plan, folder, started, before)
     with served(plan, asked.metrics) as watched, _run(plan, folder, terminal, asked) as run, stopping(run):
         drive(run, Progress(plan, terminal), terminal, watched, plan.duration, notes)
         recording, ends = run.result()
@@ -205,11 +205,16 @@ def _unanswered(host: str) -> str:
 
 
 def _down(plan: Plan, folder: Path, why: str) -> Summary:
-    """The run of a target that is down: no evidence, with all its files, as a pipeline collects them."""
-    write_atomic(folder / "run.json", plan.model_dump_json(indent=2, by_alias=True) + "\n")
+    """The run of a target that is down: no evidence."""
     text = f"{plan.host}: {why}: check the address, start the target; no load was offered"
     check = Check(rule="target", scope=SCOPE, state="invalid", measured=None, allowed=None, sentence=text)
-    return reports.write(folder, plan, Recording(), [], "", _now(), [check])
+    return _not_begun(plan, folder, _now(), [check])
+
+
+def _not_begun(plan: Plan, folder: Path, started: str, why: list[Check]) -> Summary:
+    """A run that offered nothing, with all its files: a pipeline collects them, `report` makes them again."""
+    write_atomic(folder / "run.json", plan.model_dump_json(indent=2, by_alias=True) + "\n")
+    return reports.write(folder, plan, Recording(), [], "", started, why)
 
 
 def describe(terminal: Terminal, plan: Plan) -> None:

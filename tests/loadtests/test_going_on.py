@@ -20,6 +20,7 @@ from loadtests.planning import looks, make_plan
 from loadtests.profile import Profile
 from loadtests.recorder import Tally
 from loadtests.recording import Recording
+from loadtests.report import reports
 from loadtests.schedule import arrivals, count
 from loadtests.verdict import judge
 
@@ -177,6 +178,7 @@ def test_a_generator_that_cannot_is_found_out_before_any_load_is_offered(
     assert run.verdict["reasons"][0].startswith("calibration: 57.6 requests/s (1.2 times the target)")
     assert run.verdict["planned"] == run.verdict["dropped"]
     assert not (run.folder / "recording-0.jsonl").exists()
+    assert reports.rewrite(run.folder).reasons == run.verdict["reasons"], "its report can be made again"
     patient = "health: {lag_p99: 400ms, cpu: 100%, steal: 100%}\ncalibration: 2s\n"
     run = begin(_REAL.replace("DURATION", "6s") + patient, serve("ok")).finish()
     assert run.code == 0, run.verdict["reasons"]

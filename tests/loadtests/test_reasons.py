@@ -11,7 +11,7 @@ import pytest
 from huidu.foundation.document import parse_document
 from huidu.foundation.workspace import Workspace
 from loadtests.compare import Difference, rows
-from loadtests.folders import new_folder
+from loadtests.folders import find_run, new_folder, remember
 from loadtests.health import NEVER_CAME, WorkerEnd
 from loadtests.histogram import Cell
 from loadtests.plan import Plan
@@ -188,3 +188,18 @@ def test_a_folder_that_is_no_runs_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("mine")
     new_folder(Workspace(tmp_path / "home", tmp_path / "cache"), tmp_path, "verify")
     assert (tmp_path / "report.html").read_text() == "mine"
+
+
+def test_the_last_run_is_the_last_of_this_home_wherever_its_name_came_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runbook names the folder itself (`--out` inside `load/`): `huidu load report` and `huidu gate --load
+    latest` mean that run too. A folder elsewhere is somebody's own."""
+    monkeypatch.setenv("HUIDU_HOME", str(tmp_path / "home"))
+    workspace = Workspace.from_env()
+    runs = [workspace.load / "verify-1", workspace.load / "go-live-2", tmp_path / "elsewhere"]
+    for folder, out in zip(runs, (None, runs[1], runs[2]), strict=True):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+        remember(workspace, folder, out)
+    assert find_run(None) == runs[1]
