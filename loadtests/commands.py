@@ -141,10 +141,7 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
 
     Exit code: 0 not worse beyond the margin, 1 worse, 3 it cannot be told, 4 one of them is no evidence.
     """
-    try:
-        margins = [float(parse_share(each)) for each in (margin, failures_margin)]
-    except ValueError as error:
-        raise UsageError(f"--margin: {error}") from None
+    margins = [_share("--margin", margin), _share("--failures-margin", failures_margin)]
     folders = [find_run(each) for each in (a, b)]
     result = campaigns.compare(folders[0], folders[1], margin=margins[0], failures_margin=margins[1])
     terminal = _results(as_json)
@@ -163,11 +160,11 @@ def compare(a: str, b: str, margin: str, failures_margin: str, as_json: bool) ->
 @click.option("--wait", help="Such as 5m: how long to wait for a run; default: until stopped.")
 def worker(master: str, token_file: Path | None, once: bool, wait: str | None) -> None:
     """Take part in the runs at HOST (`verify --expect-workers`), one after the other, until stopped."""
-    terminal = Terminal()
+    terminal, patience = Terminal(), _seconds(wait, "--wait")
     joining = Joining(master, token_file or default_token(), terminal.say)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: joining.stop())
-    joining.serve(once, _seconds(wait))
+    joining.serve(once, patience)
     raise SystemExit(Outcome.GOOD.code)
 
 
@@ -202,14 +199,21 @@ def bench(seconds: float, rounds: int, memory: float | None, as_json: bool) -> N
     raise SystemExit(Outcome.GOOD.code)
 
 
-def _seconds(duration: str | None) -> float | None:
+def _seconds(duration: str | None, option: str = "--duration") -> float | None:
     try:
         seconds = None if duration is None else float(parse_duration(duration))
     except ValueError as error:
-        raise UsageError(f"--duration {duration!r}: {error}") from None
+        raise UsageError(f"{option} {duration!r}: {error}") from None
     if seconds is not None and not 0 < seconds < float("inf"):
-        raise UsageError(f"--duration {duration!r} is no time", remedy="expected such as 30s, 10m, 2h")
+        raise UsageError(f"{option} {duration!r} is no time", remedy="expected such as 30s, 10m, 2h")
     return seconds
+
+
+def _share(option: str, text: str) -> float:
+    try:
+        return float(parse_share(text))
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: {error}") from None
 
 
 def _results(as_json: bool) -> Terminal:
