@@ -13,12 +13,13 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from huidu.foundation.clock import Clock
-from huidu.foundation.errors import HuiduError, Locked, StateError
+from huidu.foundation.errors import HuiduError, Locked, StateError, UsageError
 from huidu.foundation.journal import Event, Journal, verify_events
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import fold
@@ -99,32 +100,37 @@ def retire(workspace: Workspace, clock: Clock, each: Old, archive: Path | None) 
 def _archived(journal: Journal, archive: Path, each: Old) -> Path:
     """Compressed JSON lines, the journal's and the evidence's, read back and verified before it counts."""
     target = archive / f"{each.name}-{each.head[:12]}{SUFFIX}"
+    begun: list[Path] = []
     try:
         archive.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=archive, prefix=".archive.")
+        handle, name = tempfile.mkstemp(dir=archive, prefix=".archive.")
         os.close(handle)
+        temporary, beside = Path(name), Path(f"{name}.evidence")
+        begun += [temporary, beside]
         with gzip.open(temporary, "wt", encoding="utf-8") as file:
             for event in journal.events():
                 file.write(json.dumps(dataclasses.asdict(event), ensure_ascii=False) + "\n")
         evidence = each.folder / "evidence.jsonl"
         if evidence.exists():
-            with evidence.open("rb") as source, gzip.open(f"{temporary}.evidence", "wb") as copy:
+            with evidence.open("rb") as source, gzip.open(beside, "wb") as copy:
                 shutil.copyfileobj(source, copy)
-            Path(f"{temporary}.evidence").rename(
-                target.with_name(f"{target.name[: -len(SUFFIX)]}.evidence{SUFFIX}")
-            )
-        if verify_events(archived_events(Path(temporary)), temporary) != each.events:
-            raise StateError("the archive is not whole", where=temporary)
-        Path(temporary).rename(target)
+            beside.rename(target.with_name(f"{target.name[: -len(SUFFIX)]}.evidence{SUFFIX}"))
+        if verify_events(archived_events(temporary), name) != each.events:
+            raise StateError("the archive is not whole", where=str(archive), remedy="nothing was removed")
+        temporary.rename(target)
     except OSError as error:
         raise StateError(
             f"cannot be archived: {error.strerror or error}", where=str(archive), remedy="nothing was removed"
         ) from None
+    finally:
+        for left in begun:
+            left.unlink(missing_ok=True)
     return target
 
 
 def archived_events(path: Path) -> Iterator[Event]:
-    """The events in an archive or an export (plain or compressed). Raises StateError."""
+    """The events in an archive or an export (plain or compressed). Raises StateError (they are damaged),
+    UsageError (the file cannot be read)."""
     opener = gzip.open if path.suffix == ".gz" or path.name.startswith(".archive.") else open
     try:
         with opener(path, "rt", encoding="utf-8") as file:
@@ -133,5 +139,12 @@ def archived_events(path: Path) -> Iterator[Event]:
                     yield Event(**json.loads(line))
                 except (ValueError, TypeError):
                     raise StateError(f"line {number} is no event", where=str(path)) from None
-    except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise StateError(f"cannot be read: {error}", where=str(path)) from None
+    except (gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
+        why = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "not what gzip wrote"
+        raise StateError(f"the file is damaged: {why}", where=str(path)) from None
+    except EOFError:
+        raise StateError("the file is damaged: it ends too early", where=str(path)) from None
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror or error}", where=str(path), remedy="check who may read it"
+        ) from None

@@ -8,6 +8,7 @@ A fleet is a list of proxies, each with its own file and admin address.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,8 @@ class EnvoyRouter:
                     remedy="check the folder",
                 ) from None
             self._locks.append(lock)
-            _lock_file(path).write_text(owner + "\n", encoding="utf-8")
+            with contextlib.suppress(OSError):  # a full disk: the name is for people, and the lock holds
+                _lock_file(path).write_text(owner + "\n", encoding="utf-8")
 
     def release(self) -> None:
         while self._locks:
@@ -115,7 +117,9 @@ class EnvoyRouter:
                 write_atomic(_reserve_file(proxy.file), self._text(proxy, split), _mode(proxy.file))
             except (OSError, RouteProblem, ConfigError) as error:
                 raise RouterError(
-                    f"the way back cannot be prepared: {error}", where=str(proxy.file)
+                    f"the way back cannot be prepared: {_why(error)}",
+                    where=str(proxy.file),
+                    remedy="check the route file, its folder, and the space on its disk",
                 ) from None
 
     def write(self, split: Split) -> None:
@@ -124,8 +128,7 @@ class EnvoyRouter:
             try:
                 self._write_one(proxy, split)
             except (OSError, RouteProblem, ConfigError) as error:
-                why = error.what if isinstance(error, ConfigError) else str(error)
-                failed.append(f"{proxy.file}: {why}")
+                failed.append(f"{proxy.file}: {_why(error)}")
         if failed:
             raise _partial("the route file was not written", failed, len(self._proxies))
 
@@ -172,7 +175,11 @@ class EnvoyRouter:
                 "the route file is missing", file=proxy.file, remedy="check the plan's route"
             ) from None
         except (OSError, ValueError) as error:
-            raise ConfigError(f"the route file cannot be read: {error}", file=proxy.file) from None
+            raise ConfigError(
+                f"the route file cannot be read: {_why(error)}",
+                file=proxy.file,
+                remedy="check the plan's route",
+            ) from None
 
     def _view(self, proxy: EnvoyProxy) -> ProxyView:
         served = written = None
@@ -231,6 +238,13 @@ def _owner(path: Path) -> str:
         return _lock_file(path).read_text(encoding="utf-8").strip() or "unknown"
     except OSError:
         return "unknown"
+
+
+def _why(error: Exception) -> str:
+    """Without the file, which is said already."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return error.what if isinstance(error, ConfigError) else str(error)
 
 
 def _read_json(path: Path) -> Json:

@@ -104,7 +104,9 @@ class Cluster:
         except urllib3.exceptions.HTTPError as error:
             raise ApiTrouble("unreachable", _silent(error), _START) from None
         except (OSError, library("config").ConfigException) as error:  # a token, a certificate
-            raise ApiTrouble("unreachable", f"the API server cannot be asked: {error}", _START) from None
+            raise ApiTrouble(
+                "unreachable", f"the API server cannot be asked: {_why(error)}", _START
+            ) from None
         except Unreachable as error:  # the login plugin
             raise ApiTrouble("unreachable", error.what, error.remedy) from None
         except library("client").ApiException as error:
@@ -123,6 +125,13 @@ class Cluster:
 _START = "start it, or correct kubeconfig and context in the plan's route"
 
 
+def _why(error: Exception) -> str:
+    """Of a file (a token, a certificate): which one, and what is wrong with it."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 def _api(place: Place) -> Any:
     client, config = library("client"), library("config")
     try:
@@ -137,7 +146,7 @@ def _api(place: Place) -> Any:
     except ConfigError as error:
         raise ApiTrouble("refused", f"{place.kubeconfig}: {error.what}") from None
     except (config.ConfigException, OSError, ValueError) as error:
-        raise ApiTrouble("refused", f"the pod's own account cannot be used: {error}") from None
+        raise ApiTrouble("refused", f"the pod's own account cannot be used: {_why(error)}") from None
     return client.CustomObjectsApi(client.ApiClient(configuration))
 
 

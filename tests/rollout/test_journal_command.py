@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from huidu.foundation.clock import VirtualClock
-from huidu.foundation.errors import Locked, UsageError
+from huidu.foundation.errors import Locked, StateError, UsageError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from rollout.journal_command import journal
@@ -129,6 +129,53 @@ def test_an_archive_that_was_altered_or_cut_is_found(kept, tmp_path, change):
     result = run("verify", file)
     assert result.exit_code == Outcome.BAD.code
     assert ("cut off" if change == "cut" else "ALTERED: event 3") in result.stderr
+
+
+_LINE = b'{"seq": 1, "t": 1.0, "kind": "told", "data": {}, "hash": "0"}\n'
+_LINES = gzip.compress(_LINE * 9)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"not compressed", "not what gzip wrote"),
+        (_LINES[:10] + b"\xff" * 20, "not what gzip wrote"),
+        (gzip.compress(b"")[:-9], "it ends too early"),
+        (gzip.compress(b"\xff\xfe\n"), "not UTF-8 text"),
+        (gzip.compress(b"{}\n"), "line 1 is no event"),
+    ],
+)
+def test_a_damaged_archive_is_said_to_be_altered_in_one_sentence(kept, tmp_path, content, why):
+    file = tmp_path / "over-0.jsonl.gz"
+    file.write_bytes(content)
+    result = run("verify", file)
+    assert result.exit_code == Outcome.BAD.code
+    told = result.stderr.replace("\n", "")
+    assert told.count(str(file)) == 1 and why in told and "0x" not in told
+
+
+def test_an_archive_that_may_not_be_read_is_not_said_to_be_altered(kept, tmp_path, monkeypatch):
+    file = tmp_path / "over-0.jsonl.gz"
+    file.write_bytes(_LINES)
+
+    def denied(path, *arguments, **named):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("rollout.retention.gzip.open", denied)
+    caught = run("verify", file).exception
+    assert isinstance(caught, UsageError)
+    assert str(caught) == f"{file}: cannot be read: Permission denied\n  check who may read it"
+
+
+def test_an_archive_that_could_not_be_finished_leaves_nothing_behind(kept, tmp_path, monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rollout.retention.shutil.copyfileobj", full)
+    caught = run("retire", "--older", "30d", "--archive", tmp_path / "archive").exception
+    assert isinstance(caught, StateError) and "No space left" in str(caught)
+    assert list((tmp_path / "archive").iterdir()) == []
+    assert (kept / "rollouts" / "over" / "journal.sqlite").exists()
 
 
 def test_without_an_archive_the_head_remains(kept):

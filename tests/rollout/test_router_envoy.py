@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.errors import ConfigError, Locked, RouterError, UsageError
+from huidu.foundation.workspace import write_atomic
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms, RouteProblem, read_split, route_configuration, with_split
 from rollout.routers.router import Split
@@ -218,6 +219,62 @@ def test_the_way_back_needs_no_space(tmp_path: Path, monkeypatch, document):
     assert written["version_info"] == "back"
 
 
+def _one_sentence(error, file, *parts):
+    """What, where (once) and what to do; no number of an error, no name of a class."""
+    text = str(error)
+    assert text.count(str(file)) == 1 and "Errno" not in text and "\n  " in text
+    assert all(part in text for part in parts)
+
+
+def test_a_route_file_that_cannot_be_read_or_written_is_named_once_with_what_to_do(
+    tmp_path: Path, monkeypatch, document
+):
+    file = tmp_path / "arms.json"
+    mine = EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock())
+    split = Split({"high": 500, "rest": 0}, "s", "v-1")
+    with pytest.raises(RouterError) as caught:
+        mine.reserve(split)
+    _one_sentence(caught.value, file, "the way back cannot be prepared", "the route file is missing")
+    with pytest.raises(ConfigError) as unknown:
+        mine.check()
+    _one_sentence(unknown.value, file, "the route file is missing")
+    file.mkdir()
+    with pytest.raises(RouterError) as caught:
+        mine.write(split)
+    _one_sentence(caught.value, file, "the route file was not written", "Is a directory")
+    with pytest.raises(ConfigError) as unknown:
+        mine.check()
+    _one_sentence(unknown.value, file, "the route file cannot be read: Is a directory")
+    file.rmdir()
+    file.write_text(json.dumps(document))
+
+    def denied(path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("rollout.routers.envoy.write_atomic", denied)
+    with pytest.raises(RouterError) as caught:
+        mine.reserve(split)
+    _one_sentence(caught.value, file, "the way back cannot be prepared: Permission denied")
+    with pytest.raises(RouterError) as caught:
+        mine.write(split)
+    _one_sentence(caught.value, file, "the route file was not written", "Permission denied")
+
+
+def test_a_full_disk_does_not_keep_anybody_from_the_route_he_takes_back(tmp_path: Path, monkeypatch):
+    """The owner's name beside the route file is for people; the lock needs no space."""
+
+    def full(*arguments: object, **named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    file = tmp_path / "arms.json"
+    mine, other = (EnvoyRouter([EnvoyProxy(file, "x")], "arms", ARMS, SystemClock()) for _ in range(2))
+    monkeypatch.setattr(Path, "write_text", full)
+    mine.acquire("abort of rollout v2")
+    with pytest.raises(Locked):
+        other.acquire("rollout v3, process 2")
+    mine.release()
+
+
 @pytest.mark.server
 @pytest.mark.parametrize("lost", ["gone", "emptied", "garbled"])
 def test_a_route_file_that_is_lost_does_not_stop_the_way_back(start_edge, lost):
@@ -250,12 +307,68 @@ def test_what_is_written_is_what_is_read(document, high, rest, salt):
     assert unmarked(back) == document
 
 
-def test_weights_that_do_not_sum_to_the_whole_are_refused(document):
+def weighted(document, *weights: int):
+    """A copy whose first cohort's clusters have these weights."""
     document = json.loads(json.dumps(document))
     route = document["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]
-    route["weighted_clusters"]["clusters"][0]["weight"] = 5
-    with pytest.raises(RouteProblem, match="must sum to 10000"):
-        read_split(route_configuration(document, "arms"), ARMS, "")
+    for cluster, weight in zip(route["weighted_clusters"]["clusters"], weights, strict=True):
+        cluster["weight"] = weight
+    return document
+
+
+def by_hand(edge, document) -> None:
+    document["resources"][0]["metadata"]["filter_metadata"]["huidu"]["version"] = "by hand"
+    write_atomic(edge.route_file, json.dumps(document | {"version_info": "by hand"}))
+
+
+@pytest.mark.parametrize(
+    ("weights", "served"), [((5000, 10_000), 3334), ((1, 0), 10_000), ((1, 99_999), 1), ((0, 7), 0)]
+)
+def test_weights_of_another_sum_are_read_as_envoy_serves_them_and_written_over(document, weights, served):
+    """Whoever edits a weight by hand forgets the others, and Envoy takes it: parts of the sum. Rounded up."""
+    odd = weighted(document, *weights)
+    assert read_split(route_configuration(odd, "arms"), ARMS, "").weights["high"] == served
+    back = with_split(odd, "arms", ARMS, Split(NOBODY, "none", "0"))
+    assert unmarked(back) == document
+
+
+def test_nobody_is_served_by_weights_that_are_all_nothing(document):
+    odd = weighted(document, 0, 0)
+    with pytest.raises(RouteProblem, match="'cohort-high' gives all its clusters the weight 0"):
+        read_split(route_configuration(odd, "arms"), ARMS, "")
+    assert unmarked(with_split(odd, "arms", ARMS, Split(NOBODY, "none", "0"))) == document
+
+
+@pytest.mark.server
+def test_weights_that_a_person_wrote_into_the_file_are_seen_and_do_not_stop_the_way_back(start_edge):
+    edge = start_edge()
+    mine = router(edge)
+    switch(mine, {"high": 100, "rest": 0}, "v-1")
+    by_hand(edge, weighted(json.loads(edge.route_file.read_text()), 5000, 9900))
+    mine.confirm(Split({"high": 3356, "rest": 0}, "s1", "by hand"))
+    assert not mine.look().problems
+    switch(mine, NOBODY, "back")
+    assert mine.look().agreed.all_stable and on_candidate(edge) == set()
+
+
+@pytest.mark.server
+def test_routes_that_a_person_made_into_something_else_are_said_and_do_not_stop_the_way_back(start_edge):
+    edge = start_edge()
+    mine = router(edge)
+    switch(mine, {"high": 100, "rest": 0}, "v-1")
+    back = Split(NOBODY, "s1", "back")
+    mine.reserve(back)
+    document = json.loads(edge.route_file.read_text())
+    route = document["resources"][0]["virtual_hosts"][0]["routes"][0]["route"]
+    route["weighted_clusters"]["clusters"].reverse()
+    by_hand(edge, document)
+    (proxy,) = mine.look().proxies
+    assert proxy.foreign and "must list 'candidate-high', 'stable-high' in this order" in proxy.problem
+    with pytest.raises(RouterError, match="in this order"):
+        mine.write(Split({"high": 200, "rest": 0}, "s1", "v-2"))
+    mine.write(back)
+    mine.confirm(back)
+    assert mine.look().agreed == back
 
 
 def test_different_salts_are_refused(document):
