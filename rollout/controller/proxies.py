@@ -111,7 +111,8 @@ def _told(proxy: ProxyView, split: Split, before: Mapping[str, int]) -> dict[str
     elif served is not None:
         text = f"serves {percents(served.weights)}"
     else:
-        text = f"is silent and may serve {percents(before)} ({proxy.problem})"
+        how = "holds what no rollout writes" if proxy.foreign else "is silent"
+        text = f"{how} and may serve {percents(before)} ({proxy.problem})"
     return {
         "proxy": proxy.name,
         "takes": takes,
@@ -145,6 +146,9 @@ def meddled(view: RouteView, expected: Split, salted: bool = True, asked: Split 
     """
     found = []
     for proxy in view.proxies:
+        if proxy.foreign:
+            found.append(f"{proxy.name} holds what no rollout writes ({proxy.problem})")
+            continue
         for split, where in ((proxy.served, "serves"), (proxy.written, "has on file")):
             moving = split is not None and asked is not None and _alike(split, asked)
             if split is not None and not moving and not _alike(split, expected, salted):
@@ -180,7 +184,9 @@ def strangers(view: RouteView, known: str, expected: Split) -> str:
 
 
 def widens(view: RouteView, expected: Mapping[str, int]) -> bool:
-    """Whether giving back the `expected` weights lets more customers in anywhere."""
+    """Whether giving back the `expected` weights lets more customers in anywhere, as far as can be known."""
+    if any(proxy.foreign for proxy in view.proxies):
+        return any(expected.values())
     served = [proxy.served for proxy in view.proxies if proxy.served is not None]
     return any(split.weights.get(cohort, 0) < expected[cohort] for split in served for cohort in expected)
 

@@ -148,9 +148,9 @@ class EnvoyRouter:
     def _write_one(self, proxy: EnvoyProxy, split: Split) -> None:
         try:
             write_atomic(proxy.file, self._text(proxy, split), _mode(proxy.file))
-        except (OSError, ConfigError):
-            # Neither a full disk nor a route file that is gone keeps customers on a bad release: the way back
-            # lies ready.
+        except (OSError, ConfigError, RouteProblem):
+            # No full disk keeps customers on a bad release, and no route file that is gone or was made into
+            # something else: the way back lies ready.
             if not self._is_reserved(proxy, split):
                 raise
             _reserve_file(proxy.file).rename(proxy.file)
@@ -183,14 +183,18 @@ class EnvoyRouter:
 
     def _view(self, proxy: EnvoyProxy) -> ProxyView:
         served = written = None
-        problem = ""
+        read, problem = True, ""
         try:
             document = self._document(proxy)
             version = str(document.get("version_info", ""))
             written = read_split(route_configuration(document, self._route_config), self._cohorts, version)
+            read = False  # A proxy that has just started has no such routes yet.
             configuration, version = self._admin.routes(proxy.url, self._route_config)
+            read = True
             served = read_split(configuration, self._cohorts, version)
-        except (RouteProblem, ConfigError, Unreachable) as error:
+        except RouteProblem as error:
+            return ProxyView(proxy.url, served, written, str(error), foreign=read)
+        except (ConfigError, Unreachable) as error:
             problem = str(error).splitlines()[0]
         return ProxyView(proxy.url, served, written, problem)
 

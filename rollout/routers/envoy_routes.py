@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.routers.router import WHOLE, Split
+from rollout.routers.router import WHOLE, Split, basis_points
 
 Json = dict[str, Any]
 
@@ -91,7 +91,10 @@ def read_split(configuration: Json, cohorts: Mapping[str, Arms], version: str) -
         )
     if len(salts) > 1:
         raise RouteProblem(f"the cohorts carry different salts: {', '.join(sorted(salts))}")
-    return Split(weights, salts.pop() if salts else "", version, tried, fresh)
+    try:
+        return Split(weights, salts.pop() if salts else "", version, tried, fresh)
+    except ValueError as odd:
+        raise RouteProblem(str(odd)) from None
 
 
 def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Split) -> Json:
@@ -100,14 +103,14 @@ def with_split(document: Json, name: str, cohorts: Mapping[str, Arms], split: Sp
     configuration = route_configuration(changed, name)
     for cohort, arms in cohorts.items():
         route = _route(configuration, arms.route)
-        _weights_of(route, arms)
+        clusters = _clusters_of(route, arms)
         if split.trial and split.weights[cohort] and not arms.trial:
             raise RouteProblem(f"route {arms.route!r} has no cluster for the A/A stage")
         fresh = split.fresh.get(cohort, 0)
         if fresh and not arms.fresh:
             raise RouteProblem(f"route {arms.route!r} has no cluster for a fresh baseline")
         weights = arms.weights(split.weights[cohort], split.trial, fresh)
-        for cluster in route["route"]["weighted_clusters"]["clusters"]:
+        for cluster in clusters:
             cluster["weight"] = weights[cluster["name"]]
         for rewrite in _salted(route):
             head, bar, _ = rewrite["substitution"].rpartition("|")
@@ -133,7 +136,16 @@ def _route(configuration: Json, name: str) -> Json:
 
 
 def _weights_of(route: Json, arms: Arms) -> dict[str, int]:
-    clusters = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
+    """Basis points of each cluster. A person's weights may have another sum: Envoy serves parts of it."""
+    stated = {cluster["name"]: int(cluster.get("weight", 0)) for cluster in _clusters_of(route, arms)}
+    if not any(stated.values()):
+        raise RouteProblem(f"route {arms.route!r} gives all its clusters the weight 0")
+    return basis_points(stated, arms.stable)
+
+
+def _clusters_of(route: Json, arms: Arms) -> list[Json]:
+    """The cohort's weighted clusters, whatever their weights are."""
+    clusters: list[Json] = route.get("route", {}).get("weighted_clusters", {}).get("clusters", [])
     names = [cluster.get("name") for cluster in clusters]
     for needed in arms.clusters:
         if needed not in names:
@@ -146,12 +158,7 @@ def _weights_of(route: Json, arms: Arms) -> dict[str, int]:
         # do the customers who are in stay in while its weight grows.
         wanted = ", ".join(map(repr, arms.clusters))
         raise RouteProblem(f"route {arms.route!r} must list {wanted} in this order, and no other")
-    weights = {cluster["name"]: int(cluster.get("weight", 0)) for cluster in clusters}
-    if sum(weights.values()) != WHOLE:
-        raise RouteProblem(
-            f"the weights of route {arms.route!r} must sum to {WHOLE}, not {sum(weights.values())}"
-        )
-    return weights
+    return clusters
 
 
 def _salted(route: Json) -> Iterator[Json]:

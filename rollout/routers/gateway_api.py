@@ -91,7 +91,7 @@ class GatewayApiRouter:
         try:
             written = read_split(route, self._cohorts, self._strategy)
         except RouteProblem as problem:
-            return ProxyView(label, problem=str(problem))
+            return ProxyView(label, problem=str(problem), foreign=True)
         waiting = untaken(route)
         return ProxyView(label, None if waiting else written, written, waiting)
 

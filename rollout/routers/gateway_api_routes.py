@@ -8,14 +8,13 @@ bucket header, in the rules that the plan names, and annotations of huidu's own.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rollout.routers.envoy_routes import Arms, RouteProblem
 from rollout.routers.gateway_api_buckets import BUCKETS, matched, pattern, ranges
-from rollout.routers.router import WHOLE, Split
+from rollout.routers.router import WHOLE, Split, basis_points
 
 Json = dict[str, Any]
 VERSION = "huidu.dev/version"
@@ -44,13 +43,9 @@ class Weights:
     def read(self, route: Json, arms: Arms, salt: str) -> tuple[dict[str, int], bool]:
         refs = self._refs(route, arms)
         stated = {name: int(ref.get("weight", 1)) for name, ref in refs.items()}
-        total = sum(stated.values())
-        if total <= 0:
+        if not any(stated.values()):
             raise RouteProblem(f"rule {arms.route!r} gives all its backendRefs the weight 0")
-        # Rounded up: somebody who is let in by another one's weight of 1 to 100,000 is not nobody.
-        found = {name: math.ceil(weight * WHOLE / total) for name, weight in stated.items()}
-        found[arms.stable] -= sum(found.values()) - WHOLE
-        return found, True
+        return basis_points(stated, arms.stable), True
 
     def write(self, route: Json, arms: Arms, weights: Mapping[str, int], salt: str) -> None:
         for name, ref in self._refs(route, arms).items():

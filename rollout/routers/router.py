@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -51,14 +52,31 @@ def _given(weights: Mapping[str, int]) -> dict[str, int]:
     return {cohort: weight for cohort, weight in weights.items() if weight}
 
 
+def basis_points(stated: Mapping[str, int], stable: str) -> dict[str, int]:
+    """Weights of any sum as parts of the whole, as a proxy takes them. Raises ValueError where all are 0.
+
+    Rounded up: somebody who is let in by another one's weight of 1 to 100,000 is not nobody.
+    """
+    total = sum(stated.values())
+    if total <= 0:
+        raise ValueError("all weights are 0")
+    found = {name: math.ceil(weight * WHOLE / total) for name, weight in stated.items()}
+    found[stable] -= sum(found.values()) - WHOLE
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class ProxyView:
-    """One proxy as it was just seen: what it serves, what its file says, `problem` if unreadable."""
+    """One proxy as it was just seen: what it serves, what its file says, `problem` if unreadable.
+
+    `foreign`: it was read, and what it holds is no split that a rollout makes: the problem says why.
+    """
 
     name: str
     served: Split | None = None
     written: Split | None = None
     problem: str = ""
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from rollout.record import report
 from rollout.routers.envoy import EnvoyProxy, EnvoyRouter
 from rollout.routers.envoy_routes import Arms
 from rollout.routers.memory import MemoryRouter
-from rollout.routers.router import Split
+from rollout.routers.router import ProxyView, RouteView, Split
 from tests.rollout.worlds import COHORTS
 
 NOBODY = dict.fromkeys(COHORTS, 0)
@@ -257,6 +257,36 @@ def test_weights_that_somebody_else_moves_are_told_and_nothing_widens_until_they
     intended = [event.t for event in events(stage, "intended")]
     assert not [t for t in intended if told[0].t < t < back[0].t], "nothing widens meanwhile"
     assert len(stage.router.writes) > before
+
+
+class Remade(MemoryRouter):
+    """Whose first proxy somebody made into something that is no split, while `remade`."""
+
+    remade = False
+
+    def look(self):
+        first, *others = super().look().proxies
+        if self.remade:
+            first = ProxyView(first.name, problem="route 'cohort-high' lists others", foreign=True)
+        return RouteView((first, *others))
+
+
+def test_routes_that_somebody_made_into_something_else_are_told_and_nothing_widens_until_they_are_back(stage):
+    opened(of_two(stage), 3)
+    served = stage.router.served
+    router = stage.router = stage.world.router = Remade(COHORTS, proxies=("one", "two"))
+    router.served = served
+    begun = stage.clock.now()
+
+    def stop():
+        router.remade = 3 < stage.clock.now() - begun < 40
+        return stage.clock.now() - begun > 600
+
+    assert stage.controller(stop=stop).drive() is Outcome.GOOD
+    (told,) = (event for event in events(stage, "changed") if event.t > begun)
+    (back,) = (event for event in events(stage, "unchanged") if event.t > begun)
+    assert "one holds what no rollout writes (route 'cohort-high' lists others)" in told.data["sentence"]
+    assert not [event for event in events(stage, "intended") if told.t < event.t < back.t]
 
 
 def test_a_move_that_was_refused_is_not_repeated_over_what_somebody_else_made_meanwhile(stage):
