@@ -16,11 +16,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from huidu.foundation.clock import Clock
-from huidu.foundation.errors import HuiduError, Locked, RouterError
+from huidu.foundation.errors import HuiduError, Locked, RouterError, StateError
 from huidu.foundation.journal import Journal
 from rollout import acts
 from rollout.controller.duty import Duty, duty, exposed, why
-from rollout.controller.edge import Edge, NoEvidence
+from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.fold import RolloutState, fold
 from rollout.controller.lease import (
     LeaseFile,
@@ -35,14 +35,17 @@ from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, GUARD
 from rollout.controller.voice import Voice
 from rollout.folder import journaled, journaled_plan, publish
+from rollout.journal_held import journal_held
 from rollout.ladder import Ladder
 from rollout.letters import Letter, Letters, acknowledged, due, fold_letters, unanswered
 from rollout.plan import Plan
-from rollout.post import Post, notifiers
+from rollout.post import Post, patient
 from rollout.routers.router import Router
 
 AGAIN = 10.0
 """Seconds before an act that could not be done, or a letter, is tried again."""
+WRITTEN_LATER = 60.0
+"""As AGAIN, where all was done and could not be journaled: the disk is full."""
 LETTERS_FOR = 3600.0
 """Seconds that a guard with nothing else left to do gives its letters, beyond the last address's `after`."""
 
@@ -81,6 +84,8 @@ class Guard:
         self._plan: Plan | None = None
         self._not_before = 0.0
         self._said = ""
+        self._complaints: set[str] = set()
+        self._told_unwritten = False
         self._ended = ""
         self._idle_since: float | None = None
         self._forsaken: frozenset[int] = frozenset()
@@ -164,9 +169,18 @@ class Guard:
                 self._letters = fold_letters(self._letters, event, self._state)
                 self._state = fold((event,), self._state)
                 self._seq = event.seq
-        for read in acts.read(self._folder, self._state.acts_end):
-            if read.act is not None and read.act.kind == "acknowledge":
-                self._letters = acknowledged(self._letters, read.act.t)
+        for t in self._acknowledgements():
+            self._letters = acknowledged(self._letters, t)
+
+    def _acknowledgements(self) -> list[float]:
+        """When people said that they know, and no controller has read it. Acts that cannot be read keep a
+        guard from nothing."""
+        try:
+            found = [read.act for read in acts.read(self._folder, self._state.acts_end)]
+        except StateError as error:
+            self._complain(error.what)
+            return []
+        return [act.t for act in found if act is not None and act.kind == "acknowledge"]
 
     def _silent(self) -> float:
         lease = read_lease(self._folder / CONTROLLER)
@@ -218,22 +232,25 @@ class Guard:
         )
 
     def _stand_in(self, silent: float) -> None:
-        with (
-            Journal.open(self._folder / "journal.sqlite", self._clock) as journal,
-            contextlib.ExitStack() as stack,
-        ):
+        with journal_held(self._folder / "journal.sqlite", self._clock, self._complain) as journal:
+            plan, post = self._stand_in_under_locks(journal, silent)
+            self._note_unwritten(plan, journal, post)
+
+    def _stand_in_under_locks(self, journal: Journal, silent: float) -> tuple[Plan, Post]:
+        with contextlib.ExitStack() as stack:
             state = fold(journal.events())
             plan, ladder, router = self._route(state, self._clock)
             router.acquire(f"guard of rollout {self.name}, process {os.getpid()}")
             stack.callback(router.release)
             # Under the locks: a controller may have come and gone since the look.
             found = duty(plan, state, self._silent())
+            post = Post(plan, self.name, journal, self._clock, patient(plan.notify, self._complain))
             if found not in (Duty.RETURN, Duty.TELL):
-                return
+                return plan, post
             if self._ended:
-                journal.append("guard-ended", sentence=self._ended)
+                with contextlib.suppress(StateError):
+                    journal.append("guard-ended", sentence=self._ended)
                 self._ended = ""
-            post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
             nothing = NoEvidence()
             edge = Edge(
                 journal=journal,
@@ -243,7 +260,7 @@ class Guard:
                 clock=self._clock,
                 voice=self._voice,
                 folder=self._folder,
-                post=post,
+                post=NoLetters() if self._told_unwritten else post,
                 alive=self._lease.renew,  # what the candidate still serves may go on for a while
                 publish=lambda: publish(self._folder, self.name, journal),
             )
@@ -252,20 +269,28 @@ class Guard:
             reason = why(state, silent)
             if found is Duty.TELL:
                 controller.leave(f"{reason}: {_stays(state)}")
-                return
+                return plan, post
             self.acted = True
             if not controller.stand_in(reason):
                 raise RouterError(
                     f"{reason}, and the proxy does not take the weights", remedy="it is tried again"
                 )
+            return plan, post
+
+    def _note_unwritten(self, plan: Plan, journal: Journal, post: Post) -> None:
+        """What was done and could not be journaled is done again, and journaled, once there is room; people
+        are told of it now, and not every time."""
+        unwritten = duty(plan, fold(journal.events()), self._silent()) in (Duty.RETURN, Duty.TELL)
+        self._told_unwritten = unwritten and (self._told_unwritten or post.reached())
+        if self._told_unwritten:
+            self._not_before = self._clock.monotonic() + WRITTEN_LATER
 
     def _write_letters(self) -> None:
         with Journal.open(self._folder / "journal.sqlite", self._clock) as journal:
             plan = self._route(fold(journal.events()), self._clock)[0]
-            post = Post(plan, self.name, journal, self._clock, notifiers(plan.notify))
-            for read in acts.read(self._folder, self._state.acts_end):
-                if read.act is not None and read.act.kind == "acknowledge":
-                    post.acknowledge(read.act.t)
+            post = Post(plan, self.name, journal, self._clock, patient(plan.notify, self._complain))
+            for t in self._acknowledgements():
+                post.acknowledge(t)
             if post.close():
                 publish(self._folder, self.name, journal)
 
@@ -281,6 +306,12 @@ class Guard:
                 publish(self._folder, self.name, journal)
 
         self._try(write)
+
+    def _complain(self, text: str) -> None:
+        """Once: it is met again at every try."""
+        if text not in self._complaints:
+            self._complaints.add(text)
+            self._voice.say(f"{self.name}: {text}")
 
     def _say(self, text: str) -> None:
         if text != self._said:

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import yaml
 
@@ -23,7 +23,7 @@ from rollout.plan import Plan
 from rollout.plan.people import Address
 
 if TYPE_CHECKING:  # apprise takes half a second to import, and most rollouts tell nobody
-    from huidu.foundation.notify import Message, Notifier
+    from huidu.foundation.notify import Delivery, Message, Notifier
 
 NOTICES = Path(__file__).with_name("notices")
 
@@ -72,6 +72,61 @@ def notifiers(addresses: Sequence[Address]) -> tuple[Notifier, ...]:
     return tuple(made)
 
 
+class Sender(Protocol):
+    """What a letter is handed to; see notify.Notifier."""
+
+    def tell(self, message: Message) -> None:
+        """Returns at once."""
+
+    def deliveries(self) -> list[Delivery]:
+        """What became of messages since the last call."""
+
+    def close(self, timeout: float = 5.0) -> list[Delivery]:
+        """Waits a little for what is under way."""
+
+
+class Patient:
+    """An address that is looked up when there is something to tell.
+
+    For whoever gives customers back: an address that was good at the start and is not any more (its file was
+    removed, others can read it) holds up no way back. The letter counts as not sent, and is tried again.
+    """
+
+    def __init__(self, address: Address, place: int, complain: Callable[[str], None]) -> None:
+        self._address = address
+        self._place = place
+        self._complain = complain
+        self._notifier: Notifier | None = None
+        self._unsent: list[Delivery] = []
+
+    def tell(self, message: Message) -> None:
+        """As Sender."""
+        from huidu.foundation.notify import Delivery, Notifier
+
+        try:
+            self._notifier = self._notifier or Notifier([url_of(self._address, self._place)])
+        except ConfigError as error:
+            self._complain(f"address {self._place + 1} cannot be used: {error.what}")
+            self._unsent.append(Delivery(message, False))
+            return
+        self._notifier.tell(message)
+
+    def deliveries(self) -> list[Delivery]:
+        """As Sender."""
+        found, self._unsent = self._unsent, []
+        return found + (self._notifier.deliveries() if self._notifier is not None else [])
+
+    def close(self, timeout: float = 5.0) -> list[Delivery]:
+        """As Sender."""
+        found = self.deliveries()
+        return found + (self._notifier.close(timeout) if self._notifier is not None else [])
+
+
+def patient(addresses: Sequence[Address], complain: Callable[[str], None]) -> tuple[Patient, ...]:
+    """One for each address; never raises. `complain` hears of addresses that cannot be used."""
+    return tuple(Patient(address, place, complain) for place, address in enumerate(addresses))
+
+
 def message(letter: Letter, plan: Plan, name: str, release: str, language: str) -> Message:
     """As a person reads it."""
     return written(letter.kind, letter.number, plan, name, release, language, letter.sentence, letter.share)
@@ -95,7 +150,7 @@ class Post:
     """`see` every event, `turn` now and then, `close` at the end."""
 
     def __init__(
-        self, plan: Plan, name: str, journal: Journal, clock: Clock, senders: Sequence[Notifier]
+        self, plan: Plan, name: str, journal: Journal, clock: Clock, senders: Sequence[Sender]
     ) -> None:
         self._plan = plan
         self._name = name
@@ -142,6 +197,11 @@ class Post:
     def unanswered(self) -> bool:
         """Whether there is something left to do."""
         return unanswered(self._letters, self._plan.notify, self._clock.now())
+
+    def reached(self) -> bool:
+        """Whether anybody took the newest letter."""
+        newest = max(self._letters.values(), key=lambda each: each.t, default=None)
+        return newest is not None and any(each.sent for each in newest.tried.values())
 
     def close(self, timeout: float = 5.0) -> bool:
         """Hand over what is due and wait a little for it; what is not sent then is the next one's. Whether

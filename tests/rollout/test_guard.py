@@ -6,8 +6,9 @@ import dataclasses
 import itertools
 
 import pytest
+from filelock import FileLock
 
-from huidu.foundation.errors import RouterError
+from huidu.foundation.errors import RouterError, StateError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from rollout.controller.duty import Duty, duty
@@ -378,6 +379,60 @@ def test_a_guard_survives_a_journal_that_cannot_be_read_for_a_while(site):
     site.watch(guard, 20)
     aside.rename(journal)
     site.watch(guard, 45)
+    assert guard.acted and site.stage.router.served.all_stable
+    guard.close()
+
+
+def full_disk(monkeypatch):
+    """No journal takes another event; as SQLite says it, to who opens one for writing and to who appends."""
+    opened = Journal.open
+
+    def without_room(path, clock, *, writer=True):
+        if writer:
+            raise StateError("the journal cannot be written: database or disk is full", where=str(path))
+        return opened(path, clock, writer=False)
+
+    def append(self, kind, /, **data):
+        raise StateError("the journal cannot be written: database or disk is full")
+
+    monkeypatch.setattr(Journal, "open", without_room)
+    monkeypatch.setattr(Journal, "append", append)
+
+
+def test_a_guard_gives_customers_back_while_the_disk_is_full_and_journals_it_when_there_is_room(
+    site, monkeypatch
+):
+    site.run(12)
+    guard = site.guard()
+    with monkeypatch.context() as patched:
+        full_disk(patched)
+        site.watch(guard, 105)
+        assert site.stage.router.served.all_stable and guard.acted
+        assert site.state().position > 0, "the journal knows nothing of it"
+        site.watch(guard, 60)
+    assert sum("disk is full" in line for line in site.stage.lines.said) == 1
+    site.watch(guard, 70)
+    assert site.state().retreated and site.stage.router.served.all_stable
+    moves = [event.data["purpose"] for event in site.events() if event.kind == "intended"]
+    assert moves.count(Purpose.UNATTENDED.value) == 1
+    guard.close()
+
+
+def test_a_full_disk_lets_no_second_process_act(site, monkeypatch):
+    site.run(12)
+    guard = site.guard()
+    full_disk(monkeypatch)
+    with FileLock(f"{site.stage.folder / 'journal.sqlite'}.lock", timeout=0):
+        site.watch(guard, 130)
+    assert not site.stage.router.served.all_stable and not guard.acted
+    guard.close()
+
+
+def test_people_s_acts_that_cannot_be_read_keep_a_guard_from_nothing(site):
+    site.run(12)
+    (site.stage.folder / "acts.jsonl").mkdir()
+    guard = site.guard()
+    site.watch(guard, 105)
     assert guard.acted and site.stage.router.served.all_stable
     guard.close()
 

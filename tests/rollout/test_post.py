@@ -275,6 +275,33 @@ def test_who_acknowledges_is_heard_by_the_guard(tmp_path: Path, hook: Hook) -> N
     guard.close()
 
 
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.chmod(0o644), lambda path: path.write_text("")]
+)
+def test_an_address_that_was_good_at_the_start_keeps_no_guard_from_giving_customers_back(
+    tmp_path: Path, hook: Hook, spoil: Any
+) -> None:
+    path = tmp_path / "oncall"
+    path.write_text(hook.url)
+    path.chmod(0o600)
+    notify = (
+        f'notify: [{{file: "{path}", events: [guard-acted]}}, {{to: "{hook.url}", events: [guard-acted]}}]'
+    )
+    site = Site(tmp_path / "site", plan=PLAN.replace(LIMITS, UNATTENDED) + notify + "\n")
+    site.run(12)
+    spoil(path)
+    guard = site.guard()
+    site.watch(guard, 105)
+    assert guard.acted and site.stage.router.served.all_stable
+    assert hook.titles() == ["virtual: THE GUARD TOOK IT BACK"], "the other address hears of it"
+    assert sum("address 1 cannot be used" in line for line in site.stage.lines.said) == 1
+    path.write_text(hook.url)
+    path.chmod(0o600)
+    site.watch(guard, 45)
+    assert len(hook.titles()) == 2 and guard.done(Duty.WATCH), "the first one, as soon as it is good again"
+    guard.close()
+
+
 def test_a_test_that_was_not_sent_says_why(free_port: Any) -> None:
     plan = parse_plan(PLAN + f'notify: ["json://127.0.0.1:{free_port()}"]\n', "p")
     said: list[str] = []
