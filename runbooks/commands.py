@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from runbooks.engine.check import load
 from runbooks.engine.commands import Surroundings
-from runbooks.engine.display import Display
+from runbooks.engine.display import Display, counted
 from runbooks.engine.journal import Record
 from runbooks.engine.procedure import Kind, Runbook
 from runbooks.engine.run import Runner, applies
@@ -28,15 +29,21 @@ _SHIPPED = Path(__file__).resolve().parent
 
 
 def find(name: str) -> Path:
-    """The runbook `name`: a file, or one that ships. Raises UsageError naming those that ship."""
+    """The runbook `name`: a file, one of ./runbooks, or one that ships. Raises UsageError naming them."""
     path = Path(name)
     if path.suffix == ".md" and path.is_file():
         return path
-    shipped = _SHIPPED / f"{name.removesuffix('.md')}.md"
-    if path.name == name and shipped.is_file():
-        return shipped
-    known = ", ".join(sorted(each.stem for each in _SHIPPED.glob("*.md")))
-    raise UsageError(f"there is no runbook {name!r}", remedy=f"name a .md file or one that ships: {known}")
+    for folder in (Path("runbooks"), _SHIPPED) if path.name == name else ():
+        file = folder / f"{name.removesuffix('.md')}.md"
+        if file.is_file():
+            return file
+    known = ", ".join(sorted({each.stem for each in _known()}))
+    raise UsageError(f"there is no runbook {name!r}", remedy=f"name a .md file, or one of: {known}")
+
+
+def _known() -> list[Path]:
+    """Those that ship, and those in ./runbooks."""
+    return sorted({*_SHIPPED.glob("*.md"), *(each.resolve() for each in Path("runbooks").glob("*.md"))})
 
 
 @click.group()
@@ -47,9 +54,9 @@ def runbook() -> None:
 @runbook.command("list")
 def list_() -> None:
     """The runbooks that ship, and those in ./runbooks."""
-    terminal = Terminal()
+    terminal = Terminal(sys.stdout)
     rows = []
-    for path in sorted({*_SHIPPED.glob("*.md"), *(each.resolve() for each in Path("runbooks").glob("*.md"))}):
+    for path in _known():
         try:
             book = load(path)
         except ConfigError as error:
@@ -63,11 +70,12 @@ def list_() -> None:
 @click.argument("names", nargs=-1, required=True, metavar="FILE...")
 def check(names: tuple[str, ...]) -> None:
     """Refuse what is unsafe: exit 2 with file and line, before anything runs."""
-    terminal = Terminal()
+    terminal = Terminal(sys.stdout)
     for name in names:
         book = load(find(name))
         changing = sum(bool(step.changes) for step in book.steps)
-        terminal.say(f"{book.path}: {len(book.steps)} steps, {changing} of them change something: in order")
+        steps = counted(len(book.steps), "step")
+        terminal.say(f"{book.path}: in order: {steps}, of which {changing} change something")
 
 
 @runbook.command()
@@ -84,7 +92,6 @@ def run(name: str, keep: bool, as_json: bool) -> None:
     stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(clock.now()))
     around = Surroundings(workspace.home, Path.cwd(), _SHIPPED.parent, os.getpid(), flags)
     with Record.open(workspace.runbooks, f"{book.name}-{stamp}", clock) as record:
-        write_atomic(workspace.runbooks / f"{book.name}.latest", stamp + "\n")
         display = Display(Terminal(), sum(applies(step, flags) for step in book.steps), clock)
         result = Runner(book, around, record, display, clock).run()
     if as_json:
@@ -138,7 +145,7 @@ def go_live(run_: str, as_json: bool) -> None:
             where=str(workspace.reports),
             remedy="free some space or set HUIDU_HOME to a writable folder",
         ) from None
-    terminal = Terminal()
+    terminal = Terminal() if as_json else Terminal(sys.stdout)
     for check in checks:
         terminal.say(f"{'✓' if check.ok else '✗'} {check.text.en}", "green" if check.ok else "bold red")
     terminal.say(f"page: {page}")

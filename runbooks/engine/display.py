@@ -23,6 +23,11 @@ def elapsed(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def counted(number: int, thing: str) -> str:
+    """1 step, 2 steps."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 class Display:
     """Writes one run to a terminal (or plain lines to a pipe). `total` steps apply to this run."""
 
@@ -42,7 +47,9 @@ class Display:
         return elapsed(self._clock.monotonic() - self._began)
 
     def title(self, runbook: Runbook, run: str) -> None:
-        self._say(f"{runbook.title}  ({runbook.path.name}, run {run}, {self._total} steps)", "bold")
+        self._say(
+            f"{runbook.title}  ({runbook.path.name}, run {run}, {counted(self._total, 'step')})", "bold"
+        )
 
     def step(self, index: int, step: Step, began: float) -> None:
         """A step begins at `began` (monotonic seconds)."""

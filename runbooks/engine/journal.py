@@ -108,6 +108,11 @@ class Record:
             flags=list(flags),
         )
 
+    def changing(self, runbook: Runbook, run: str) -> None:
+        """From here on `run` is the latest: one that was refused before it changed anything has nothing to
+        report, and must not stand before one that has. Raises OSError."""
+        write_atomic(self.folder.parent / f"{runbook.name}.latest", run + "\n")
+
     def ended(self, result: RunResult) -> None:
         """Journal the end and write result.json. Raises StateError where the disk is full."""
         self.event("run-ended", outcome=result.outcome, exit=result.exit)

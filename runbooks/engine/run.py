@@ -39,8 +39,8 @@ class Runner:
         self._display = display
         self._clock = clock
         self._interruption = Interruption(patience=_PATIENCE)
-        run = record.folder.name.removeprefix(f"{runbook.name}-")
-        self._commands = Commands(around, record.folder, run, display, clock, self._interruption)
+        self._run = record.folder.name.removeprefix(f"{runbook.name}-")
+        self._commands = Commands(around, record.folder, self._run, display, clock, self._interruption)
         self._results: dict[str, StepResult] = {}
         self._lost = ""
 
@@ -104,6 +104,8 @@ class Runner:
             self._interruption.check()
             outcome = self._stop(step.stops, outcome)
             log.touch()
+            if step.changes:
+                self._record.changing(self._runbook, self._run)
             if step.kind is Kind.BACKGROUND:
                 self._commands.start(step, log)
             else:

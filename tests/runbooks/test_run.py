@@ -368,3 +368,39 @@ def test_a_program_that_is_not_there_is_told(stage: Stage) -> None:
     assert code == 1
     assert "127" in result["steps"][0]["came"]
     assert "no-such-program: No such file" in Path(result["steps"][0]["log"]).read_text()
+
+
+def test_a_run_that_changed_nothing_is_not_the_latest_one(stage: Stage) -> None:
+    """Refused at its first step, it would take the place of one that has something to report."""
+    changed = stage.step("one", "exit 0", "Expect: good", "Undo: none, it is a test")
+    changed = changed.replace("Changes: nothing", "Changes: a file") + "- Verify: `python -c pass`\n"
+    code, _, result = stage.run(stage.step("ask", "exit 0", "Expect: good"), changed)
+    assert code == 0
+    latest = stage.folder / "home" / "runbooks" / "book.latest"
+    first = latest.read_text().strip()
+    assert result["run"] == f"book-{first}"
+    time.sleep(1.1)  # a run is named by its second
+    code, status, _ = stage.run(stage.step("ask", "exit 2", "Expect: good"), changed)
+    assert (code, status) == (1, {"ask": "unexpected", "one": "not-run"})
+    assert latest.read_text().strip() == first
+
+
+def test_what_is_listed_in_the_folder_runbooks_can_be_run_by_that_name(stage: Stage) -> None:
+    own = stage.folder / "runbooks"
+    own.mkdir()
+    (own / "mine.md").write_text("# Mine\n\n" + stage.step("one", "exit 0", "Expect: good"))
+
+    def said(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "HUIDU_HOME": str(stage.folder / "home")}
+        return subprocess.run(
+            [HUIDU, "runbook", *arguments],
+            **{"cwd": stage.folder, "env": env, "capture_output": True},
+            **{"text": True, "timeout": 60, "check": False},
+        )
+
+    listed = said("list")
+    assert "mine" in listed.stdout and "go-live" in listed.stdout, "a result is on standard output"
+    assert "1 steps" not in said("check", "mine").stdout and "in order" in said("check", "mine").stdout
+    assert said("run", "mine").returncode == 0
+    assert stage.ran("one")
+    assert "mine" in said("run", "nobody").stderr
