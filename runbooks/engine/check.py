@@ -11,6 +11,7 @@ from pathlib import Path
 from huidu.foundation.document import parse_duration
 from huidu.foundation.errors import ConfigError
 from huidu.foundation.outcome import Outcome
+from runbooks.engine.changing import changing
 from runbooks.engine.parse import Block, Draft, Item, Problem, parse
 from runbooks.engine.procedure import Command, Kind, Probe, Runbook, Step
 from runbooks.engine.words import split
@@ -26,12 +27,6 @@ WITHIN = 600.0
 
 _REPEATABLE = ("verify", "undo", "stops")
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_CHANGING = {
-    "stack": ("up", "down", "release", "failover", "alone", "rejoin"),
-    "load": ("offer", "verify", "surge", "soak", "search"),
-    "rollout": ("run", "abort", "approve", "pause", "resume"),
-}
-"""huidu's own commands that change something: a runbook must not call them harmless."""
 
 
 def load(path: Path) -> Runbook:
@@ -208,12 +203,8 @@ def _changes(items: _Items, step_id: str, commands: tuple[Command, ...]) -> str:
     if item.text.lower().rstrip(".") != "nothing":
         return item.text
     for command in commands:
-        if command.words[0] == "huidu" and len(command.words) > 2:
-            group, name = command.words[1:3]
-            if name in _CHANGING.get(group, ()):
-                items.complain(
-                    item.line, f"`huidu {group} {name}` changes something", "Changes: what will be different"
-                )
+        if name := changing(command.words):
+            items.complain(item.line, f"`huidu {name}` changes something", "Changes: what will be different")
     return ""
 
 

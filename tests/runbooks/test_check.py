@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from huidu.cli import huidu
 from huidu.foundation.errors import ConfigError, HuiduError
 from huidu.foundation.outcome import Outcome
 from runbooks.commands import find
+from runbooks.engine.changing import CHANGING
 from runbooks.engine.check import examine, load, read
 from runbooks.engine.parse import parse
 from runbooks.engine.procedure import Kind
@@ -91,6 +94,12 @@ REFUSED = [
     ("open quote", book(*GOOD, command="echo 'x"), 6, "no closing quotation"),
     ("no command", book(*GOOD, command="# nothing"), 5, "has no command"),
     ("harmless? no", book(*GOOD, command="huidu stack down"), 9, "`huidu stack down` changes something"),
+    (
+        "harmless? not with that option",
+        book(*GOOD, command="huidu rollout serve --port 8765 --run"),
+        9,
+        "`huidu rollout serve --run` changes something",
+    ),
     ("a name that is no name", book(*GOOD, info="sh step=Ö/.."), 5, "cannot be a name"),
     ("misspelt attribute of the block", book(*GOOD, info="sh stepp=one"), 5, "unknown attribute 'stepp=one'"),
     ("second attribute of the block", book(*GOOD, info="sh step=one mutates=1"), 5, "unknown attribute"),
@@ -110,6 +119,28 @@ def test_what_is_unsafe_or_unclear_is_refused_with_its_line(text: str, line: int
         read(text, BOOK)
     assert caught.value.outcome is Outcome.USAGE
     assert f"book.md:{line}: " in str(caught.value)
+
+
+def test_every_command_of_huidu_is_known_to_change_something_or_to_change_nothing() -> None:
+    """A command that is added has to be put into one of the two: else a runbook may call it harmless unseen."""
+    harmless = {
+        *("bench controller", "bench judge", "bench switch", "doctor", "gate", "report go-live"),
+        *("journal export", "journal verify", "load bench", "load compare", "load record", "load report"),
+        *("rollout alerts", "rollout check", "rollout explain", "rollout history", "rollout observe"),
+        *("rollout page", "rollout rehearse", "rollout replay", "rollout serve", "rollout skip"),
+        *("rollout status", "runbook check", "runbook list"),
+        *("stack drift", "stack preview", "stack render", "stack status"),
+    }
+    context = click.Context(huidu)
+    every = set[str]()
+    for name in huidu.list_commands(context):
+        command = huidu.get_command(context, name)
+        inner = command.list_commands(context) if isinstance(command, click.Group) else None
+        every |= {name} if inner is None else {f"{name} {each}" for each in inner}
+    changing = {each for each in CHANGING if "--" not in each}
+    assert not changing & harmless
+    assert changing | harmless == every
+    assert all(each.split(" --")[0] in harmless for each in CHANGING if "--" in each)
 
 
 def test_everything_wrong_is_told_at_once() -> None:
