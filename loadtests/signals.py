@@ -12,8 +12,9 @@ from types import FrameType
 
 @contextmanager
 def handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """`handler` takes these signals inside the block; afterwards who took them before. A SIGHUP ignored by `nohup`
-    stays ignored.
+    """`handler` takes these signals inside the block; afterwards who took them before.
+
+    A SIGHUP that is ignored (`nohup`) stays ignored.
 
     Elsewhere than in the main thread, where Python takes no signals, it changes nothing."""
     if threading.current_thread() is not threading.main_thread():
