@@ -122,7 +122,7 @@ def test_what_is_unsafe_or_unclear_is_refused_with_its_line(text: str, line: int
 
 
 def test_every_command_of_huidu_is_known_to_change_something_or_to_change_nothing() -> None:
-    """A command that is added has to be put into one of the two: else a runbook may call it harmless unseen."""
+    """A command that is added has to be put into one of the two, or a runbook may call it harmless."""
     harmless = {
         *("bench controller", "bench judge", "bench switch", "doctor", "gate", "report go-live"),
         *("journal export", "journal verify", "load bench", "load compare", "load record", "load report"),
