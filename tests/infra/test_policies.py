@@ -223,19 +223,45 @@ def store(endpoint: str) -> dict[str, Any]:
     return CLUSTER | {"backup": {"barmanObjectStore": {"endpointURL": endpoint, "data": kept, "wal": kept}}}
 
 
+EDGE: dict[str, Any] = {"metadata": {"name": "edge", "labels": {"app.kubernetes.io/name": "edge"}}}
+CLOSED: dict[str, Any] = {
+    "slbInternetEnabled": False,
+    "encryptionProviderKey": "key",
+    "disableEncryption": False,
+}
+BALANCED = {"serviceTemplate": {"spec": {"type": "LoadBalancer"}}}
+BUCKET = cloud("oss/bucket:Bucket", bucket="backups", serverSideEncryptionRule={"sseAlgorithm": "KMS"})
+
+
+def blocked(value: bool, bucket: str = "backups") -> Rendered:
+    return cloud("oss/bucketPublicAccessBlock:It", bucket=bucket, blockPublicAccess=value)
+
+
+def rule(zone: str = "private", **source: str) -> Rendered:
+    return cloud("ecs/securityGroupRule:SecurityGroupRule", zone, type="ingress", **source)
+
+
+def named(component: str) -> dict[str, Any]:
+    return {"labels": {"app.kubernetes.io/name": component}}
+
+
+def proxies(service: str) -> dict[str, Any]:
+    return {"provider": {"kubernetes": {"envoyService": {"type": service}}}}
+
+
 BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     "a gateway in clear": (
         "tls",
         [
-            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTP"}]}, "public"),
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTP"}]}, "public", **EDGE),
             manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}),
         ],
     ),
     "a gateway of any TLS": (
         "tls",
         [
-            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
-            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.1"}}),
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public", **EDGE),
+            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "edge"}], "tls": {"minVersion": "1.1"}}),
         ],
     ),
     "an ingress in clear": ("tls", [manifest("Ingress", {}, "public")]),
@@ -270,15 +296,63 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     "the node's port": ("exposure", [workload(ports=[{"hostPort": 80}])]),
     "a public API server": (
         "exposure",
-        [cloud("cs/managedKubernetes:ManagedKubernetes", slbInternetEnabled=True)],
+        [cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED | {"slbInternetEnabled": True})],
     ),
     "a public bucket": (
         "exposure",
         [cloud("oss/bucketAcl:BucketAcl", "public", acl="public-read")],
     ),
+    "an API server of which nothing is said": (
+        "exposure",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", "public", **CLOSED | {"slbInternetEnabled": None})],
+    ),
+    "a public API server beside the edge": (
+        "exposure",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", "public", **CLOSED | {"slbInternetEnabled": True})],
+    ),
+    "a bucket that nothing closes": ("exposure", [BUCKET]),
+    "a bucket that may be opened": ("exposure", [BUCKET, blocked(False)]),
+    "another bucket that is closed": ("exposure", [BUCKET, blocked(True, "other")]),
+    "half of the internet let in": ("exposure", [rule(cidrIp="128.0.0.0/1")]),
+    "everybody who speaks IPv6 let in": ("exposure", [rule(ipv6CidrIp="::/0")]),
+    "people from anywhere to the public zone": ("exposure", [rule("public", cidrIp="0.0.0.0/0")]),
+    "a load balancer for a store beside the edge": (
+        "exposure",
+        [manifest("Service", {"type": "LoadBalancer"}, "public", metadata=named("touchpoints-db"))],
+    ),
+    "a node port beside the edge": ("exposure", [manifest("Service", {"type": "NodePort"}, "public")]),
+    "an address of its own": ("exposure", [manifest("Service", {"externalIPs": ["203.0.113.7"]}, "public")]),
+    "a database's own load balancer": (
+        "exposure",
+        [manifest("Cluster", CLUSTER | {"managed": {"services": {"additional": [BALANCED]}}}), SCHEDULE],
+    ),
+    "a pooler's load balancer": ("exposure", [manifest("Pooler", BALANCED, "public")]),
+    "the gateway behind the edge with a load balancer": (
+        "exposure",
+        [manifest("EnvoyProxy", proxies("LoadBalancer"), "public")],
+    ),
+    "the gateway behind the edge as its class likes": (
+        "exposure",
+        [manifest("EnvoyProxy", {"provider": {"kubernetes": {}}}, "public")],
+    ),
+    "a gateway behind the edge whose proxies nobody tells": (
+        "exposure",
+        [
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
+            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}),
+        ],
+    ),
+    "everybody's network let into the core": (
+        "exposure",
+        [manifest("NetworkPolicy", {"ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}]}]})],
+    ),
+    "everybody let into a store beside the edge": (
+        "exposure",
+        [manifest("NetworkPolicy", {"ingress": [{}]}, "public", metadata=named("touchpoints-db"))],
+    ),
     "the internet let in": (
         "exposure",
-        [cloud("ecs/securityGroupRule:SecurityGroupRule", type="ingress", cidrIp="0.0.0.0/0")],
+        [rule(cidrIp="0.0.0.0/0")],
     ),
     "volumes in clear": ("encryption", [manifest("StorageClass", {}, parameters={"type": "cloud_essd"})]),
     "whatever storage there is": ("encryption", [manifest("Cluster", CLUSTER | {"storage": {}}), SCHEDULE]),
@@ -293,7 +367,7 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "encryption",
         [manifest("ObjectStore", {"configuration": {"data": {"encryption": "AES256"}, "wal": {}}})],
     ),
-    "a bucket in clear": ("encryption", [cloud("oss/bucket:Bucket", bucket="backups")]),
+    "a bucket in clear": ("encryption", [cloud("oss/bucket:Bucket", bucket="backups"), blocked(True)]),
     "never backed up": ("backups", [manifest("Cluster", CLUSTER)]),
     "nowhere to back up to": (
         "backups",
@@ -306,7 +380,7 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     ),
     "nodes of one data centre": (
         "availability",
-        [cloud("cs/managedKubernetes:ManagedKubernetes", workerVswitchIds=["vsw-a"])],
+        [cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED, workerVswitchIds=["vsw-a"])],
     ),
 }
 
@@ -321,10 +395,17 @@ def test_a_bad_resource_is_refused_by_its_policy(name: str) -> None:
 
 def test_good_resources_are_not_refused() -> None:
     good = [
-        manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
+        manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public", **EDGE),
         manifest(
-            "ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}, "public"
+            "ClientTrafficPolicy", {"targetRefs": [{"name": "edge"}], "tls": {"minVersion": "1.2"}}, "public"
         ),
+        manifest("EnvoyProxy", proxies("LoadBalancer"), "public", **EDGE),
+        manifest("EnvoyProxy", proxies("ClusterIP"), "public"),
+        manifest("NetworkPolicy", {"ingress": [{}]}, "public", **EDGE),
+        cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED),
+        rule(cidrIp="10.0.0.0/16"),
+        BUCKET,
+        blocked(True),
         manifest("Cluster", CLUSTER),
         SCHEDULE,
         workload(),
