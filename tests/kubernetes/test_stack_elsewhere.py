@@ -83,7 +83,7 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
 ) -> None:
     program("pulumi")
     stack = remote(home)
-    with pytest.raises(UsageError, match="gatewayclass"):
+    with pytest.raises(UsageError, match="gateway class eg"):
         stack.up(Wanted(settings=settings))
     assert not home.stack_file.exists()
     prepare(cluster)
@@ -110,9 +110,14 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
     ports = [{"name": "http", "port": 8080, "targetPort": 1}]
     cluster.ask("PATCH", service, {"spec": {"ports": ports}}, "application/merge-patch+json")
     assert [each.component for each in stack.drift()] == ["public/Service touchpoints-stable"]
-    # Settings and candidate are remembered.
+    # Settings and candidate are remembered; a new password is set by another run of the core's job.
+    (job,) = cluster.list("batch/v1", "Job", "hybrid-crm-private")
+    secret = "/api/v1/namespaces/hybrid-crm-private/secrets/core-admin"
+    cluster.ask("PATCH", secret, {"stringData": {"password": "new"}}, "application/merge-patch+json")
     again = stack.up(Wanted())
     assert len(again.steps) < 5
+    (other,) = cluster.list("batch/v1", "Job", "hybrid-crm-private")
+    assert other["metadata"]["name"] != job["metadata"]["name"]
     assert (
         cluster.read("v1", "Service", "touchpoints-stable", PUBLIC)["spec"]["ports"][0]["targetPort"]
         == "http"
@@ -131,6 +136,9 @@ def test_a_stack_comes_up_stays_is_mended_and_goes(
             assert f"kubectl -n {PUBLIC} exec deploy/rollout-controller" in refused.value.remedy
     assert Stack.read(home.stack_file).releases.candidate == "v2"
     stack.up(Wanted(stable="v2"))
+    assert [each["metadata"]["name"] for each in cluster.list("batch/v1", "Job", "hybrid-crm-private")] == [
+        other["metadata"]["name"]
+    ]
     # No rollout is under way: everybody is given back to stable, as docs/kubernetes.md says.
     gateway = Gateway(cluster, PUBLIC)
     with gateway.running():
@@ -234,9 +242,10 @@ def test_an_operator_that_is_not_there_is_named(cluster: Cluster) -> None:
 
 
 def test_a_storage_class_that_is_not_there_is_refused(cluster: Cluster) -> None:
-    with pytest.raises(UsageError, match="no storageclass encrypted") as refused:
+    with pytest.raises(UsageError, match="no storage class encrypted and no gateway class eg") as refused:
         look(cluster, databases={"storage_class": "encrypted"})
-    assert "standard" in refused.value.remedy
+    assert "databases.storage_class: standard" in refused.value.remedy
+    assert "make the gateway class" in refused.value.remedy
 
 
 def test_an_account_without_rights_is_told_which_it_lacks(cluster: Cluster) -> None:

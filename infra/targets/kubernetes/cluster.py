@@ -72,11 +72,12 @@ class Cluster:
         answer = self._ask("GET", f"/apis/{api}/{plural}", accept=_NAMES_OF_ALL)
         return frozenset(str(each["metadata"]["name"]) for each in answer["items"] or ())
 
-    def has(self, kind: str, namespace: str, name: str) -> bool:
-        """Whether a Secret or ConfigMap is there; its name only is asked for, never what it holds."""
+    def version(self, kind: str, namespace: str, name: str) -> str | None:
+        """The version of a Secret or ConfigMap, None where it is not there; its content is not asked for."""
         plural = {"Secret": "secrets", "ConfigMap": "configmaps"}[kind]
         path = f"/api/v1/namespaces/{namespace}/{plural}/{name}"
-        return self._ask("GET", path, accept=_NAMES_ONLY, none_is_fine=True) is not None
+        found = self._ask("GET", path, accept=_NAMES_ONLY, none_is_fine=True)
+        return None if found is None else str(found["metadata"]["resourceVersion"])
 
     def read(self, api: str, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         """One object of a group's kind, or None where it, or its kind, is not there."""
@@ -116,13 +117,24 @@ class Cluster:
             )
         if status == HTTPStatus.FORBIDDEN:
             raise UsageError(
-                f"{self.user} may not {method.lower()} {path}",
+                _message(text) or f"{self.user} may not {method.lower()} {path}",
                 where=self.name,
                 remedy="use an account that may, or have the right given to it",
             )
         if status >= HTTPStatus.BAD_REQUEST:
-            raise UsageError(f"the API server answers {status} to {path}", where=self.name)
+            said = _message(text)
+            raise UsageError(
+                f"the API server answers {status} to {path}{f': {said}' if said else ''}", where=self.name
+            )
         return json.loads(text)
+
+
+def _message(text: bytes | str) -> str:
+    """What the API server says in a refusal; "" where it says nothing that is understood."""
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _short(error: Exception) -> str:

@@ -159,6 +159,10 @@ def _prepare(place: Place, name: str) -> Manifest:
             for secret in (ADMIN_PASSWORD, SYNC_PASSWORD)
         ),
     ]
+    passwords = {
+        secret: place.given.get(("Secret", place.namespace_of(name), secret), "")
+        for secret in (ADMIN_PASSWORD, SYNC_PASSWORD)
+    }
     pod = _pod(place, name)
     pod["volumes"] = [
         *pod["volumes"],
@@ -169,14 +173,17 @@ def _prepare(place: Place, name: str) -> Manifest:
     ]
     # It never gives up: its first commit waits until the second region streams, however long that takes, and
     # a job that failed would be in the way of every `up` to come.
+    about: Manifest = {"labels": place.labels(name) | {"huidu/program": "prepare"}}
+    if any(passwords.values()):
+        about["annotations"] = {f"huidu/{secret}": version for secret, version in passwords.items()}
     spec: Manifest = {
         "backoffLimit": 10_000,
         "template": {
-            "metadata": {"labels": place.labels(name) | {"huidu/program": "prepare"}},
+            "metadata": about,
             "spec": pod | {"containers": [container], "restartPolicy": "OnFailure"},
         },
     }
-    # A job's pods are never changed: others are another job.
+    # A job's pods are never changed: others are another job, and so is another version of a password.
     tag = hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:8]
     return {
         "apiVersion": "batch/v1",

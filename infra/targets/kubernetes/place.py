@@ -22,6 +22,8 @@ from infra.targets.kubernetes.settings import Settings, ZoneSettings
 from infra.topology import Component, Size, Topology
 
 Manifest = dict[str, Any]
+Given = tuple[str, str, str]
+"""Kind, namespace and name of a Secret or ConfigMap that people gave."""
 
 # Kinds that pulumi_kubernetes has classes for, by API version; everything else is an operator's.
 _MODULES = {
@@ -54,6 +56,8 @@ class Place:
     _namespaces: dict[str, pulumi.Resource] = field(default_factory=dict)
     elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Paths that belong to somebody else once their resource stands, by `<zone>/<Kind> <name>`."""
+    given: Mapping[Given, str] = field(default_factory=dict)
+    """The versions of what people gave, where the cluster was asked; rendering knows none."""
 
     @property
     def topology(self) -> Topology:

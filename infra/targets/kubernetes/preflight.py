@@ -10,7 +10,7 @@ from typing import Any
 from huidu.foundation.errors import UsageError
 from infra.rendered import Rendered
 from infra.targets.kubernetes.cluster import Cluster, Kind
-from infra.targets.kubernetes.place import Place
+from infra.targets.kubernetes.place import Given, Place
 from infra.targets.kubernetes.references import references
 
 OPERATORS: Mapping[str, str] = {
@@ -24,6 +24,13 @@ OPERATORS: Mapping[str, str] = {
 """Who brings which kinds. Install them before the stack (docs/infra.md)."""
 _EVERYWHERE = "kube-root-ca.crt"
 """The ConfigMap that Kubernetes itself keeps in each namespace."""
+_STORAGE = ("storage.k8s.io/v1", "storageclasses", ("storageClass", "storageClassName"))
+_GATEWAYS = ("gateway.networking.k8s.io/v1", "gatewayclasses", ("gatewayClassName",))
+_CLASSES = (
+    ("storage class", "databases.storage_class", *_STORAGE),
+    ("gateway class", "edge.gateway_class", *_GATEWAYS),
+)
+"""As people and the settings call it; where the cluster has it, and which keys of a resource name it."""
 _VERBS = ("create", "patch", "delete")
 _AT_ONCE = 8
 
@@ -47,8 +54,10 @@ class Missing:
         return f"kubectl -n {self.namespace} create {make} {self.name}{pulls} {files}"
 
 
-def run(place: Place, rendered: Sequence[Rendered]) -> None:
-    """Every context the zones stand on. Raises ConfigError, Unreachable, UsageError."""
+def run(place: Place, rendered: Sequence[Rendered]) -> dict[Given, str]:
+    """Every context the zones stand on; the versions of what people gave. Raises ConfigError, Unreachable,
+    UsageError."""
+    versions: dict[Given, str] = {}
     for context, zones in contexts(place).items():
         cluster = Cluster(place.settings.kubeconfig, context)
         mine = [each for each in rendered if each.zone in zones]
@@ -56,7 +65,8 @@ def run(place: Place, rendered: Sequence[Rendered]) -> None:
         _operators(cluster, mine)
         _classes(cluster, mine)
         _permissions(cluster, mine)
-        _inputs(cluster, mine)
+        versions |= _inputs(cluster, mine)
+    return versions
 
 
 def contexts(place: Place) -> dict[str, list[str]]:
@@ -81,19 +91,17 @@ def _operators(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
 
 def _classes(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
     """Storage and gateways of a class that the cluster does not have would be waited for in vain."""
-    for api, plural, keys in (
-        ("storage.k8s.io/v1", "storageclasses", ("storageClass", "storageClassName")),
-        ("gateway.networking.k8s.io/v1", "gatewayclasses", ("gatewayClassName",)),
-    ):
+    said, remedies = [], []
+    for called, setting, api, plural, keys in _CLASSES:
         named = sorted({name for each in rendered for name in _values(each.body, keys)})
         there = cluster.names(api, plural)
         missing = [name for name in named if name not in there]
         if missing:
-            raise UsageError(
-                f"there is no {plural.removesuffix('es')} {', '.join(missing)}",
-                where=cluster.name,
-                remedy=f"make it, or name one of {', '.join(sorted(there)) or 'none'} in the settings",
-            )
+            said.append(f"no {called} {', '.join(missing)}")
+            others = f", or name another in the settings, {setting}: " + " or ".join(sorted(there))
+            remedies.append(f"make the {called}{others if there else ''}")
+    if said:
+        raise UsageError(f"there is {' and '.join(said)}", where=cluster.name, remedy="\n  ".join(remedies))
 
 
 def _values(value: Any, keys: Sequence[str]) -> Iterable[str]:
@@ -129,12 +137,14 @@ def _permissions(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
         raise UsageError(
             f"{cluster.user} may not {', '.join(said[:5])}{more}",
             where=cluster.name,
-            remedy="use an account that may, or have these rights given to it",
+            remedy="use an account that may, or have these rights given to it; what they are for: "
+            "`huidu stack render --target kubernetes --out DIR`",
         )
 
 
-def _inputs(cluster: Cluster, rendered: Sequence[Rendered]) -> None:
-    missing = [each for each in inputs(rendered) if not cluster.has(each.kind, each.namespace, each.name)]
+def _inputs(cluster: Cluster, rendered: Sequence[Rendered]) -> dict[Given, str]:
+    asked = {each: cluster.version(each.kind, each.namespace, each.name) for each in inputs(rendered)}
+    missing = [each for each, version in asked.items() if version is None]
     if missing:
         named = ", ".join(f"{each.kind} {each.namespace}/{each.name}" for each in missing)
         spaces = sorted({each.namespace for each in missing})
@@ -145,6 +155,7 @@ def _inputs(cluster: Cluster, rendered: Sequence[Rendered]) -> None:
             where=cluster.name,
             remedy="\n  ".join(commands),
         )
+    return {(each.kind, each.namespace, each.name): version for each, version in asked.items() if version}
 
 
 def inputs(rendered: Sequence[Rendered]) -> tuple[Missing, ...]:

@@ -13,7 +13,7 @@ from infra.desired import Desired
 from infra.rendered import Rendered
 from infra.targets.kubernetes import description, kinds, preflight, serving
 from infra.targets.kubernetes.cluster import Cluster
-from infra.targets.kubernetes.place import KEPT, Place
+from infra.targets.kubernetes.place import KEPT, Given, Place
 from infra.targets.kubernetes.settings import Settings
 from infra.targets.protocol import Description, Health
 
@@ -38,11 +38,12 @@ class KubernetesTarget:
     def __init__(self, desired: Desired, settings: Settings) -> None:
         self.desired = desired
         self.settings = settings
+        self._given: dict[Given, str] = {}
         self._place = Place(desired, settings)
 
     def declare_whole(self) -> None:
         """What belongs to the whole stack. A run of the program begins here."""
-        self._place = Place(self.desired, self.settings)
+        self._place = Place(self.desired, self.settings, given=self._given)
         for declare in kinds.WHOLE:
             declare(self._place)
 
@@ -83,8 +84,11 @@ class KubernetesTarget:
             Cluster(self.settings.kubeconfig, context).reachable()
 
     def preflight(self, rendered: Sequence[Rendered]) -> None:
-        """Contexts, operators, permissions, Secrets. Raises ConfigError, Unreachable, UsageError."""
-        preflight.run(self._place, rendered)
+        """Contexts, operators, permissions, Secrets, whose versions the next run of the program knows.
+
+        Raises ConfigError, Unreachable, UsageError.
+        """
+        self._given = preflight.run(self._place, rendered)
 
     def unserved(self) -> None:
         """No rule of `arms` gives the candidate a share. Raises as `preflight`."""
