@@ -24,7 +24,7 @@ from huidu.foundation.errors import Locked, StateError
 VERSION = 1
 _ORIGIN = "0" * 64
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS event (
+CREATE TABLE event (
     seq  INTEGER PRIMARY KEY,
     t    REAL NOT NULL,
     kind TEXT NOT NULL,
@@ -110,8 +110,9 @@ class Journal:
                 database.execute("PRAGMA journal_mode = WAL")
                 # FULL: an event that `append` returned survives a power cut.
                 database.execute("PRAGMA synchronous = FULL")
-                database.execute(_SCHEMA)
-                database.execute(f"PRAGMA user_version = {VERSION}")
+                if fresh:  # Opening one that is there writes nothing: a full disk must not stand before it.
+                    # In one piece: a crash in between would leave a journal of no version.
+                    database.executescript(f"BEGIN; {_SCHEMA}; PRAGMA user_version = {VERSION}; COMMIT")
         except BaseException:
             database.close()
             raise

@@ -97,6 +97,25 @@ def test_a_journal_of_an_unknown_version_is_refused(tmp_path: Path) -> None:
         Journal.open(tmp_path / "j", VirtualClock())
 
 
+def test_one_that_its_writer_left_is_opened_without_writing_anything(tmp_path: Path) -> None:
+    """So that a full disk keeps nobody from the lock, and from going back, after a crash."""
+    path = tmp_path / "journal.sqlite"
+    program = f"""
+import os
+from pathlib import Path
+from huidu.foundation.clock import SystemClock
+from huidu.foundation.journal import Journal
+Journal.open(Path({str(path)!r}), SystemClock()).append("started")
+os._exit(9)
+"""
+    subprocess.run([sys.executable, "-c", program], check=False, timeout=60)
+    before = {file.name: file.read_bytes() for file in tmp_path.glob("*sqlite*") if "shm" not in file.name}
+    assert len(before["journal.sqlite-wal"]) > 0
+    with Journal.open(path, SystemClock()) as journal:
+        assert [event.kind for event in journal.events()] == ["started"]
+        assert {name: (tmp_path / name).read_bytes() for name in before} == before
+
+
 def test_some_other_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "j").write_bytes(b"this is no database, " * 100)
     with pytest.raises(StateError, match="not a journal"):
