@@ -10,13 +10,12 @@ from huidu.foundation.errors import ConfigError, StateError, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout.controller.fold import RolloutState
+from rollout.controller.hearing import EDITED
 from rollout.folder import journaled_plan
 from rollout.judge.state import VERSION as JUDGE_VERSION
 from rollout.plan import Plan
 from rollout.plan.file import plan_hash, plan_text
 from rollout.target import Target
-
-EDITED = "note: the plan was edited; this rollout goes on with the plan it began with"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +39,25 @@ def resumable(order: Order, known: RolloutState, text: str, terminal: Terminal) 
             f"it began with version {known.started['judge_version']} of the judge, this is {JUDGE_VERSION}",
             remedy="finish it with the huidu that began it, or `huidu rollout abort` it; nothing was changed",
         )
-    if known.started["plan_hash"] != plan_hash(text):
-        terminal.say(EDITED, "yellow")
+    if plan_hash(text) == known.edited:  # of another text the controller says and journals it
+        terminal.say(f"note: {EDITED}", "yellow")
     return journaled_plan(known)[0]
 
 
-def edited(path: Path, text: str) -> Callable[[], str]:
-    """Looks whether the plan at `path` is still `text`; says once of every other text that it is ignored."""
-    seen = {text}
+def on_file(path: Path, text: str) -> Callable[[], str]:
+    """Says the hash of the plan that `path` holds, which was `text` a moment ago; "" where that is not known.
+
+    A text counts when two looks in a row saw it: an editor may be in the middle of writing."""
+    before = plan_hash(text)
 
     def look() -> str:
+        nonlocal before
         try:
-            now = plan_text(path)
+            now = plan_hash(plan_text(path))
         except (OSError, UnicodeDecodeError):
-            return ""  # also in the middle of being written
-        if now in seen:
             return ""
-        seen.add(now)
-        return EDITED
+        settled, before = now == before, now
+        return now if settled else ""
 
     return look
 

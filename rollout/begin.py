@@ -17,7 +17,7 @@ from huidu.foundation.journal import Journal
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
 from rollout import acts
-from rollout.admission import Order, check_new, check_stopped, edited, resumable
+from rollout.admission import Order, check_new, check_stopped, on_file, resumable
 from rollout.collect import Collector
 from rollout.controller.edge import Edge, NoLetters, Testers
 from rollout.controller.fold import fold
@@ -177,7 +177,7 @@ def opened(
             frozen=parts.calendar.now,
             guard=companion.silent,
             ready=ready_replicas(plan, target.prometheus, order.release),
-            edited=edited(order.plan, text),
+            plan_on_file=on_file(order.plan, text),
             releases=releases_of(plan, workspace.stack_file),
             unwatched=alone,
             publish=lambda: publish(folder, order.name, journal),

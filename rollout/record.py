@@ -138,7 +138,19 @@ def _timeline(events: list[Event], start: float) -> list[Json]:
 
 
 _TOLD = (
-    *("failed", "paused", "held", "resumed", "ended", "compared", "act", "waiting", "frozen", "thawed"),
+    *(
+        "failed",
+        "paused",
+        "held",
+        "resumed",
+        "ended",
+        "compared",
+        "act",
+        "waiting",
+        "frozen",
+        "thawed",
+        "plan-edited",
+    ),
     *("restarted", "guard-silent", "guard-back", "guard-told", "guard-ended", "unsent"),
     *("partial", "changed", "unchanged", "strange-version", "draining", "drained"),
     *("job-begun", "job-done", "job-failed"),

@@ -187,8 +187,8 @@ class Edge:
     """Starts a command around the traffic, with what stands for its {placeholders}, and its log."""
     ready: Callable[[float], float | None] = lambda now: None
     """How many replicas of the candidate are ready; None where that is not known."""
-    edited: Callable[[], str] = lambda: ""
-    """That the plan's file is no more what the rollout began with: a sentence, once for each such text."""
+    plan_on_file: Callable[[], str] = lambda: ""
+    """The hash of the plan as its file is now; "" where that is not known."""
     releases: Callable[[], Releases | None] = lambda: None
     """What the arms run; None where nobody says that."""
     unwatched: float | None = None

@@ -20,6 +20,7 @@
 | `act`            | what was made of a person's act: granted or refused, and why                        |
 | `waiting`        | all is proved, and a stage waits for people                                         |
 | `frozen`, `thawed` | a freeze began, or is over: nothing widens meanwhile                              |
+| `plan-edited`    | the plan's file is another one (or the first one again); its hash. Nothing follows  |
 | `guard-silent`, `guard-back` | the controller's guard gives no sign of life, or does again             |
 | `guard-ended`    | a guard killed a controller that was silent, but held its locks                     |
 | `guard-told`     | a guard let the share stay, by plan or because there is nothing to go back to       |
@@ -235,6 +236,11 @@ def _thawed(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, frozen="", bake_from=event.t)
 
 
+def _plan_edited(state: RolloutState, event: Event) -> RolloutState:
+    now = str(event.data["plan_hash"])
+    return dataclasses.replace(state, edited="" if now == state.started.get("plan_hash") else now)
+
+
 def _guard_silent(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, guard_silent=True)
 
@@ -286,6 +292,7 @@ _APPLY = {
     "waiting": _waiting,
     "frozen": _frozen,
     "thawed": _thawed,
+    "plan-edited": _plan_edited,
     "guard-silent": _guard_silent,
     "guard-back": _guard_back,
     "guard-told": _guard_told,

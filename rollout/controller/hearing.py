@@ -16,6 +16,8 @@ from rollout.plan import Plan
 GUARD_SILENT = 30.0
 """Seconds without a guard's sign of life (it gives one every second) before it counts as dead."""
 
+EDITED = "the plan's file was edited; this rollout goes on with the plan it began with"
+
 
 def hear(
     plan: Plan,
@@ -84,3 +86,14 @@ def heed_calendar(ledger: Ledger, frozen: str) -> None:
             ledger.note("frozen", sentence=frozen)
         else:
             ledger.note("thawed", sentence="the freeze is over")
+
+
+def heed_plan(ledger: Ledger, found: str) -> None:
+    """Journal, once for each edit, that the plan's file is another one now: who reads later must know which
+    plan was followed. Nothing is decided by it. `found`: the file's hash, "" where that is not known."""
+    began = ledger.state.started["plan_hash"]
+    if not found or found == (ledger.state.edited or began):
+        return
+    sentence = EDITED if found != began else "the plan's file is again the plan that this rollout began with"
+    ledger.note("plan-edited", plan_hash=found, sentence=sentence)
+    ledger.say(sentence, "bold yellow", None)

@@ -245,8 +245,7 @@ class Controller:
         """What people said is journaled; what they, the calendar and the guard allow is part of the sight."""
         edge, ledger = self._edge, self._ledger
         self._hear(sight.problems)
-        if edited := edge.edited():
-            ledger.say(edited, "bold yellow", self._analysis.verdict)
+        hearing.heed_plan(ledger, edge.plan_on_file())
         frozen = edge.frozen(now)
         hearing.heed_calendar(ledger, frozen)
         unguarded = hearing.heed_guard(self._plan, ledger, edge.guard())

@@ -122,6 +122,8 @@ class RolloutState:
     waiting: str = ""
     """The stage for which people were asked."""
     frozen: str = ""
+    edited: str = ""
+    """The hash of what the plan's file was edited to; "" while it is the plan that is followed."""
     guard_silent: bool = False
     guard_told: bool = False
     proxies: Proxies = field(default_factory=Proxies)

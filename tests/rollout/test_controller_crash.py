@@ -120,11 +120,17 @@ def exchanged(stage) -> None:
     stage.releases = lambda: Releases(stable="v1", candidate="v2" if stage.clock.now() < begin + 8 else "v3")
 
 
+def edited(stage) -> None:
+    begin = stage.clock.now()
+    stage.plan_on_file = lambda: "of another text" if stage.clock.now() > begin + 6 else ""
+
+
 SCENARIOS = [
     (promoted, Outcome.GOOD),
     (rolled_back, Outcome.BAD),
     (retreated, Outcome.NOT_EVIDENCE),
     (exchanged, Outcome.HELD),
+    (edited, Outcome.GOOD),
 ]
 
 
@@ -142,6 +148,7 @@ def test_every_crash_point_ends_as_without_the_crash(scenario, outcome, staged):
         assert crashed["weights"] == whole["weights"], what
         assert crashed["shares"] == pytest.approx(whole["shares"]), what
         assert crashed["blamed"] == whole["blamed"], what
+        assert crashed["edits"] == whole["edits"], what
 
 
 def _run(stage, scenario, fuse: Fuse) -> dict[str, Any]:
@@ -165,6 +172,7 @@ def _run(stage, scenario, fuse: Fuse) -> dict[str, Any]:
         "weights": dict(stage.router.served.weights),
         "shares": [each["share"] for each in facts["stages"]],
         "blamed": facts["blamed_gate"],
+        "edits": stage.kinds().count("plan-edited"),
     }
 
 

@@ -11,9 +11,12 @@ from huidu.foundation.errors import RouterError, StateError, UsageError
 from huidu.foundation.outcome import Outcome
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace
-from rollout.admission import Order, edited
+from rollout.admission import Order, on_file
 from rollout.begin import opened
+from rollout.controller.hearing import EDITED
 from rollout.judge.state import VERSION
+from rollout.plan.file import plan_hash
+from rollout.record import report
 from tests.rollout.test_supersede import ROUTE
 from tests.rollout.worlds import PLAN, make_stage
 
@@ -28,7 +31,14 @@ def resume(tmp_path, monkeypatch, capsys):
     folder = workspace.rollouts / "v2"
     folder.mkdir(parents=True)
 
-    def run(judge: int = VERSION, release: str = "v2", edit: str = "", ended: bool = False) -> str:
+    def run(
+        judge: int = VERSION,
+        release: str = "v2",
+        edit: str = "",
+        *,
+        ended: bool = False,
+        journaled: bool = False,
+    ) -> str:
         facts = {
             "proxies": [{"file": str(tmp_path / "arms.json"), "admin": "127.0.0.1:1"}],
             "route_config": "arms",
@@ -40,6 +50,8 @@ def resume(tmp_path, monkeypatch, capsys):
             "judge_version": judge,
         }
         stage = make_stage(folder, text, **facts)
+        if journaled:
+            stage.journal.append("plan-edited", plan_hash=plan_hash(text + edit), sentence=EDITED)
         if ended:
             stage.journal.append("ended", outcome="promoted", sentence="", blamed=None)
         stage.journal.close()
@@ -58,8 +70,8 @@ def resume(tmp_path, monkeypatch, capsys):
     return run
 
 
-def test_an_edited_plan_is_reported_and_ignored(resume):
-    assert "the plan was edited" in resume(edit="\n# a comment\n")
+def test_an_edit_that_was_journaled_before_is_recalled_when_the_rollout_goes_on(resume):
+    assert "the plan's file was edited" in resume(edit="\n# a comment\n", journaled=True)
 
 
 def test_the_same_plan_is_no_news(resume):
@@ -79,23 +91,82 @@ def test_what_cannot_be_gone_on_with_is_refused_before_anything_moves(resume, ch
         resume(**changed)
 
 
-def test_a_plan_that_is_edited_meanwhile_is_said_once_by_the_running_rollout_and_ignored(staged, tmp_path):
-    stage = staged("name: virtual", "name: virtual")
-    file = tmp_path / "plan.yaml"
+EDIT = PLAN.replace("all: 50%", "all: 60%")
+
+
+@pytest.fixture
+def followed(staged, tmp_path):
+    """A rollout by PLAN, and the file it began with; `steps` are done, one at each change of weights."""
+    stage, file = staged("name: virtual", "name: virtual"), tmp_path / "plan.yaml"
     file.write_text(PLAN)
-    said = edited(file, PLAN)
-    assert said() == ""
 
-    def opened(move):
-        file.write_text(PLAN.replace("all: 50%", "all: 60%"))
-        return confirm(move)
+    def drive(*steps, **changed):
+        left, confirm = list(steps), stage.router.confirm
 
-    confirm, stage.router.confirm = stage.router.confirm, opened
-    assert stage.controller(edited=said).drive() is Outcome.GOOD
-    told = [text for text in stage.lines.said if "the plan was edited" in text]
-    assert len(told) == 1 and "goes on with the plan it began with" in told[0]
+        def opened(move):
+            if left:
+                left.pop(0)()
+            return confirm(move)
+
+        stage.router.confirm = opened
+        outcome = stage.controller(plan_on_file=on_file(file, file.read_text()), **changed).drive()
+        stage.router.confirm = confirm
+        return outcome
+
+    return stage, file, drive
+
+
+def edits(stage):
+    return [event.data["sentence"] for event in stage.journal.events() if event.kind == "plan-edited"]
+
+
+def test_a_plan_that_is_edited_meanwhile_is_journaled_once_said_once_and_ignored(followed):
+    stage, file, drive = followed
+    assert drive(lambda: file.write_text(EDIT)) is Outcome.GOOD
+    assert edits(stage) == [EDITED]
+    assert len([text for text in stage.lines.said if "the plan's file was edited" in text]) == 1
+    timeline = report("v2", stage.journal.events())["timeline"]
+    assert [each["sentence"] for each in timeline if each["decision"] == "plan-edited"] == [EDITED]
     assert all(
         each.data["weights"]["high"] != 6_000 for each in stage.journal.events() if each.kind == "intended"
     )
+
+
+def test_each_further_edit_and_the_way_back_to_the_first_plan_is_journaled(followed):
+    stage, file, drive = followed
+    drive(*(lambda text=text: file.write_text(text) for text in (EDIT, EDIT + "# more\n", PLAN)))
+    assert edits(stage) == [EDITED, EDITED, "the plan's file is again the plan that this rollout began with"]
+
+
+def test_an_edit_that_is_journaled_is_not_journaled_again_by_the_next_process(followed):
+    stage, file, drive = followed
+    stops = stage.clock.now() + 20
+    assert drive(lambda: file.write_text(EDIT), stop=lambda: stage.clock.now() > stops) is Outcome.HELD
+    assert edits(stage) == [EDITED]
+    assert drive() is Outcome.GOOD
+    assert edits(stage) == [EDITED]
+
+
+def test_an_edit_while_no_process_ran_is_journaled_by_the_next_one(followed):
+    stage, file, drive = followed
+    stops = stage.clock.now() + 20
+    drive(stop=lambda: stage.clock.now() > stops)
+    file.write_text(EDIT)
+    assert drive() is Outcome.GOOD
+    assert edits(stage) == [EDITED]
+
+
+def test_a_plan_that_is_just_being_written_or_is_gone_is_no_edit(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(PLAN)
+    look = on_file(file, PLAN)
+    assert look() == plan_hash(PLAN)
+    file.write_text(EDIT[:40])
+    assert look() == ""
+    file.write_text(EDIT)
+    assert look() == ""
+    assert look() == plan_hash(EDIT)
     file.unlink()
-    assert said() == ""
+    assert look() == ""
+    file.write_bytes(b"\xff")
+    assert look() == ""

@@ -189,6 +189,7 @@ class Stage:
     evidence: ListEvidence = field(default_factory=ListEvidence)
     lines: Lines = field(default_factory=Lines)
     releases: Callable[[], Releases | None] = lambda: None
+    plan_on_file: Callable[[], str] = lambda: ""
 
     def edge(self) -> Edge:
         return Edge(
@@ -202,6 +203,7 @@ class Stage:
             testers=self.world,
             comparing=Comparing(self.world),
             releases=self.releases,
+            plan_on_file=self.plan_on_file,
         )
 
     def controller(self, **changed: object) -> Controller:
