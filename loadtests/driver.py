@@ -16,14 +16,14 @@ from pathlib import Path
 import gevent  # type: ignore[import-untyped]
 
 from loadtests.customers import Customers
+from loadtests.effort import Effort
 from loadtests.filling import Script, own_rows
 from loadtests.journeys.catalogue import catalogue
 from loadtests.journeys.http import http
 from loadtests.plan import ChannelPlan, Plan
-from loadtests.recorder import Pulse, Recorder
+from loadtests.recorder import Recorder
 from loadtests.schedule import arrivals, merged
 from loadtests.session import Session, SessionPool
-from loadtests.steal import StealMeter
 from loadtests.supplies import Supplies
 from loadtests.visit import BROKEN, DEGRADED, Customer, StepFailed, Visit
 
@@ -72,11 +72,7 @@ class Driver:
         self._open: dict[gevent.Greenlet, _Arrival] = {}
         self._zero = 0.0
         self._stopped = False
-        self._last = (0.0, 0.0)
-        self._busy_from = 0.0
-        self._walking = 0
-        self._busy = 0.0
-        self._steal = StealMeter()
+        self._effort = Effort(now)
         self._cut = False
 
     def stop(self) -> None:
@@ -91,8 +87,7 @@ class Driver:
         self._zero = zero
         gc.collect()
         gc.freeze()  # a collection over what Locust imported would stop the schedule for tens of milliseconds
-        self._last = (self._now(), time.process_time())
-        self._busy_from = self._now()
+        self._effort.begin()
         pulse = gevent.spawn(self._pulses, alive)
         try:
             complete = self._offer(until)
@@ -214,7 +209,7 @@ class Driver:
             customer=arrival.customer,
         )
         self._recorder.lag(arrival.place, max(0.0, self._now() - due))
-        self._count_busy(+1)
+        self._effort.walking(+1)
         failure: str | None = None
         known, broken = True, ""
         try:
@@ -233,7 +228,7 @@ class Driver:
             broken = "" if visit.started else f"{type(error).__name__}: {error}"
             session.close()
         finally:
-            self._count_busy(-1)
+            self._effort.walking(-1)
             self._open.pop(gevent.getcurrent(), None)
             self._pool.give_back(session)
         if broken:
@@ -282,22 +277,4 @@ class Driver:
                 self._stopped = True
 
     def _flush(self) -> None:
-        now, cpu = self._now(), time.process_time()
-        self._count_busy(0)
-        pulse = Pulse(
-            t=round(now - self._zero, 6),
-            seconds=round(now - self._last[0], 6),
-            cpu=round(cpu - self._last[1], 6),
-            steal=self._steal.read(),
-            in_flight=len(self._open),
-            busy=round(self._busy, 6),
-        )
-        self._last, self._busy = (now, cpu), 0.0
-        self._recorder.flush(pulse)
-
-    def _count_busy(self, change: int) -> None:
-        """Keep the integral of visits that are on their way: the L of Little's law, `change` from now on."""
-        now = self._now()
-        self._busy += self._walking * (now - self._busy_from)
-        self._busy_from = now
-        self._walking += change
+        self._recorder.flush(self._effort.pulse(self._zero, len(self._open)))
