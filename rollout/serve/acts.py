@@ -105,8 +105,9 @@ class Acts:
         finally:
             self._busy.release()
 
-    def say(self, kind: ActKind, token: str, name: str, why: str, stage: str) -> bool:
-        """Say it to the controller, and wait for its answer; False where one is needed and has not come yet.
+    def say(self, kind: ActKind, token: str, name: str, why: str, stage: str) -> None:
+        """Say it to the controller, and wait a little for its answer; one that has not come then is told by
+        the page.
 
         Raises HTTPException (403: nobody's token, or not this person's to do), UsageError (refused, with the
         controller's sentence), HuiduError.
@@ -126,9 +127,8 @@ class Acts:
                 granted, sentence = answer
                 if not granted:
                     raise UsageError(sentence)
-                return True
+                return
             self._clock.sleep(LOOK_EVERY)
-        return kind == "acknowledge"  # it counts as soon as it is written
 
     def _who(self, token: str, name: str) -> Proved:
         """The page's own token is its owner's: nobody else can read that file."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
+from rollout.controller.duty import Duty, duty, exposed
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import approval_of, next_stage, unapproved
 from rollout.controller.steps import next_position
@@ -22,23 +24,31 @@ class Ahead:
     others: Sequence[Text] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Who watches, as far as one knows. `attended`: whether a process drives it; `guarded`: whether a guard
+    watches, None: not known; `silent`: seconds since the controller's last sign of life."""
+
+    attended: bool = True
+    guarded: bool | None = None
+    silent: float = 0.0
+
+
 def ahead(  # noqa: PLR0911 - one return a situation
-    plan: Plan, ladder: Ladder, state: RolloutState, now: float, attended: bool = True
+    plan: Plan,
+    ladder: Ladder,
+    state: RolloutState,
+    now: float,
+    watched: Watched = Watched(),
 ) -> Ahead:
-    """Of a rollout that is not over. `attended`: whether a process drives it, as far as one knows."""
+    """Of a rollout that is not over."""
+    attended = watched.attended
     if state.retreated:
         return _again(plan, state, attended)
     if state.proxies.changed and state.pending is None and not state.hook:
         return _changed(plan, state, now)
     if state.resting or not attended:
-        return Ahead(
-            Text(
-                f"Nothing, until somebody runs it again: the share stays at {percent(state.share)}. "
-                "`huidu rollout run` with the same name goes on; `huidu rollout abort` goes back.",
-                f"在有人再次运行之前不会有变化：流量保持 {percent(state.share)}。"
-                "用同一名称执行 `huidu rollout run` 可继续，`huidu rollout abort` 可全部退回。",
-            )
-        )
+        return _alone(plan, state, watched)
     if state.pending is not None:
         coming = weights_text(state.pending.move.weights, ladder.cohorts)
         problem = f" ({state.pending.problem})" if state.pending.problem else ""
@@ -56,7 +66,49 @@ def ahead(  # noqa: PLR0911 - one return a situation
         return _unseen(plan, unseen)
     if ladder.is_everybody(state.weights):
         return _last(plan, state, now)
+    if plan.guard == "required" and watched.guarded is False:
+        return _unguarded(plan, state, now)
     return _wider(plan, ladder, state, now)
+
+
+def _alone(plan: Plan, state: RolloutState, watched: Watched) -> Ahead:
+    """Nobody drives it; where customers are with the candidate, a guard may take them back."""
+    by_hand = Text(
+        "`huidu rollout run` with the same name goes on; `huidu rollout abort` goes back.",
+        "用同一名称执行 `huidu rollout run` 可继续，`huidu rollout abort` 可全部退回。",
+    )
+    if watched.guarded and exposed(state) and duty(plan, state, inf) is Duty.RETURN:
+        left = minutes(max(0.0, plan.limits.unattended - watched.silent))
+        return Ahead(
+            Text(
+                f"A guard watches: unless somebody runs it again within {left.en}, it gives everybody back "
+                f"to stable. {by_hand.en}",
+                f"守护进程正在监看：若 {left.zh}内无人再次运行，将全部退回稳定版本。{by_hand.zh}",
+            )
+        )
+    share = percent(state.share)
+    alone = Text("", "")
+    if watched.guarded is False and exposed(state):
+        alone = Text(" No guard watches.", "没有守护进程在监看。")
+    return Ahead(
+        Text(
+            f"Nothing, until somebody runs it again: the share stays at {share}.{alone.en} {by_hand.en}",
+            f"在有人再次运行之前不会有变化：流量保持 {share}。{alone.zh}{by_hand.zh}",
+        )
+    )
+
+
+def _unguarded(plan: Plan, state: RolloutState, now: float) -> Ahead:
+    """The plan asks for a guard, and none watches."""
+    return Ahead(
+        Text(
+            "Nothing widens while no guard watches: the plan requires one, and `huidu rollout guard` with "
+            "this name starts it. Going back stays possible.",
+            "计划要求有守护进程监看，目前没有，因此不放量；"
+            "用此名称执行 `huidu rollout guard` 即可启动。仍可随时退回。",
+        ),
+        _limits(plan, state, now)[-1:] if state.position > 0 else (),
+    )
 
 
 def _changed(plan: Plan, state: RolloutState, now: float) -> Ahead:

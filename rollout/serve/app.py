@@ -79,9 +79,7 @@ class Pages:
 
     async def rollout(self, request: Request) -> Response:
         """One rollout, live."""
-        waits = request.query_params.get("waits") == "1"
-        name = request.path_params["name"]
-        return await self._page(request, "rollout", lambda: {**self._told.rollout(name), "waits": waits})
+        return await self._page(request, "rollout", lambda: self._told.rollout(request.path_params["name"]))
 
     async def observed(self, request: Request) -> Response:
         """One observation, live."""
@@ -117,12 +115,9 @@ class Pages:
             try:
                 form = await self._acts.form(request)
                 why = form.get("why", "").strip()[:300]
-                heard = await run_in_threadpool(self._do, context["offer"], name, form, why)
+                await run_in_threadpool(self._do, context["offer"], name, form, why)
                 self._readings.look_again()
-                waits = "" if heard else "&waits=1"
-                return RedirectResponse(
-                    f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}{waits}", 303
-                )
+                return RedirectResponse(f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}", 303)
             except HTTPException as error:
                 problem, status = error.detail, error.status_code
             except HuiduError as error:
@@ -130,15 +125,14 @@ class Pages:
         html = self._render("act.html.j2", request, {**context, "problem": problem, "why": why})
         return HTMLResponse(html, status)
 
-    def _do(self, offer: Offer, name: str, form: Mapping[str, str], why: str) -> bool:
-        """Whether it was done, or granted; False where nobody has answered yet."""
+    def _do(self, offer: Offer, name: str, form: Mapping[str, str], why: str) -> None:
         token = form.get("token", "")
         if offer.kind == "abort":
             self._acts.abort(token, name, why or "no reason given")
-            return True
+            return
         said = next(each for each in KINDS if each == offer.kind)
         # A form without the hidden field means the stage that waits, as the command does without --stage.
-        return self._acts.say(said, token, name, why, form.get("stage") or offer.stage)
+        self._acts.say(said, token, name, why, form.get("stage") or offer.stage)
 
     async def stream(self, request: Request) -> Response:
         """Server-sent events: the live part of the home page or of one rollout, whenever it changed."""

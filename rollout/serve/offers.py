@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from rollout.acts import Act
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import approval_of, next_stage
 from rollout.ladder import Ladder
@@ -62,6 +63,25 @@ def offers(
     resume = (STANDING["resume"],) if state.paused_by else ()
     widening = (*(resume or (STANDING["pause"],)), STANDING["promote-now"]) if attended else resume
     return (*known, *adopt, *waiting, *widening, STANDING["abort"])
+
+
+def unheard(said: Sequence[Act], state: RolloutState) -> list[Text]:
+    """What waits for a controller's answer; an acknowledgement needs none, and what is over takes no act."""
+    return [
+        Text(
+            f"{act.by}: {each.button.en}{_of(act.stage).en} ({act.why}). It is written down. No controller "
+            "has answered yet: it will when one runs.",
+            f"{act.by}：{each.button.zh}{_of(act.stage).zh}（{act.why}）。已写入，尚无控制进程答复；运行后将处理。",
+        )
+        for act in said
+        if not state.outcome and act.kind != "acknowledge"
+        for each in (STANDING.get(act.kind) or offer(act.kind, act.stage),)
+    ]
+
+
+def _of(stage: str) -> Text:
+    named = stage_name(stage)
+    return Text(f" “{named.en}”", f"“{named.zh}”") if stage else Text("", "")
 
 
 def _approval(plan: Plan, ladder: Ladder, state: RolloutState) -> tuple[Offer, ...]:

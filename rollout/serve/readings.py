@@ -18,6 +18,9 @@ from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
 from huidu.foundation.journal import Journal
 from rollout import acts
+from rollout.acts import Act
+from rollout.controller.lease import read_lease
+from rollout.controller.signs import CONTROLLER
 from rollout.failing import FILE, Failing, kept
 from rollout.letters import Letters, acknowledged
 from rollout.serve.story import Story, outcome
@@ -77,10 +80,14 @@ class Reading:
     evidence: Evidence = field(default_factory=Evidence)
     problem: str = ""
     driven: bool | None = None
+    guarded: bool | None = None
+    """Whether a guard watches it; None: not known."""
+    sign: float = 0.0
+    """When the controller gave its last sign of life, by the wall clock; 0: never, or not looked for."""
+    unheard: tuple[Act, ...] = ()
+    """What people said, and no controller has read yet."""
     failing: Failing | None = None
     """What was kept beside the evidence of a rollout that is over or rests."""
-    acknowledged_at: float = 0.0
-    """When somebody last acknowledged an emergency, where no controller has journaled that yet."""
     revision: int = 0
     _stamp: Stamp = ()
 
@@ -103,26 +110,32 @@ class Reading:
             self.problem = f"an event of this journal is not understood: {type(error).__name__}: {error}"
         self.evidence.follow(self.folder / "evidence.jsonl")
         self.failing = kept(self.folder) if outcome(self.story.state) != "running" else None
-        self.acknowledged_at = self._unheard()
+        self.unheard = self._unheard()
         self.revision += 1
 
     @property
     def letters(self) -> Letters:
         """What people have to be told, and what they said to it."""
-        return acknowledged(self.story.letters, self.acknowledged_at)
+        known = max((act.t for act in self.unheard if act.kind == "acknowledge"), default=0.0)
+        return acknowledged(self.story.letters, known)
 
-    def _unheard(self) -> float:
+    def _unheard(self) -> tuple[Act, ...]:
         try:
             said = [each.act for each in acts.read(self.folder, self.story.state.acts_end)]
         except HuiduError:
-            return 0.0
-        return max((act.t for act in said if act is not None and act.kind == "acknowledge"), default=0.0)
+            return ()
+        return tuple(act for act in said if act is not None)
 
     def _drivenness(self, lock: Path) -> None:
-        driven = None if self.story.state.outcome else held(lock)
-        if driven != self.driven:
-            self.driven = driven
+        over = bool(self.story.state.outcome)
+        driven = None if over else held(lock)
+        guarded = None if over else held(self.folder / "guard.lock", absent=False)
+        if (driven, guarded) != (self.driven, self.guarded):
+            self.driven, self.guarded = driven, guarded
             self.revision += 1
+        if driven is False:
+            lease = read_lease(self.folder / CONTROLLER)
+            self.sign = lease.wall if lease is not None else 0.0
 
 
 class Readings:
@@ -176,13 +189,17 @@ def _stamp(*paths: Path) -> Stamp:
     return tuple(found)
 
 
-def held(lock: Path) -> bool | None:
-    """Whether some process holds the lock file, by Linux's list of locks; None where there is no such list.
+def held(lock: Path, absent: bool | None = None) -> bool | None:
+    """Whether some process holds the lock file, by Linux's list of locks; None where there is no such list,
+    `absent` where there is no such file.
 
     Trying the lock would answer too, and could refuse a controller that starts at that very moment.
     """
     try:
         inode = str(lock.stat().st_ino)
+    except OSError:
+        return absent
+    try:
         lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
     except OSError:
         return None

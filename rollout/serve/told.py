@@ -100,7 +100,7 @@ class Told:
             raise HTTPException(404, "nothing has that name")
         now = self._clock.now()
         told = view(reading, now) if reading.story.state.started else None
-        return {"view": told, "glance": glance(reading, now), "now": now, "base": base, "waits": False}
+        return {"view": told, "glance": glance(reading, now), "now": now, "base": base}
 
     def report(self, name: str) -> dict[str, Any]:
         """report.json as it is now."""

@@ -14,10 +14,10 @@ from rollout.judge.gate import JudgeConfig
 from rollout.ladder import Ladder
 from rollout.plan import Plan, ladder_of
 from rollout.plan.route import grain_of
-from rollout.serve.ahead import Ahead, ahead, elsewhere
+from rollout.serve.ahead import Ahead, Watched, ahead, elsewhere
 from rollout.serve.around import CallRow, Caution, SchemaRow, attention, call_row, cautions, schema_row
 from rollout.serve.drawn import POINTS, Plot, evidence_plot, exposed_plot, share_plot, time_axis, time_ticks
-from rollout.serve.offers import Offer, offers
+from rollout.serve.offers import Offer, offers, unheard
 from rollout.serve.readings import Reading
 from rollout.serve.rows import Row, gate_rows
 from rollout.serve.story import Turn, outcome, thinned
@@ -82,6 +82,8 @@ class View:
     looked_at: float | None
     """When the counts of the gates were taken."""
     offers: Sequence[Offer]
+    unheard: Sequence[Text]
+    """What people asked for, and no controller has answered."""
     cautions: Sequence[Caution]
     calls: Sequence[CallRow]
     schema: Sequence[SchemaRow]
@@ -163,12 +165,16 @@ def watch(reading: Reading, now: float) -> Text | None:
             "用同一名称执行 `huidu rollout observe` 可继续。",
         )
     if reading.driven is False:
+        guard = Text("", "")
+        if reading.guarded is not None:
+            guard = (
+                Text(" A guard watches.", "守护进程正在监看。")
+                if reading.guarded
+                else Text(" No guard watches either.", "也没有守护进程在监看。")
+            )
         return Text(
-            f"No process drives this rollout (last sign of life {since.en} ago). The proxies keep serving "
-            "what they served; `huidu rollout run` with the same name goes on, "
-            "`huidu rollout abort` goes back.",
-            f"没有进程在驱动此次发布（最后一次记录在 {since.zh}前）。代理保持现有流量；"
-            "用同一名称执行 `huidu rollout run` 可继续，`huidu rollout abort` 可退回。",
+            f"No process drives this rollout (last sign of life {since.en} ago).{guard.en}",
+            f"没有进程在驱动此次发布（最后一次记录在 {since.zh}前）。{guard.zh}",
         )
     if reading.driven is None and quiet > QUIET:
         return Text(
@@ -205,8 +211,9 @@ def view(reading: Reading, now: float) -> View:
         share=share_plot(story.points, story.turns, x),
         evidence=evidence if seen else dataclasses.replace(evidence, x=time_ticks(x)),
         exposed=seen,
-        next=_next(plan, ladder, state, now, attended=reading.driven is not False),
+        next=_next(plan, ladder, state, now, _watched(reading, now)),
         offers=() if observed else _offers(plan, ladder, reading, called, now),
+        unheard=[] if observed else unheard(reading.unheard, state),
         cautions=_cautions(reading, called, now),
         calls=[call_row(each, now) for each in called],
         schema=[schema_row(each, now) for each in schema_steps(plan, state)],
@@ -269,8 +276,13 @@ def _config(plan: Plan | None, ladder: Ladder | None, state: RolloutState) -> Ju
         return None
 
 
+def _watched(reading: Reading, now: float) -> Watched:
+    sign = reading.sign or reading.story.last_t
+    return Watched(reading.driven is not False, reading.guarded, max(0.0, now - sign))
+
+
 def _next(
-    plan: Plan | None, ladder: Ladder | None, state: RolloutState, now: float, *, attended: bool
+    plan: Plan | None, ladder: Ladder | None, state: RolloutState, now: float, watched: Watched
 ) -> Ahead | None:
     if state.outcome or not state.started:
         return None
@@ -279,7 +291,7 @@ def _next(
     if plan is None or ladder is None:
         return None
     try:
-        return ahead(plan, ladder, state, now, attended)
+        return ahead(plan, ladder, state, now, watched)
     except (HuiduError, KeyError, ValueError):
         # What happened is told all the same.
         return None

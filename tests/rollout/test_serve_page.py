@@ -293,8 +293,12 @@ def test_what_people_say_needs_the_token_and_the_page_s_own_form_too(page, home,
 def test_what_is_said_while_no_controller_runs_is_kept_and_the_page_says_so(page, home, half):
     token = (home / "secrets" / "page.token").read_text().strip()
     answer = say(page, half, "pause", token=token)
-    assert answer.status_code == 303 and answer.headers["location"].endswith("&waits=1")
+    assert answer.status_code == 303
     assert "No controller has answered yet" in get(page + answer.headers["location"]).text
+    # In the other language, and in what the live page is replaced with, it stands as well.
+    assert "暂停放量（smells）。已写入，尚无控制进程答复" in get(f"{page}/rollouts/{half}?lang=zh").text
+    with stream(f"{page}/stream/{half}?lang=en") as events:
+        assert "Pause widening (smells). It is written down." in next(events)["html"]
     (line,) = (home / "rollouts" / half / "acts.jsonl").read_text().splitlines()
     assert json.loads(line)["why"] == "smells" and json.loads(line)["proof"] == "os"
 

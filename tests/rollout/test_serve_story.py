@@ -8,11 +8,16 @@ import shutil
 import sqlite3
 
 import pytest
+from filelock import FileLock
 
 from huidu.foundation.clock import SystemClock
 from huidu.foundation.journal import Journal
+from rollout.controller.lease import LeaseFile, read_lease
 from rollout.controller.proxies import Proxies
-from rollout.serve.ahead import ahead
+from rollout.controller.signs import CONTROLLER
+from rollout.plan import ladder_of
+from rollout.plan.file import parse_plan
+from rollout.serve.ahead import Watched, ahead
 from rollout.serve.around import attention
 from rollout.serve.offers import offers
 from rollout.serve.readings import Evidence, Readings, held
@@ -21,6 +26,7 @@ from rollout.serve.story import KEPT, Point, Story, Turn, outcome, thinned
 from rollout.serve.turns import turn_text
 from rollout.serve.view import view, watch, without_begun
 from rollout.serve.words import minutes, percent, with_code, without_addresses
+from tests.rollout.worlds import PLAN
 
 
 def told(stage):
@@ -260,6 +266,38 @@ def test_a_controller_that_died_is_noticed_by_its_lock(rollouts):
     seen = view(reading, reading.story.last_t)
     assert seen.glance.chip == "unattended"
     assert "Nothing, until somebody runs it again" in seen.next.text.en
+    assert "No guard watches" in seen.next.text.en and "没有守护进程" in seen.next.text.zh
+
+
+def test_a_guard_that_will_take_an_unattended_rollout_back_is_told_with_the_time_that_is_left(rollouts):
+    folder, clock = rollouts / "v2", SystemClock()
+    with Journal.open(folder / "journal.sqlite", clock) as journal:
+        journal.append("resumed")
+        if held(folder / "journal.sqlite.lock") is None:
+            pytest.skip("this system has no /proc/locks")
+    sign = LeaseFile(folder / CONTROLLER, "controller", clock)
+    sign.renew()
+    now = read_lease(folder / CONTROLLER).wall + 120  # of unattended: 15 min
+    with FileLock(folder / "guard.lock"):
+        reading = Readings(rollouts, Ticking()).named("v2")
+        seen = view(reading, now)
+        assert "unless somebody runs it again within 13 min" in seen.next.text.en
+        assert "若 13 分钟内无人再次运行，将全部退回稳定版本" in seen.next.text.zh
+        assert "A guard watches." in watch(reading, now).en and "share stays" not in seen.next.text.en
+        stay = Watched(False, True, 120.0)
+        plan = parse_plan(PLAN.replace("limits: {", "limits: {safe: stay, "), "p")
+        text = ahead(plan, ladder_of(plan, ("high", "standard")), reading.story.state, now, stay).text.en
+        assert "the share stays" in text
+
+
+def test_where_the_plan_requires_a_guard_and_none_watches_the_page_says_what_it_waits_for(stage):
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
+    state = dataclasses.replace(told(stage).state, resting="", evidence_at=stage.clock.now())
+    plan = stage.plan.model_copy(update={"guard": "required"})
+    for guarded, waits in ((False, True), (True, False), (None, False)):
+        text = ahead(plan, stage.ladder, state, stage.clock.now(), Watched(True, guarded)).text
+        assert ("Nothing widens while no guard watches" in text.en) is waits
+        assert ("守护进程" in text.zh) is waits
 
 
 def test_evidence_is_counted_with_the_reasons_for_what_was_left_out(tmp_path):
