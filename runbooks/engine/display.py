@@ -10,7 +10,11 @@ from runbooks.engine.journal import RunResult, StepResult
 from runbooks.engine.procedure import Runbook, Step
 
 _MARKS = {"done": "✓", "stopped": "✓", "unexpected": "✗", "interrupted": "■", "not-run": "–"}
-
+_WORDS = {
+    "good": "everything came out as it should",
+    "bad": "a step came out otherwise than expected",
+    "held": "interrupted",
+}
 
 _SILENCE = 10.0
 """Seconds without output after which a pipe is told that the step still works."""
@@ -98,7 +102,8 @@ class Display:
         with contextlib.suppress(OSError, SystemExit):
             self._terminal.table(("", "step", "came out", "took"), rows)
         good = result.exit == 0
-        verdict = "everything came out as it should" if good else f"{result.outcome} (exit {result.exit})"
+        words = _WORDS.get(result.outcome, result.outcome)
+        verdict = words if good else f"{words} (exit {result.exit})"
         took = elapsed(result.ended - result.started)
         self._say(f"{result.runbook}: {verdict}, {took}", "bold green" if good else "bold red")
         for name in left:
