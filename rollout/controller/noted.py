@@ -28,7 +28,7 @@ def judged(
     """The data of the event. `lines`: of evidence, now; `deaf`: why state cannot be written, or ""."""
     ends = [interval.end for interval in look.intervals]
     return {
-        "gates": {name: _numbers(gate) for name, gate in (verdict.gates if verdict else {}).items()},
+        "gates": {name: numbers(gate) for name, gate in (verdict.gates if verdict else {}).items()},
         "decision": "not-evidence" if look.problems or verdict is None else verdict.decision.value,
         "sentence": "; ".join(look.problems) or (verdict.sentence if verdict else ""),
         "blamed": verdict.blamed if verdict else None,
@@ -48,7 +48,8 @@ def judged(
     }
 
 
-def _numbers(gate: GateVerdict) -> dict[str, Any]:
+def numbers(gate: GateVerdict) -> dict[str, Any]:
+    """A gate's, as the journal keeps them."""
     return {
         "log_e": gate.log_e,
         "bound": gate.bound,

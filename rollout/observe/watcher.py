@@ -12,13 +12,14 @@ from huidu.foundation.errors import HuiduError, StateError
 from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
 from huidu.model.evidence import Interval
-from huidu.model.verdict import Decision, Verdict
+from huidu.model.verdict import Verdict
 from rollout.controller.edge import EvidenceLog, Eyes, Look
-from rollout.controller.judgement import SETTLING, Judgement, first_bad
+from rollout.controller.judgement import SETTLING, Judgement
 from rollout.controller.steps import planned_shares
 from rollout.controller.voice import Voice, line
 from rollout.judge import JudgeConfig
 from rollout.ladder import Ladder, share_of
+from rollout.observe import noted
 from rollout.observe.changes import BY_TRAFFIC, Change, Changes, Stated, shares_now
 from rollout.observe.fold import observed, stepping, weights_of
 from rollout.observe.shares import Flow, Flows, flows_of, share_of_all
@@ -215,44 +216,13 @@ class Watcher:
         self._note("judged", **self._judged(look, self._out.evidence.append(look.intervals)))
 
     def _judged(self, look: Look, lines: int) -> dict[str, Any]:
-        verdict, config = self._verdict, self._config()
-        gates = verdict.gates if verdict else {}
         known = self._changes.held.flows if self._stated is None else {}
         share = share_of_all(known) if sum(known.values(), Flow()).total > 0 else self.state.share
+        borne = allowed(self._plan, self._config(), self.state, self._verdict)
         said = self._said_exactly()
-        share = said.share if said is not None else share
-        everybody = share >= EVERYBODY
-        usable = verdict is not None and not look.problems and look.requests > 0
-        return {
-            "gates": {
-                name: {
-                    "log_e": gate.log_e,
-                    "bound": gate.bound,
-                    "harm_upper": gate.harm_upper,
-                    "canary": {"total": gate.canary.total, "bad": gate.canary.bad},
-                    "baseline": {"total": gate.baseline.total, "bad": gate.baseline.bad},
-                    "sentence": gate.sentence,
-                }
-                for name, gate in gates.items()
-            },
-            "decision": "not-evidence" if look.problems or verdict is None else verdict.decision.value,
-            "sentence": "; ".join(look.problems) or (verdict.sentence if verdict else ""),
-            "blamed": verdict.blamed if verdict else None,
-            "allowed": 0.0 if look.problems else allowed(self._plan, config, self.state, verdict),
-            "share": share,
-            **({} if said is None else {"shares": dict(said.shares)}),
-            "requests": self.state.last.get("requests", 0.0) + look.requests,
-            "synthetic": 0.0,
-            "exposed": look.exposed if look.exposed is not None else self.state.last.get("exposed"),
-            "usable": usable and (everybody or _decided(verdict)),
-            "evidence_lines": lines,
-            "evidence_end": max((each.end for each in look.intervals), default=self.state.evidence_end),
-            "first_bad": {
-                gate: since
-                for gate, since in first_bad(config, look.intervals).items()
-                if gate not in self.state.first_bad
-            },
-        }
+        return noted.judged(
+            self._config(), self.state, look, self._verdict, share=share, said=said, borne=borne, lines=lines
+        )
 
     def _said_exactly(self) -> Stated | None:
         """What proxies say of a share that until now was only counted."""
@@ -288,10 +258,6 @@ class Watcher:
         self.state = observed([event], self.state)
         if kind == "would":
             self.would.append(data)
-
-
-def _decided(verdict: Verdict | None) -> bool:
-    return verdict is not None and verdict.decision is not Decision.NOT_EVIDENCE
 
 
 def stated_share(value: Sequence[float], expression: str) -> float:
