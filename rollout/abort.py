@@ -8,16 +8,19 @@ from pathlib import Path
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import Locked, RouterError, UsageError
-from huidu.foundation.journal import Journal
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
+from rollout.controller.acting import going_back
 from rollout.controller.edge import Edge, NoEvidence, NoLetters
+from rollout.controller.fold import fold
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, last_sign
+from rollout.controller.state import RolloutState
 from rollout.folder import all_journaled, folder_of, journaled, journaled_plan, publish, say_damaged
+from rollout.journal_held import journal_held
 from rollout.plan import Gate, Plan
-from rollout.post import Post, notifiers
+from rollout.post import Post, patient
 from rollout.routers.router import Split
 from rollout.target import Target
 
@@ -52,15 +55,22 @@ def _only_one(workspace: Workspace, terminal: Terminal) -> str | None:
 
 
 def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) -> None:
-    """No controller runs: do it here."""
-    with Journal.open(folder / "journal.sqlite", clock) as journal, contextlib.ExitStack() as stack:
+    """No controller runs: do it here. No full disk and no address that cannot be used stands before it."""
+
+    def complain(text: str) -> None:
+        terminal.say(f"{name}: {text}", "yellow")
+
+    with (
+        journal_held(folder / "journal.sqlite", clock, complain) as journal,
+        contextlib.ExitStack() as stack,
+    ):
         state = journaled(folder)
         assert state is not None
         plan, ladder, target = journaled_plan(state)
         router = target.router(clock)
         router.acquire(f"abort of rollout {name}")
         stack.callback(router.release)
-        senders = notifiers(plan.notify)
+        senders = patient(plan.notify, complain)
         post = Post(plan, name, journal, clock, senders) if senders else NoLetters()
         nothing = NoEvidence()
         edge = Edge(
@@ -78,6 +88,8 @@ def _alone(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) 
         stack.callback(controller.post_letters)
         controller.take_back(why)
         terminal.say(f"{name}: stable serves everybody again, read back from the proxy", "bold green")
+        if not (left := fold(journal.events())).outcome and left.closing is None:
+            complain("that could not be written down: abort it once more when there is room")
 
 
 def _ask(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) -> None:
@@ -103,7 +115,19 @@ def _ask(folder: Path, name: str, why: str, clock: Clock, terminal: Terminal) ->
     if told:
         terminal.say(f"{name}: its controller is silent; `huidu rollout status {name}` says how far it came")
         return
-    raise RouterError(
+    raise _disobeyed(name, journaled(folder))
+
+
+def _disobeyed(name: str, state: RolloutState | None) -> RouterError:
+    """Whose fault it is, as far as the journal knows."""
+    if state is not None and going_back(state) and state.pending is not None:
+        seen = f": {state.pending.problem}" if state.pending.problem else ""
+        return RouterError(
+            f"the controller of {name!r} gives everybody back, and no proxy has confirmed it in "
+            f"{OBEYS_WITHIN:.0f} s{seen}",
+            remedy="look at the proxy; the controller tries until it is done",
+        )
+    return RouterError(
         f"the controller of {name!r} did not act within {OBEYS_WITHIN:.0f} s",
         remedy="stop its process (the lock beside the route file names it) and abort again",
     )
