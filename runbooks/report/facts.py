@@ -127,6 +127,8 @@ class Rollout(_Read):
     seconds_from_first_bad_request: float | None = None
     exposed_customers: int | None = None
     requests_canary: int | None = None
+    requests_synthetic: int | None = None
+    """Of nobody: sent before and beside customers; the gates count them."""
     timeline: tuple[Poll, ...] = ()
     customers_warning: str = ""
     """One customer made so many of the failures that the release may not be the reason."""

@@ -98,6 +98,7 @@ def _rollout_json(wanted: Wanted, rollout: Rollout, as_expected: bool) -> dict[s
         "seconds_from_first_bad_request": rollout.seconds_from_first_bad_request,
         "exposed_customers": rollout.exposed_customers,
         "requests_canary": rollout.requests_canary,
+        "requests_synthetic": rollout.requests_synthetic,
         "customers_warning": rollout.customers_warning,
         "schema": [each.model_dump() for each in rollout.schema_steps],
         "emergencies": [each.model_dump() for each in rollout.emergencies],

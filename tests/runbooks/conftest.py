@@ -144,7 +144,7 @@ def untouched(document: dict[str, Any]) -> dict[str, Any]:
     """As if it had been taken back at stage 0."""
     for poll in document["timeline"]:
         poll |= {"share": 0.0, "exposed": 0, "stage": "start"}
-    return document | {"exposed_customers": 0, "requests_canary": 0}
+    return document | {"exposed_customers": 0, "requests_canary": 0, "requests_synthetic": 67}
 
 
 def rollout(name: str, release: str, blamed: str | None, seed: int = 3) -> dict[str, Any]:
@@ -209,6 +209,7 @@ def rollout(name: str, release: str, blamed: str | None, seed: int = 3) -> dict[
         "seconds_from_first_bad_request": None if blamed is None else t - 3.5,
         "exposed_customers": round(exposed),
         "requests_canary": round(requests),
+        "requests_synthetic": 50,
         "stages": [{"name": stage, "share": share} for stage, share in _STAGES],
         "timeline": timeline,
     }

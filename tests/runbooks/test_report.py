@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,13 @@ def test_what_came_out_as_it_should_is_proved(home: Any) -> None:
     assert "Proved: ready to go live" in page(home)
 
 
+def test_who_judges_without_customers_shows_by_what(home: Any) -> None:
+    """A gate that counts 18 of 40 beside "customers' requests: 0" needs its synthetic requests told."""
+    make(home)
+    told = page(home).split('id="errors"')[1].split('id="slow"')[0]
+    assert "synthetic requests" in told and "合成请求" in told and "50" in told
+
+
 def test_the_numbers_are_those_of_the_inputs(home: Any) -> None:
     make(home)
     document = facts(home)
@@ -51,6 +60,7 @@ def test_the_numbers_are_those_of_the_inputs(home: Any) -> None:
             "seconds_from_first_bad_request",
             "exposed_customers",
             "requests_canary",
+            "requests_synthetic",
         ):
             assert each[key] == source[key], (each["name"], key)
     load = home.documents[home.load]
@@ -297,3 +307,30 @@ def test_one_loud_customer_emergencies_and_the_schema_stand_on_the_rollouts_card
     (errors,) = [each for each in facts(home)["rollouts"] if each["name"] == "errors"]
     assert errors["customers_warning"].startswith("one customer") and len(errors["emergencies"]) == 1
     assert [each["standing"] for each in errors["schema"]] == ["done", "failed"]
+
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+@pytest.mark.parametrize(
+    ("link", "browser", "shown"),
+    [("", "en-US", "en"), ("#zh", "en-US", "zh"), ("?lang=en", "zh-CN", "en"), ("", "zh-CN", "zh")],
+)
+def test_the_page_opens_in_the_language_of_its_link_or_of_the_browser(
+    home: Any, tmp_path: Path, link: str, browser: str, shown: str
+) -> None:
+    make(home)
+    command = [
+        *(str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
+        *(
+            "--no-first-run",
+            f"--accept-lang={browser}",
+            f"--user-data-dir={tmp_path / 'browser'}",
+            "--dump-dom",
+        ),
+        f"file://{home.folder / 'reports/go-live.html'}{link}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert f'data-lang="{shown}"' in done.stdout.split("<head>")[0]

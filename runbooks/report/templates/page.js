@@ -12,8 +12,10 @@
   };
   for (const button of document.querySelectorAll("[data-set-lang]"))
     button.addEventListener("click", () => { language(button.dataset.setLang); keep("huidu-lang", button.dataset.setLang); });
-  const asked = new URLSearchParams(location.search).get("lang") || kept("huidu-lang");
-  language(asked === "zh" ? "zh" : "en");
+  // #zh as on the load report; else what was chosen before, else what the browser is set to.
+  const linked = location.hash === "#zh" ? "zh" : new URLSearchParams(location.search).get("lang");
+  const asked = linked || kept("huidu-lang") || navigator.language;
+  language(/^zh\b/i.test(asked) ? "zh" : "en");
 
   const theme = new URLSearchParams(location.search).get("theme") || kept("huidu-theme");
   if (theme === "light" || theme === "dark") root.dataset.theme = theme;
