@@ -230,7 +230,21 @@ CLOSED: dict[str, Any] = {
     "disableEncryption": False,
 }
 BALANCED = {"serviceTemplate": {"spec": {"type": "LoadBalancer"}}}
-BUCKET = cloud("oss/bucket:Bucket", bucket="backups", serverSideEncryptionRule={"sseAlgorithm": "KMS"})
+BUCKET = cloud(
+    "oss/bucket:Bucket",
+    bucket="backups",
+    redundancyType="ZRS",
+    serverSideEncryptionRule={"sseAlgorithm": "KMS"},
+)
+
+
+def newer(*versions: str) -> Rendered:
+    return cloud(
+        "oss/bucketHttpsConfig:BucketHttpsConfig", bucket="backups", enable=True, tlsVersions=versions
+    )
+
+
+TLS = newer("TLSv1.2", "TLSv1.3")
 
 
 def blocked(value: bool, bucket: str = "backups") -> Rendered:
@@ -245,8 +259,30 @@ def named(component: str) -> dict[str, Any]:
     return {"labels": {"app.kubernetes.io/name": component}}
 
 
+BIG = {"resources": {"requests": {"cpu": "8", "memory": "16Gi"}, "limits": {"memory": "16Gi"}}}
+STREAMS = {"externalClusters": [{"name": "a", "connectionParameters": {"host": "a", "sslmode": "prefer"}}]}
+
+
 def proxies(service: str) -> dict[str, Any]:
-    return {"provider": {"kubernetes": {"envoyService": {"type": service}}}}
+    proxy = {"envoyService": {"type": service}, "envoyDeployment": {"container": BIG}}
+    return {"provider": {"kubernetes": proxy}}
+
+
+def stateful(more: dict[str, Any]) -> Rendered:
+    found = workload("StatefulSet")
+    spec = {**found.body["spec"], **more}
+    return Rendered(found.type, found.name, found.zone, {**found.body, "spec": spec})
+
+
+def limited(zone: str, **more: str) -> Rendered:
+    target = {"kind": "Gateway", "name": "edge", **more}
+    return manifest("ClientTrafficPolicy", {"targetRefs": [target], "tls": {"minVersion": "1.2"}}, zone)
+
+
+def object_store(endpoint: str | None, destination: str = "s3://crm-backups/") -> Rendered:
+    kept = {"encryption": "AES256"}
+    given = {"destinationPath": destination, "data": kept, "wal": kept}
+    return manifest("ObjectStore", {"configuration": given | ({"endpointURL": endpoint} if endpoint else {})})
 
 
 BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
@@ -280,6 +316,44 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "tls",
         [cloud("slb/listener:Listener", "public", protocol="https", tlsCipherPolicy="tls_cipher_policy_1_0")],
     ),
+    "a gateway limited at one of its listeners": (
+        "tls",
+        [
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public", **EDGE),
+            limited("public", sectionName="other"),
+        ],
+    ),
+    "a gateway limited in another zone": (
+        "tls",
+        [
+            manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public", **EDGE),
+            limited("private"),
+        ],
+    ),
+    "old TLS behind the edge": (
+        "tls",
+        [manifest("EnvoyProxy", proxies("ClusterIP") | {"backendTLS": {"minVersion": "1.0"}}, "public")],
+    ),
+    "old TLS to a pooler": (
+        "tls",
+        [manifest("Pooler", {"pgbouncer": {"parameters": {"client_tls_protocols": "all"}}})],
+    ),
+    "a database that lets in clients in clear": (
+        "tls",
+        [manifest("Cluster", CLUSTER | {"postgresql": {"pg_hba": ["host all all all md5"]}}), SCHEDULE],
+    ),
+    "a replica that streams in clear": ("tls", [manifest("Cluster", CLUSTER | STREAMS), SCHEDULE]),
+    "backups sent in clear": ("tls", [object_store("http://minio.backups.svc")]),
+    "metrics sent in clear": (
+        "tls",
+        [
+            manifest(
+                "Prometheus", BIG | {"remoteWrite": [{"url": "http://metrics.example.org"}]}, "monitoring"
+            )
+        ],
+    ),
+    "a bucket of any TLS": ("tls", [BUCKET, blocked(True)]),
+    "a bucket of old TLS": ("tls", [BUCKET, blocked(True), newer("TLSv1.1", "TLSv1.2")]),
     "no request": ("sizing", [workload(resources={"limits": {"memory": "8G"}})]),
     "less than the topology says": (
         "sizing",
@@ -310,9 +384,9 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "exposure",
         [cloud("cs/managedKubernetes:ManagedKubernetes", "public", **CLOSED | {"slbInternetEnabled": True})],
     ),
-    "a bucket that nothing closes": ("exposure", [BUCKET]),
-    "a bucket that may be opened": ("exposure", [BUCKET, blocked(False)]),
-    "another bucket that is closed": ("exposure", [BUCKET, blocked(True, "other")]),
+    "a bucket that nothing closes": ("exposure", [BUCKET, TLS]),
+    "a bucket that may be opened": ("exposure", [BUCKET, TLS, blocked(False)]),
+    "another bucket that is closed": ("exposure", [BUCKET, TLS, blocked(True, "other")]),
     "half of the internet let in": ("exposure", [rule(cidrIp="128.0.0.0/1")]),
     "everybody who speaks IPv6 let in": ("exposure", [rule(ipv6CidrIp="::/0")]),
     "people from anywhere to the public zone": ("exposure", [rule("public", cidrIp="0.0.0.0/0")]),
@@ -333,13 +407,21 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     ),
     "the gateway behind the edge as its class likes": (
         "exposure",
-        [manifest("EnvoyProxy", {"provider": {"kubernetes": {}}}, "public")],
+        [
+            manifest(
+                "EnvoyProxy", {"provider": {"kubernetes": {"envoyDeployment": {"container": BIG}}}}, "public"
+            )
+        ],
     ),
     "a gateway behind the edge whose proxies nobody tells": (
         "exposure",
         [
             manifest("Gateway", {"listeners": [{"name": "web", "protocol": "HTTPS"}]}, "public"),
-            manifest("ClientTrafficPolicy", {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}}),
+            manifest(
+                "ClientTrafficPolicy",
+                {"targetRefs": [{"name": "it"}], "tls": {"minVersion": "1.2"}},
+                "public",
+            ),
         ],
     ),
     "everybody's network let into the core": (
@@ -367,7 +449,31 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "encryption",
         [manifest("ObjectStore", {"configuration": {"data": {"encryption": "AES256"}, "wal": {}}})],
     ),
-    "a bucket in clear": ("encryption", [cloud("oss/bucket:Bucket", bucket="backups"), blocked(True)]),
+    "a bucket in clear": (
+        "encryption",
+        [cloud("oss/bucket:Bucket", bucket="backups", redundancyType="ZRS"), TLS, blocked(True)],
+    ),
+    "a cluster's Secrets in clear": (
+        "encryption",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED | {"encryptionProviderKey": None})],
+    ),
+    "a key that nothing uses": (
+        "encryption",
+        [cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED | {"disableEncryption": None})],
+    ),
+    "a class of the cloud's own, in clear": (
+        "encryption",
+        [manifest("Cluster", CLUSTER | {"storage": {"storageClass": "alicloud-disk-essd"}}), SCHEDULE],
+    ),
+    "a journal on whatever storage there is": ("encryption", [manifest("PersistentVolumeClaim", {})]),
+    "metrics on whatever storage there is": (
+        "encryption",
+        [manifest("Prometheus", BIG | {"storage": {"volumeClaimTemplate": {"spec": {}}}}, "monitoring")],
+    ),
+    "pods' own volumes on whatever storage there is": (
+        "encryption",
+        [stateful({"volumeClaimTemplates": [{"spec": {}}]})],
+    ),
     "never backed up": ("backups", [manifest("Cluster", CLUSTER)]),
     "nowhere to back up to": (
         "backups",
@@ -405,7 +511,10 @@ def test_good_resources_are_not_refused() -> None:
         cloud("cs/managedKubernetes:ManagedKubernetes", **CLOSED),
         rule(cidrIp="10.0.0.0/16"),
         BUCKET,
+        TLS,
         blocked(True),
+        manifest("PersistentVolumeClaim", {"storageClassName": "encrypted"}),
+        manifest("Pooler", {"pgbouncer": {"parameters": {"client_tls_protocols": "tlsv1.2,tlsv1.3"}}}),
         manifest("Cluster", CLUSTER),
         SCHEDULE,
         workload(),
@@ -422,12 +531,6 @@ def test_backups_of_eu_customers_go_to_a_store_in_frankfurt() -> None:
         assert [finding.policy for finding, _ in found] == (["residency"] if refused else [])
     away = cloud("oss/bucketReplication:BucketReplication", destination={"location": "oss-cn-hangzhou"})
     assert [finding.policy for finding, _ in judge(mine, [away], (), TODAY).refused] == ["residency"]
-
-
-def object_store(endpoint: str | None, destination: str = "s3://crm-backups/") -> Rendered:
-    kept = {"encryption": "AES256"}
-    given = {"destinationPath": destination, "data": kept, "wal": kept}
-    return manifest("ObjectStore", {"configuration": given | ({"endpointURL": endpoint} if endpoint else {})})
 
 
 STORES_OF_BACKUPS: list[tuple[str | None, str, bool]] = [
