@@ -7,10 +7,10 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.journal import Journal
@@ -20,7 +20,7 @@ from rollout import acts
 from rollout.admission import Order, check_new, check_stopped, on_file, resumable
 from rollout.collect import Collector
 from rollout.controller.edge import Edge, NoLetters, Testers
-from rollout.controller.fold import fold
+from rollout.controller.fold import RolloutState, fold
 from rollout.controller.lease import LeaseFile
 from rollout.controller.run import Controller
 from rollout.controller.signs import CONTROLLER, Companion, unwatched
@@ -36,16 +36,13 @@ from rollout.onlookers import collector_of, comparing_of, history_of, testers_of
 from rollout.plan import Plan, judge_config, ladder_of
 from rollout.plan.file import load_plan, plan_hash, plan_text
 from rollout.plan.sound import refuse_lacking, refuse_unsound
-from rollout.post import Post, notifiers
+from rollout.post import Post, Sender, notifiers, patient
 from rollout.prepared import require_prepared
 from rollout.readiness import check_readiness, ready_replicas, releases_of
 from rollout.record import report
 from rollout.routers.router import Router
 from rollout.standing import ensure_guard, watched_by
 from rollout.target import Target
-
-if TYPE_CHECKING:
-    from huidu.foundation.notify import Notifier
 
 NOT_WORTH_TELLING = 5.0
 """Seconds without a watcher that any new start takes."""
@@ -72,7 +69,6 @@ class Parts:
     ladder: Ladder
     router: Router
     collector: Collector
-    senders: tuple[Notifier, ...]
     calendar: Calendar
     testers: Testers
     comparing: Collector | None
@@ -81,14 +77,11 @@ class Parts:
 def _parts(order: Order, plan: Plan, target: Target, clock: Clock) -> Parts:
     """Raises HuiduError where the plan asks for what is not there."""
     ladder = ladder_of(plan, tuple(target.cohorts), target.grain)
-    calendar = Calendar(plan.freeze)
-    calendar.check()
     return Parts(
         ladder,
         target.router(clock),
         collector_of(plan, target, order.release),
-        notifiers(plan.notify),
-        calendar,
+        Calendar(plan.freeze),
         testers_of(plan, target),
         comparing_of(plan, target, ladder),
     )
@@ -110,6 +103,8 @@ def check_start(workspace: Workspace, order: Order, clock: Clock) -> None:
     workspace.ensure_writable()
     target = Target.of(plan, workspace.stack_file)
     check_new(order, plan, target)
+    notifiers(plan.notify)
+    Calendar(plan.freeze).check()
     _try(_parts(order, plan, target, clock), workspace, order, plan, target, clock)
 
 
@@ -118,18 +113,23 @@ def opened(
     workspace: Workspace, order: Order, clock: Clock, terminal: Terminal, stop: Callable[[], bool]
 ) -> Iterator[Running]:
     """A new rollout, or the unfinished one of that name. Raises HuiduError before anything is changed."""
-    plan = load_plan(order.plan)
-    text = plan_text(order.plan)
     folder = folder_of(workspace, order.name)
-    workspace.ensure_writable()
     known = journaled(folder)
-    if known is not None:
-        plan = resumable(order, known, text, terminal)
-        check_stopped(order, plan, known, workspace)
-        target = Target.from_data(dict(known.started))
-    else:
+    if known is None:
+        plan, text = load_plan(order.plan), plan_text(order.plan)
+        workspace.ensure_writable()
         target = Target.of(plan, workspace.stack_file)
         check_new(order, plan, target)
+        senders: Sequence[Sender] = notifiers(plan.notify)
+        Calendar(plan.freeze).check()
+    else:
+        # Customers may be on the candidate: it goes on by its journal, whatever became of files beside it.
+        text = _text_now(order.plan, known, terminal)
+        plan = resumable(order, known, text, terminal)
+        workspace.ensure_writable()
+        check_stopped(order, plan, known, workspace)
+        target = Target.from_data(dict(known.started))
+        senders = patient(plan.notify, lambda problem: terminal.say(f"note: {problem}", "yellow"))
     parts = _parts(order, plan, target, clock)
     ladder, router, collector = parts.ladder, parts.router, parts.collector
     if known is None:
@@ -171,7 +171,7 @@ def opened(
             folder=folder,
             stop=stop,
             abort=lambda: asked_to_abort(folder),
-            post=Post(plan, order.name, journal, clock, parts.senders) if parts.senders else NoLetters(),
+            post=Post(plan, order.name, journal, clock, senders) if senders else NoLetters(),
             alive=lease.renew,
             acts=lambda after: acts.read(folder, after),
             frozen=parts.calendar.now,
@@ -187,6 +187,16 @@ def opened(
         )
         stack.callback(parts.testers.stop)
         yield Running(Controller(order.name, plan, ladder, edge), folder, journal)
+
+
+def _text_now(path: Path, known: RolloutState, terminal: Terminal) -> str:
+    """The plan's text as it is now; where it cannot be read, as the rollout knows it."""
+    try:
+        return plan_text(path)
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "no text"
+        terminal.say(f"note: {path} cannot be read ({why}): it goes on by the plan it began with", "yellow")
+        return str(known.started["plan_text"])
 
 
 def _gauges(plan: Plan) -> list[str]:

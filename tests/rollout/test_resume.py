@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,8 @@ def resume(tmp_path, monkeypatch, capsys):
         *,
         ended: bool = False,
         journaled: bool = False,
+        more: str = "",
+        spoil: Callable[[Path], object] = lambda plan: None,
     ) -> str:
         facts = {
             "proxies": [{"file": str(tmp_path / "arms.json"), "admin": "127.0.0.1:1"}],
@@ -49,13 +52,14 @@ def resume(tmp_path, monkeypatch, capsys):
             "confirm_within": 1.0,
             "judge_version": judge,
         }
-        stage = make_stage(folder, text, **facts)
+        stage = make_stage(folder, text + more, **facts)
         if journaled:
             stage.journal.append("plan-edited", plan_hash=plan_hash(text + edit), sentence=EDITED)
         if ended:
             stage.journal.append("ended", outcome="promoted", sentence="", blamed=None)
         stage.journal.close()
-        (tmp_path / "plan.yaml").write_text(text + edit)
+        (tmp_path / "plan.yaml").write_text(text + more + edit)
+        spoil(tmp_path / "plan.yaml")
         order = Order(tmp_path / "plan.yaml", release, "v2")
         (tmp_path / "arms.json").mkdir()  # what the lock beside it is asked for after everything else
         lock = Path(tmp_path / ".arms.json.lock")
@@ -65,6 +69,8 @@ def resume(tmp_path, monkeypatch, capsys):
                 pass
         except RouterError as error:
             assert "cannot be locked" in str(error)
+        else:
+            raise AssertionError("the route was not asked for")
         return capsys.readouterr().err
 
     return run
@@ -72,6 +78,25 @@ def resume(tmp_path, monkeypatch, capsys):
 
 def test_an_edit_that_was_journaled_before_is_recalled_when_the_rollout_goes_on(resume):
     assert "the plan's file was edited" in resume(edit="\n# a comment\n", journaled=True)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (Path.unlink, "No such file"),
+        (lambda plan: plan.write_bytes(b"\xff"), "no text"),
+        (lambda plan: plan.write_text("stages: ["), ""),
+    ],
+)
+def test_a_plan_that_is_gone_or_no_plan_any_more_keeps_no_rollout_from_going_on(resume, spoil, told):
+    """Customers may be on the candidate: the journal knows the plan."""
+    said = resume(spoil=spoil)
+    assert told in said and (not told or "it goes on by the plan it began with" in said)
+
+
+def test_a_calendar_or_an_address_that_is_gone_keeps_no_rollout_from_going_on(resume):
+    """The one freezes, as in a running rollout; the other's letters count as not sent."""
+    resume(more='notify: [{file: "/nowhere/oncall"}]\nfreeze: {calendar: /nowhere/holidays.ics}\n')
 
 
 def test_the_same_plan_is_no_news(resume):
