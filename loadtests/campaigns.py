@@ -19,7 +19,7 @@ from loadtests.health import check_health
 from loadtests.plan import Plan
 from loadtests.planning import scaled
 from loadtests.report import reports, sheets
-from loadtests.runs import Asked, describe, prepare, verify_plan
+from loadtests.runs import Asked, describe, forewarn, prepare, verify_plan
 from loadtests.search import Ended, Found, Step, Word, knee, next_step
 from loadtests.summary import Summary
 from loadtests.surge import surge_plan
@@ -147,6 +147,7 @@ def soak(asked: Asked, duration: float | None, terminal: Terminal) -> tuple[Summ
     plan = plan.model_copy(update={"kind": "soak"})
     folder = new_folder(workspace, asked.out, "soak", terminal.say)
     describe(terminal, plan)
+    forewarn(terminal, plan)
     began = time.time()
     summary = verify_plan(plan, folder, terminal, asked)
     stack = Stack.read(workspace.stack_file) if asked.host is None else None

@@ -60,6 +60,23 @@ def verify(asked: Asked, on: str | None, as_json: bool) -> None:
 
 
 @load.command()
+@click.argument("profile")
+@click.option("--host", help="http://name:port; default: the stack of HUIDU_HOME, or none.")
+@click.option(
+    "--journeys",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A Python file with journeys of your own.",
+)
+def check(profile: str, host: str | None, journeys: Path | None) -> None:
+    """Say what PROFILE would offer, and whether its window could prove its limits. Nothing is sent.
+
+    Exit code: 0 it could, 4 it would be INVALID whatever the target answers, 2 the profile is wrong.
+    """
+    could = runs.look(Asked(profile, host, journeys=journeys), Terminal(sys.stdout))
+    raise SystemExit((Outcome.GOOD if could else Outcome.NOT_EVIDENCE).code)
+
+
+@load.command()
 @click.argument("run", required=False)
 @_JSON
 def report(run: str | None, as_json: bool) -> None:

@@ -21,6 +21,7 @@ from loadtests.checks import Check
 from loadtests.customers import signer
 from loadtests.driving import STOPPED_BY, drive, stopping
 from loadtests.folders import new_folder, remember
+from loadtests.foresight import undecidable
 from loadtests.health import SCOPE
 from loadtests.metrics import served
 from loadtests.plan import Plan
@@ -38,6 +39,7 @@ from loadtests.summary import Summary
 from loadtests.wording import counted, short
 
 _CONNECT_SECONDS = 5.0
+_NO_HOST = "http://no-host.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def verify(asked: Asked, terminal: Terminal) -> tuple[Summary, Path]:
     workspace, plan = prepare(asked)
     folder = new_folder(workspace, asked.out, "verify", terminal.say)
     describe(terminal, plan)
+    forewarn(terminal, plan)
     summary = verify_plan(plan, folder, terminal, asked)
     remember(workspace, folder, asked.out)
     return summary, folder
@@ -237,6 +240,33 @@ def describe(terminal: Terminal, plan: Plan) -> None:
             f"  {channel.name}: peak {channel.peak:g} requests/s x {plan.offer:.0%} = {channel.offered:g}/s"
             f" = {short(channel.visits)} visits/s of {_requests(channel.steps)}"
         )
+
+
+def forewarn(terminal: Terminal, plan: Plan) -> bool:
+    """Say which limits no answer of the target could prove in this window; whether there are any."""
+    found = undecidable(plan)
+    for each in found:
+        terminal.say(f"  too short even if nothing goes wrong: {each.sentence}", "bold yellow")
+    return bool(found)
+
+
+def look(asked: Asked, terminal: Terminal) -> bool:
+    """Say what a run would offer and whether it could prove its limits. Nothing is sent, written or asked of
+    the network, but for a rate that is read from Prometheus. Raises ConfigError, UsageError."""
+    file, loaded = load_profile(asked.profile)
+    workspace = Workspace.from_env()
+    stack = Stack.read(workspace.stack_file) if workspace.stack_file.is_file() else None
+    host = asked.host or (None if stack else _NO_HOST)
+    plan = make_plan(loaded, file, host=host, stack=stack, journeys=asked.journeys, environment=os.environ)
+    if plan.host == _NO_HOST:
+        terminal.say("  no host: give --host, or run `huidu stack up` first, to offer it")
+    describe(terminal, plan)
+    if plan.kind != "functional":
+        terminal.say(
+            f"  {plan.duration:g} s after {plan.warmup:g} s of warm-up"
+            + (f", up to {plan.extend:g} s longer where that decides" if plan.extend else "")
+        )
+    return not forewarn(terminal, plan)
 
 
 def _requests(steps: float) -> str:

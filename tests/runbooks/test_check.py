@@ -125,7 +125,15 @@ def test_every_command_of_huidu_is_known_to_change_something_or_to_change_nothin
     """A command that is added has to be put into one of the two, or a runbook may call it harmless."""
     harmless = {
         *("bench controller", "bench judge", "bench switch", "doctor", "gate", "report go-live"),
-        *("journal export", "journal verify", "load bench", "load compare", "load record", "load report"),
+        *(
+            "journal export",
+            "journal verify",
+            "load bench",
+            "load check",
+            "load compare",
+            "load record",
+            "load report",
+        ),
         *("rollout alerts", "rollout check", "rollout explain", "rollout history", "rollout observe"),
         *("rollout page", "rollout rehearse", "rollout replay", "rollout serve", "rollout skip"),
         *("rollout status", "runbook check", "runbook list"),
