@@ -11,6 +11,7 @@ from huidu.foundation.errors import Locked, RouterError, UsageError
 from huidu.foundation.terminal import Terminal
 from huidu.foundation.workspace import Workspace, write_atomic
 from huidu.model.stack import Stack
+from rollout.acts import one_line
 from rollout.controller.acting import going_back
 from rollout.controller.edge import Edge, NoEvidence, NoLetters
 from rollout.controller.fold import fold
@@ -30,7 +31,7 @@ OBEYS_WITHIN = 20.0
 
 def abort_rollout(workspace: Workspace, name: str | None, why: str, clock: Clock, terminal: Terminal) -> None:
     """Returns when every proxy was read back and sends everybody to stable. Raises HuiduError."""
-    name = name or _only_one(workspace, terminal)
+    name, why = name or _only_one(workspace, terminal), one_line(why) or "no reason given"
     if name is None:
         _bare(workspace, clock, terminal)
         return

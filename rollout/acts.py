@@ -133,4 +133,9 @@ def _parsed(line: bytes, place: int) -> Read:
 
 def acted(clock: Clock, kind: ActKind, person: tuple[str, str], why: str, stage: str = "") -> Act:
     """An act of `person` (name, proof) now."""
-    return Act(kind, person[0], why.strip(), person[1], clock.now(), stage)
+    return Act(kind, person[0], one_line(why), person[1], clock.now(), stage)
+
+
+def one_line(text: str) -> str:
+    """What a person typed, without anything that a terminal or a letter would act on."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -9,11 +9,13 @@ from typing import Any
 from huidu.foundation.errors import StateError
 from huidu.foundation.journal import Event
 from huidu.foundation.workspace import Workspace
+from rollout.around import plan_of
 from rollout.controller.fold import RolloutState
+from rollout.controller.petition import next_stage, unapproved
 from rollout.controller.proxies import partly_sentence
 from rollout.folder import JOURNAL, all_made
 from rollout.judge.gate import GateSpec
-from rollout.plan import Gate, Plan, gate_spec
+from rollout.plan import Gate, Plan, gate_spec, ladder_of
 from rollout.plan.deploy_rows import beyond_traffic
 from rollout.record import report
 from rollout.serve.readings import held
@@ -25,17 +27,36 @@ Facts = Mapping[str, Any]
 def rollouts(workspace: Workspace) -> tuple[dict[str, dict[str, Any]], dict[str, StateError]]:
     """The report of every rollout, the oldest first; and why the journals of others cannot be read.
 
-    Beside it stand `driven` (whether a process drives it; None: not known) and `changed` (what somebody else
-    made of the weights)."""
+    Beside it stand `driven` (whether a process drives it; None: not known), `changed` (what somebody else
+    made of the weights) and `waits` (which people keep it from widening, and what they are asked for)."""
 
     def told(name: str, state: RolloutState, events: list[Event]) -> dict[str, Any]:
         lock = workspace.rollouts / name / f"{JOURNAL}.lock"
         driven = None if state.outcome else held(lock)
         changed = "" if state.outcome else state.proxies.changed
-        return report(name, events) | {"driven": driven, "changed": changed}
+        return report(name, events) | {"driven": driven, "changed": changed, "waits": _waits(name, state)}
 
     found, damaged = all_made(workspace, told)
     return dict(sorted(found.items(), key=lambda item: str(item[1]["started"]))), damaged
+
+
+def _waits(name: str, state: RolloutState) -> str:
+    """What keeps it from widening that is people's; the same as the controller says when it comes to it."""
+    if state.outcome:
+        return ""
+    if state.paused_by:
+        return f"{state.paused_by} paused it; `huidu rollout resume {name}` goes on"
+    if state.frozen:
+        return state.frozen
+    plan = plan_of(state) if state.waiting else None
+    if plan is None:
+        return ""
+    ladder = ladder_of(plan, tuple(state.started["cohorts"]))
+    stage = next_stage(plan, ladder, state)
+    if stage is None or stage.name != state.waiting:
+        return ""
+    missing = unapproved(plan, ladder, state, float(len(ladder.corners)))
+    return f"{missing}; `huidu rollout approve {name}`"
 
 
 def rollout_rows(found: Mapping[str, Facts]) -> Table:
@@ -55,7 +76,9 @@ def rollout_rows(found: Mapping[str, Facts]) -> Table:
         (
             name,
             str(facts["release"]),
-            _stands(facts) + (", weights moved by somebody else" if facts.get("changed") else ""),
+            _stands(facts)
+            + (", weights moved by somebody else" if facts.get("changed") else "")
+            + (", waits for people" if facts.get("waits") else ""),
             "as stable" if _as_stable(facts) else f"{_share(facts):.1%}",
             str(facts["blamed_gate"] or "-"),
             str(facts["started"])[:19],
@@ -95,8 +118,8 @@ def detail_lines(facts: Facts) -> list[str]:
         f"{facts['name']}: release {facts['release']} {beside}, plan {facts['plan']}",
         f"  {_served(facts)}, {facts['seconds_from_start']:.0f} s",
     ]
-    if facts.get("changed"):
-        lines.append(f"  nothing widens: {facts['changed']}")
+    for why in (facts.get("changed"), facts.get("waits")):
+        lines += [f"  nothing widens: {why}"] if why else []
     if facts["partial"]:
         lines.append(f"  {partly_sentence(facts['partial'])}")
     if facts["timeline"]:

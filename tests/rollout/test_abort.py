@@ -34,8 +34,8 @@ class Night:
             abort, "journaled_plan", lambda state: (self.stage.plan, self.stage.ladder, target)
         )
 
-    def abort(self):
-        abort_rollout(self.workspace, "v2", "it is late", self.stage.clock, self.stage.lines)
+    def abort(self, why="it is late"):
+        abort_rollout(self.workspace, "v2", why, self.stage.clock, self.stage.lines)
 
     def state(self):
         with Journal.open(self.stage.folder / "journal.sqlite", self.stage.clock, writer=False) as journal:
@@ -87,3 +87,10 @@ def test_a_controller_that_obeys_is_not_blamed_for_a_proxy_that_does_not_confirm
         night.abort()  # the controller still holds its journal
     assert "the proxy's admin address does not answer" in told.value.what
     night.stage.journal.close()
+
+
+def test_a_reason_reaches_nobodys_terminal_with_anything_that_it_would_act_on(tmp_path, monkeypatch):
+    night = Night(tmp_path, monkeypatch)
+    night.stage.journal.close()
+    night.abort("red \x1b[31m alarm\n\u202egnp.exe\tend")
+    assert night.state().sentence.endswith("red [31m alarm gnp.exe end")

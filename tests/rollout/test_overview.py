@@ -101,6 +101,37 @@ def test_weights_that_somebody_else_moved_are_told(workspace, moved, stage):
     assert "  nothing widens: somebody else moved the weights: high 90 %" in detail_lines(facts)
 
 
+def acts(kind, **data):
+    return "act", {"act": kind, "by": "anna", "why": "", "accepted": True, "end": 9} | data
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        (acts("pause"), "anna paused it; `huidu rollout resume v2` goes on"),
+        (("frozen", {"sentence": "frozen until Monday"}), "frozen until Monday"),
+        (
+            ("waiting", {"stage": "half", "sentence": ""}),
+            "the stage half waits for 1 of 1 approvals; `huidu rollout approve v2`",
+        ),
+    ],
+)
+def test_what_people_keep_from_widening_is_told(workspace, moved, staged, event, told):
+    stage = staged(
+        "{name: half, weights: {all: 50%}", "{name: half, weights: {all: 50%}, approval: {needed: 1}"
+    )
+    stage.controller(stop=lambda: stage.clock.now() > 1_700_000_003).drive()
+    journal = moved(stage)
+    with Journal.open(journal, stage.clock) as writing:
+        writing.append(event[0], **event[1])
+    assert table(workspace)[0]["outcome"].endswith(", waits for people")
+    (facts,) = rollouts(workspace)[0].values()
+    assert f"  nothing widens: {told}" in detail_lines(facts)
+    with Journal.open(journal, stage.clock) as writing:
+        writing.append("ended", outcome="promoted", sentence="", blamed=None)
+    assert table(workspace)[0]["outcome"] == "promoted"
+
+
 def test_a_listing_opens_each_journal_once(workspace, moved, stage, monkeypatch):
     stage.controller(stop=lambda: stage.clock.now() > 1_700_000_030).drive()
     journal, opened, really = moved(stage), [], Journal.open
