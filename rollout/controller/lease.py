@@ -104,7 +104,7 @@ class LeaseFile:
     def renew(self) -> str:
         """May be called as often as one likes; "" or why it could not be written."""
         monotonic = self._clock.monotonic()
-        if self._handle is not None and monotonic - self._lease.monotonic < BEAT:
+        if monotonic - self._lease.monotonic < BEAT:
             return ""
         lease = dataclasses.replace(
             self._lease, beat=self._lease.beat + 1, monotonic=monotonic, wall=self._clock.now()

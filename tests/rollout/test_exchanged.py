@@ -120,6 +120,29 @@ def test_a_stack_that_learns_nothing_of_the_plans_start_says_nothing(made):
     assert controller.drive() is Outcome.GOOD and shop.names() == ["start"]
 
 
+def test_a_start_that_first_stops_what_ran_there_is_no_exchange(made):
+    """In between no candidate runs at all: nobody is sent there yet, and nothing was exchanged."""
+    stage = made("deploy: {start: {run: [start]}}", candidate="v0")
+    shop = Shop(stage.clock, takes=5.0)
+    begin = stage.clock.now()
+
+    def runs():
+        if not shop.ran:
+            return Releases(stable="v1", candidate="v0")
+        return RIGHT if stage.clock.now() > begin + 4 else Releases(stable="v1")
+
+    assert stage.controller(releases=runs, launch=shop.launch).drive() is Outcome.GOOD
+    assert "exchanged" not in purposes(stage)
+
+
+def test_what_was_started_by_the_plan_can_be_exchanged_like_any_other(made):
+    stage = made("deploy: {start: {run: [start]}}", candidate="v0")
+    shop, then = Shop(stage.clock, takes=0.0), WRONG["another candidate"][0]
+    controller = stage.controller(releases=since_the_first_share(stage, then), launch=shop.launch)
+    assert controller.drive() is Outcome.HELD
+    assert stage.router.served.all_stable and purposes(stage)[-1] == "exchanged"
+
+
 def test_only_a_stacks_route_is_asked_and_a_lost_stack_says_nothing(tmp_path):
     plan = parse_plan(PLAN, "virtual.yaml")
     assert releases_of(plan, tmp_path / "none.json")() is None

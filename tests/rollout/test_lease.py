@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,7 +51,16 @@ def test_a_watcher_counts_from_the_renewal_it_saw_last():
 
 def test_without_any_lease_silence_begins_with_the_watcher():
     watch = watched(None, None, 50.0)
+    watch = watched(watch, None, 55.0)
     assert silent_for(watch, None, "boot-a", 60.0) == 10.0
+
+
+def test_a_silence_that_was_watched_counts_also_where_the_lease_tells_of_less():
+    """Written before a reboot: how old it is is not known, how long it was watched is."""
+    watch = watched(None, LEASE, 40.0)
+    watch = watched(watch, LEASE, 900.0)
+    assert silent_for(watch, LEASE, "boot-b", 940.0) == 940.0
+    assert silent_for(dataclasses.replace(watch, since=-10.0), LEASE, "boot-b", 940.0) == 950.0
 
 
 def test_a_wall_clock_that_jumps_neither_makes_a_silence_nor_hides_one(tmp_path):
@@ -86,7 +96,34 @@ def test_a_lease_is_renewed_in_place_once_a_second_and_nobody_else_may_read_it(t
 def test_a_lease_that_cannot_be_written_says_so_and_stops_nobody(tmp_path):
     assert LeaseFile(tmp_path / "lease" / "no", "controller", VirtualClock()).renew() == ""
     (tmp_path / "file").write_text("")
-    assert LeaseFile(tmp_path / "file" / "no", "controller", VirtualClock()).renew() != ""
+    blocked = LeaseFile(tmp_path / "file" / "no", "controller", VirtualClock())
+    assert blocked.renew() in ("Not a directory", "File exists")
+    blocked.close()
+
+
+def test_signs_of_life_of_many_rollouts_leave_no_file_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for number in range(5):
+        lease = LeaseFile(tmp_path / f"{number}", "controller", VirtualClock())
+        lease.renew()
+        lease.close()
+        lease.close()
+        sleeper = subprocess.Popen(["sleep", "60"])
+        known = dataclasses.replace(LEASE, pid=sleeper.pid, born=born(sleeper.pid), boot=boot_id())
+        assert not end_silent(dataclasses.replace(known, born="1")) and end_silent(known)
+        sleeper.wait(10)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_where_the_system_does_not_tell_when_a_process_began_none_is_ended(monkeypatch):
+    monkeypatch.setattr("rollout.controller.lease.born", lambda pid: "")
+    sleeper = subprocess.Popen(["sleep", "60"])
+    try:
+        assert not end_silent(dataclasses.replace(LEASE, pid=sleeper.pid, born="", boot=boot_id()))
+        assert sleeper.poll() is None
+    finally:
+        sleeper.kill()
+        sleeper.wait(10)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": 1}', "\x00" * 40])

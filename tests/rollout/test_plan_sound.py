@@ -23,6 +23,7 @@ UNSOUND = {
     "name": (("name: virtual", 'name: " "'), "expected a name"),
     "no gate": (("tolerated_ratio: 1.5", "tolerated_ratio: .inf"), "inf is no bound"),
     "never blind": (("blind: 60s", "blind: 99999999999999d"), "never pass"),
+    "never baked": (("{high: 5%}}", "{high: 5%}, bake: 40000000d}"), "stages.0.bake: 4e+07 days never pass"),
     "link": (("name: virtual", 'name: virtual\nlink: "http://x/{nmae}"'), "nothing stands for {nmae}"),
     "always frozen": (("name: virtual", f"name: virtual\n{ALWAYS}"), "nothing could ever widen"),
     "no days": (("name: virtual", "name: virtual\nfreeze: {windows: [{name: all}]}"), "could ever widen"),
@@ -30,7 +31,7 @@ UNSOUND = {
 LACKING = {
     "no program": (
         ("name: virtual", "name: virtual\ndeploy: {promote: {run: [/no/such/bin]}}"),
-        "/no/such/bin",
+        "'/no/such/bin': no such program can be run",
     ),
     "not on PATH": (("name: virtual", "name: virtual\ndeploy: {stop: {run: [no-such-bin]}}"), "on PATH"),
     "others read tokens": (("name: virtual", 'name: virtual\npeople: {tokens: "{secret}"}'), "chmod 600"),
@@ -106,6 +107,33 @@ def test_a_weekend_a_year_of_bake_and_a_runbook_still_to_be_run_are_sound(writte
     ended = check(path)
     assert ended.exit_code == 0 and "`run` would refuse it now" in ended.output
     assert "'restore' was last run well never" in " ".join(ended.output.split())
+
+
+MEMORY = "memory: {kind: gauge, limit: 8000000000, metrics: {value: ['memory{release=\"{release}\"}']}}"
+STEPS = "rollback: {steps: [{name: orders, run: ['true'], verify: ['true']}]}"
+SOUND = {
+    "all days of a few dates": (
+        "name: virtual",
+        "name: virtual\nfreeze: {windows: [{name: feast, dates: 2026-12-24..2027-01-02}]}",
+    ),
+    "half of every day": (
+        "name: virtual",
+        "name: virtual\nfreeze: {windows: [{name: night, hours: 18:00-08:00}]}",
+    ),
+    "tokens still to be made": ("name: virtual", "name: virtual\npeople: {tokens: /no/such/folder/tokens}"),
+    "a step that cannot be undone": ("name: virtual", f"name: virtual\n{STEPS}"),
+    "a program by the release's name": (
+        "name: virtual",
+        "name: virtual\ndeploy: {promote: {run: ['/opt/{release}/promote']}}",
+    ),
+    "8 GB, which are no seconds": ("gates:", f"gates:\n  {MEMORY}"),
+}
+
+
+@pytest.mark.parametrize("which", SOUND)
+def test_what_can_do_what_it_says_is_not_refused(written, which):
+    ended = check(written(*SOUND[which]))
+    assert ended.exit_code == 0, ended.exception
 
 
 @pytest.mark.parametrize("plan", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -44,24 +44,33 @@ def ask(tmp_path, monkeypatch):
         (tmp_path / "plan.yaml").write_text(text)
         return text
 
-    folder = workspace.rollouts / "v2"
-    folder.mkdir(parents=True)
     text = plan(tmp_path / "arms.json")
     facts = Target.of(parse_plan(text, "p"), workspace.stack_file).to_data()
     facts.pop("stable_release")
-    stage = make_stage(folder, text, **json.loads(json.dumps(facts)))
-    stage.journal.append("paused", sentence="stopped")
+    stages = []
+
+    def rests(name):
+        folder = workspace.rollouts / name
+        folder.mkdir(parents=True)
+        stages.append(make_stage(folder, text, **json.loads(json.dumps(facts))))
+        stages[-1].journal.append("paused", sentence="stopped")
+        return stages[-1]
+
+    stage = rests("v2")
 
     def asked(name="v3", file="arms.json", supersede=False, over=False):
         if over:
             stage.journal.append("ended", outcome="retreated", sentence="over", blamed=None)
         plan(tmp_path / file)
         order = Order(tmp_path / "plan.yaml", name, name)
-        clear_route(workspace, order, supersede, SystemClock(), Terminal())
+        told = clear_route(workspace, order, supersede, SystemClock(), Terminal())
+        assert told == tuple(name for name, _ in given_up)
         return given_up
 
+    asked.rests = rests
     yield asked
-    stage.journal.close()
+    for each in stages:
+        each.journal.close()
 
 
 def test_a_rollout_that_rests_has_its_route(ask):
@@ -69,8 +78,27 @@ def test_a_rollout_that_rests_has_its_route(ask):
         ask()
 
 
-def test_to_supersede_it_is_to_give_it_back_to_stable_first(ask):
+def test_to_supersede_it_is_to_give_it_back_to_stable_first_and_to_say_so(ask, capsys):
     assert ask(supersede=True) == [("v2", "superseded by v3")]
+    assert "v3 supersedes v2: stable serves everybody first" in " ".join(capsys.readouterr().err.split())
+
+
+def test_of_several_that_rest_on_it_all_are_given_back_after_one_check_of_the_new_one(ask, monkeypatch):
+    """What is checked is "nothing was changed": it is not said any more when one was given up."""
+    checked = []
+    monkeypatch.setattr(supersede, "check_start", lambda w, order, c: checked.append(order.name))
+    ask.rests("v1")
+    assert [name for name, _ in ask(supersede=True)] == ["v1", "v2"]
+    assert checked == ["v3"]
+
+
+def test_a_journal_that_cannot_be_read_is_said_before_the_route_is_taken(ask, tmp_path, capsys):
+    """Whether that one is over is not known: its share, if it left one, is seen at the proxy."""
+    ask.rests("broken").journal.close()
+    (tmp_path / "rollouts" / "broken" / "journal.sqlite").write_text("garbage")
+    assert [name for name, _ in ask(supersede=True)] == ["v2"]
+    told = " ".join(capsys.readouterr().err.split())
+    assert "broken:" in told and "whether it is over is not known" in told
 
 
 def test_another_route_a_rollout_that_is_over_and_the_same_rollout_are_not_in_the_way(ask):
