@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from infra.policies.policy import Policy, Says, keeps_data, replica_of
 from infra.rendered import Rendered, pod_of
@@ -26,27 +27,39 @@ def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
     for resource in rendered:
         yield from _kubernetes(resource)
         yield from _cloud(resource)
+    for zone in dict.fromkeys(each.zone for each in rendered):
+        switches = [each for each in rendered if each.zone == zone and each.type.startswith(_SWITCH)]
+        if switches and len({each.at("zoneId") for each in switches}) < LEAST:
+            what = f"the zone's switches are all in {switches[0].at('zoneId')}"
+            yield switches[0].label, what, "zoneId: of another data centre, for one of them"
 
 
 def _kubernetes(resource: Rendered) -> Says:
     if resource.type.endswith("postgresql.cnpg.io/v1:Cluster"):
         if (resource.at("spec", "instances") or 1) < LEAST and not resource.at("spec", "replica", "enabled"):
             yield resource.label, "one instance keeps the data", "instances: 2 or more"
-        spread = resource.at("spec", "topologySpreadConstraints") or []
-        keys = {each.get("topologyKey") for each in spread}
-        keys.add(resource.at("spec", "affinity", "topologyKey"))
-        if _ZONE not in keys:
-            yield resource.label, "its instances may share a data centre", f"affinity.topologyKey: {_ZONE}"
+        apart = resource.at("spec", "affinity") or {}
+        required = apart.get("podAntiAffinityType") == "required" and apart.get("topologyKey") == _ZONE
+        if not (required and apart.get("enablePodAntiAffinity", True)) and not _spread(
+            resource.at("spec", "topologySpreadConstraints")
+        ):
+            remedy = f"affinity: {{podAntiAffinityType: required, topologyKey: {_ZONE}}}"
+            yield resource.label, "its instances may share a data centre", remedy
     if resource.kind == "StatefulSet":
-        spread = pod_of(resource).get("topologySpreadConstraints") or []
-        if (resource.at("spec", "replicas") or 1) < LEAST or _ZONE not in {
-            each.get("topologyKey") for each in spread
-        }:
+        alone = (resource.at("spec", "replicas") or 1) < LEAST
+        if alone or not _spread(pod_of(resource).get("topologySpreadConstraints")):
             what = "its pods stand alone, or may share a data centre"
-            yield resource.label, what, f"replicas: 2, topologySpreadConstraints over {_ZONE}"
+            yield resource.label, what, f"replicas: 2, topologySpreadConstraints over {_ZONE} (DoNotSchedule)"
+
+
+def _spread(constraints: Any) -> bool:
+    """Whether pods are kept apart by data centre, not only when there happens to be room."""
+    wanted = {"topologyKey": _ZONE, "whenUnsatisfiable": "DoNotSchedule"}
+    return any(wanted.items() <= dict(each).items() for each in constraints or ())
 
 
 _ZONE = "topology.kubernetes.io/zone"
+_SWITCH = "alicloud:vpc/switch:"
 
 
 def _cloud(resource: Rendered) -> Says:
@@ -55,6 +68,10 @@ def _cloud(resource: Rendered) -> Says:
             given = resource.at(key)
             if isinstance(given, list | tuple) and len(set(map(str, given))) < LEAST:
                 yield resource.label, f"{key} names one data centre", f"{key}: one of each of two"
+    if resource.type.startswith("alicloud:cs/nodePool:") and resource.at("multiAzPolicy") != "BALANCE":
+        yield resource.label, "its nodes may all stand in one data centre", "multiAzPolicy: BALANCE"
+    if resource.type.startswith("alicloud:oss/bucket:") and resource.at("redundancyType") != "ZRS":
+        yield resource.label, "what lies in it lies in one data centre", "redundancyType: ZRS"
 
 
 POLICY = Policy(

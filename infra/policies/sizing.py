@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 from infra.policies.policy import Policy, Says
 from infra.rendered import Rendered, at, containers_of
@@ -11,6 +12,11 @@ from infra.topology import HIGH_CONCURRENCY, Size, Topology
 
 LEAST = Size(cores=4, memory_gb=8)
 _BUSY = ("edge", "touchpoints")
+_OPERATED: Mapping[str, tuple[str, ...]] = {  # by kind: where an operator is told what its pods ask for
+    "Cluster": (),
+    "Prometheus": (),
+    "EnvoyProxy": ("provider", "kubernetes", "envoyDeployment", "container"),
+}
 _UNITS = {"": Decimal(1), "m": Decimal("0.001")}
 _UNITS |= {unit: Decimal(1000**power) for power, unit in enumerate("kMGT", 1)}
 _UNITS |= {f"{unit}i": Decimal(1024**power) for power, unit in enumerate("KMGT", 1)}
@@ -26,21 +32,29 @@ def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
             what = f"is given {component.size.cores:g} cores, {component.size.memory_gb:g} GB"
             yield name, what, f"size: {{cores: {least.cores:g}, memory_gb: {least.memory_gb:g}}} at least"
     for resource in rendered:
-        for container in containers_of(resource):
+        for name, given in _asks(resource):
             for path in (("requests", "cpu"), ("requests", "memory"), ("limits", "memory")):
-                if at(container, "resources", *path) is None:
-                    what = f"container {at(container, 'name')} has no {'.'.join(path)}"
+                if at(given, *path) is None:
+                    what = f"{name} has no {'.'.join(path)}"
                     yield resource.label, what, f"resources.{'.'.join(path)}"
         yield from _workload(topology, resource)
-        yield from _nodes(resource)
+        yield from _nodes(topology, resource)
+
+
+def _asks(resource: Rendered) -> Iterator[tuple[str, Any]]:
+    """Who runs there, and the resources each asks for: containers, and what operators make of a resource."""
+    for container in containers_of(resource):
+        yield f"container {container.get('name')}", container.get("resources")
+    if resource.kind in _OPERATED:
+        yield "what is made of it", resource.at("spec", *_OPERATED[resource.kind], "resources")
 
 
 def _workload(topology: Topology, resource: Rendered) -> Says:
     """What bears a component's name asks for at least that component's size, all its containers together."""
     component = topology.components.get(resource.at("metadata", "labels", COMPONENT) or "")
-    if component is None or resource.kind not in ("Deployment", "StatefulSet"):
+    if component is None or resource.kind not in ("Deployment", "StatefulSet", *_OPERATED):
         return
-    asked = [at(each, "resources", "requests") or {} for each in containers_of(resource)]
+    asked = [at(given, "requests") or {} for _, given in _asks(resource)]
     cores = sum((quantity(each.get("cpu", 0)) for each in asked), Decimal(0))
     memory = sum((quantity(each.get("memory", 0)) for each in asked), Decimal(0)) / 10**9
     if cores < Decimal(str(component.size.cores)) or memory < Decimal(str(component.size.memory_gb)):
@@ -66,15 +80,21 @@ def quantity(value: object) -> Decimal:
         return Decimal(0)
 
 
-def _nodes(resource: Rendered) -> Says:
+def _nodes(topology: Topology, resource: Rendered) -> Says:
+    """Each type is large enough by itself, and larger than any part of its zone: a node keeps some of it."""
     if not resource.type.startswith("alicloud:cs/nodePool"):
         return
+    sizes = [each.size for each in topology.components.values() if each.zone == resource.zone] or [LEAST]
+    cores, memory = max(each.cores for each in sizes), max(each.memory_gb for each in sizes)
     for kind in resource.at("instanceTypes") or ():
         size = instance_size(str(kind))
         if size is None or size.cores < LEAST.cores or size.memory_gb < LEAST.memory_gb:
             given = f"{size.cores:g} cores, {size.memory_gb:g} GB" if size else "of an unknown size"
             what = f"its nodes {kind} are {given}"
             yield resource.label, what, f"{LEAST.cores:g} cores and {LEAST.memory_gb:g} GB at least"
+        elif size.cores <= cores or size.memory_gb <= memory:
+            what = f"on its nodes {kind} the largest part of the zone has no room"
+            yield resource.label, what, f"more than {cores:g} cores and {memory:g} GB"
 
 
 def instance_size(kind: str) -> Size | None:

@@ -79,6 +79,16 @@ TEN_BAD: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "a core on the internet": ("exposure", "core", {"components": {"core": {"exposed": True}}}),
     "a store in clear": ("encryption", "core-db", {"components": {"core-db": {"encrypted": False}}}),
+    "a backup a week": (
+        "backups",
+        "core-db",
+        {"components": {"core-db": {"backup": {"schedule": "0 2 * * 0"}}}},
+    ),
+    "a backup at an hour that never comes": (
+        "backups",
+        "core-db",
+        {"components": {"core-db": {"backup": {"schedule": "0 25 * * *"}}}},
+    ),
     "no backups": ("backups", "core-db", {"components": {"core-db": {"backup": None}}}),
     "one data centre": (
         "availability",
@@ -201,20 +211,27 @@ def cloud(token: str, zone: str = "private", **inputs: Any) -> Rendered:
 def workload(kind: str = "Deployment", pod: dict[str, Any] | None = None, **container: Any) -> Rendered:
     sizes = {"requests": {"cpu": "4", "memory": "8G"}, "limits": {"memory": "8G"}}
     whole = {"name": "main", "resources": sizes} | container
-    template = {"spec": {"containers": [whole], **(pod or {})}}
-    spread = {"topologySpreadConstraints": [{"topologyKey": "topology.kubernetes.io/zone"}]}
-    template["spec"] |= spread
+    template = {"spec": {"containers": [whole], "topologySpreadConstraints": [SPREAD], **(pod or {})}}
     labels = {"labels": {"app.kubernetes.io/name": "core"}}
     return manifest(kind, {"replicas": 2, "template": template}, metadata=labels)
 
 
-CLUSTER = {
+SPREAD = {"topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule"}
+SMALL = {"resources": {"requests": {"cpu": "1", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}}
+NIGHTLY = {"cluster": {"name": "it"}, "schedule": "0 0 2 * * *"}
+NODES_OF: dict[str, Any] = {
+    "instanceTypes": ["ecs.g7.4xlarge"],
+    "multiAzPolicy": "BALANCE",
+    "systemDiskEncrypted": True,
+}
+CLUSTER: dict[str, Any] = {
     "instances": 2,
+    "resources": {"requests": {"cpu": "4", "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
     "storage": {"storageClass": "encrypted"},
-    "affinity": {"topologyKey": "topology.kubernetes.io/zone"},
+    "affinity": {"topologyKey": "topology.kubernetes.io/zone", "podAntiAffinityType": "required"},
     "backup": {"barmanObjectStore": {"data": {"encryption": "AES256"}, "wal": {"encryption": "AES256"}}},
 }
-SCHEDULE = manifest("ScheduledBackup", {"cluster": {"name": "it"}})
+SCHEDULE = manifest("ScheduledBackup", NIGHTLY)
 STORE = "https://oss-cn-hangzhou-internal.aliyuncs.com"
 
 
@@ -361,7 +378,7 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     ),
     "small nodes": (
         "sizing",
-        [cloud("cs/nodePool:NodePool", instanceTypes=["ecs.g7.large"], systemDiskEncrypted=True)],
+        [cloud("cs/nodePool:NodePool", **NODES_OF | {"instanceTypes": ["ecs.g7.large"]})],
     ),
     "a load balancer for the core": ("exposure", [manifest("Service", {"type": "LoadBalancer"})]),
     "a node port for the core": ("exposure", [manifest("Service", {"type": "NodePort"})]),
@@ -479,6 +496,86 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "backups",
         [manifest("Cluster", {key: CLUSTER[key] for key in CLUSTER if key != "backup"}), SCHEDULE],
     ),
+    "a backup that is suspended": (
+        "backups",
+        [manifest("Cluster", CLUSTER), manifest("ScheduledBackup", NIGHTLY | {"suspend": True})],
+    ),
+    "a backup once a year": (
+        "backups",
+        [manifest("Cluster", CLUSTER), manifest("ScheduledBackup", NIGHTLY | {"schedule": "0 0 2 1 1 *"})],
+    ),
+    "instances that would rather be apart": (
+        "availability",
+        [
+            manifest(
+                "Cluster",
+                CLUSTER | {"affinity": CLUSTER["affinity"] | {"podAntiAffinityType": "preferred"}},
+            ),
+            SCHEDULE,
+        ],
+    ),
+    "pods that would rather be apart": (
+        "availability",
+        [
+            workload(
+                "StatefulSet",
+                {"topologySpreadConstraints": [SPREAD | {"whenUnsatisfiable": "ScheduleAnyway"}]},
+            )
+        ],
+    ),
+    "two switches in one data centre": (
+        "availability",
+        [
+            cloud("vpc/switch:Switch", zoneId="cn-hangzhou-j"),
+            cloud("vpc/switch:Switch", zoneId="cn-hangzhou-j"),
+        ],
+    ),
+    "nodes where there is room": (
+        "availability",
+        [cloud("cs/nodePool:NodePool", **NODES_OF | {"multiAzPolicy": "PRIORITY"})],
+    ),
+    "a bucket in one data centre": (
+        "availability",
+        [
+            cloud("oss/bucket:Bucket", **dict(BUCKET.body) | {"redundancyType": "LRS"}),
+            TLS,
+            blocked(True),
+        ],
+    ),
+    "a database that asks for nothing": (
+        "sizing",
+        [manifest("Cluster", {key: CLUSTER[key] for key in CLUSTER if key != "resources"}), SCHEDULE],
+    ),
+    "a database of less than the topology says": (
+        "sizing",
+        [manifest("Cluster", CLUSTER | SMALL, metadata=named("core-db")), SCHEDULE],
+    ),
+    "an edge of less than the topology says": (
+        "sizing",
+        [
+            manifest(
+                "EnvoyProxy",
+                {
+                    "provider": {
+                        "kubernetes": {
+                            "envoyService": {"type": "LoadBalancer"},
+                            "envoyDeployment": {"container": SMALL},
+                        }
+                    }
+                },
+                "public",
+                **EDGE,
+            )
+        ],
+    ),
+    "a request for nothing": (
+        "sizing",
+        [workload(resources={"requests": {"cpu": "0", "memory": "8G"}, "limits": {"memory": "8G"}})],
+    ),
+    "nodes on which nothing of the zone finds room": (
+        "sizing",
+        [cloud("cs/nodePool:NodePool", "public", **NODES_OF | {"instanceTypes": ["ecs.g7.2xlarge"]})],
+    ),
     "one instance": ("availability", [manifest("Cluster", CLUSTER | {"instances": 1}), SCHEDULE]),
     "together in one data centre": (
         "availability",
@@ -519,7 +616,8 @@ def test_good_resources_are_not_refused() -> None:
         SCHEDULE,
         workload(),
         manifest("Service", {"type": "ClusterIP"}),
-        cloud("cs/nodePool:NodePool", instanceTypes=["ecs.c7.xlarge"], systemDiskEncrypted=True),
+        cloud("cs/nodePool:NodePool", **NODES_OF | {"instanceTypes": ["ecs.c7.2xlarge"]}),
+        cloud("cs/nodePool:NodePool", "public", **NODES_OF),
     ]
     assert judge(TOPOLOGY, good, (), TODAY).refused == ()
 
@@ -603,14 +701,17 @@ NODES: list[tuple[dict[str, Any], bool]] = [
 @pytest.mark.parametrize(("pod", "good"), NODES)
 def test_nodes_that_handle_eu_customers_data_are_in_frankfurt(pod: dict[str, Any], good: bool) -> None:
     chosen = {key: value for key, value in pod.items() if key == "nodeSelector"} | pod.get("affinity", {})
-    affinity = {"affinity": {"topologyKey": CENTRE} | chosen}
+    affinity = {"affinity": CLUSTER["affinity"] | chosen}
     cluster = manifest("Cluster", store("https://minio.backups.svc") | affinity)
     for made in ([cluster, SCHEDULE], [workload(pod=pod)]):
         found = judge(topology(**european()), made, (), TODAY).refused
         named = {(each.policy, each.resource) for each, _ in found}
         assert named == (set() if good else {("residency", made[0].label)})
     # Where nothing of theirs rests or passes, nodes may be anywhere.
-    assert judge(topology(**european()), [manifest("Prometheus", pod, "monitoring")], (), TODAY).refused == ()
+    assert (
+        judge(topology(**european()), [manifest("Prometheus", BIG | pod, "monitoring")], (), TODAY).refused
+        == ()
+    )
 
 
 def test_the_stack_in_frankfurt_is_refused_when_its_settings_lead_out(tmp_path: Path) -> None:
