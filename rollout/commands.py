@@ -24,7 +24,7 @@ from rollout.admission import Order
 from rollout.begin import opened
 from rollout.contract import contract, contract_line, contract_what_is_due
 from rollout.controller.fold import RolloutState
-from rollout.controller.voice import closing
+from rollout.controller.voice import LEGEND, closing
 from rollout.explain_command import explain
 from rollout.folder import all_journaled, journaled, say_damaged
 from rollout.freeze import Calendar
@@ -138,6 +138,7 @@ def run(
                 opened(workspace, order, SystemClock(), terminal, _stop_on_signals())
             )
         terminal.step(f"rollout {name}: release {release} by plan {running.controller.plan.name}")
+        terminal.say(LEGEND)
         outcome = running.controller.drive(adopt)
         facts = running.report()
         state = running.controller.state

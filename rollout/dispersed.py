@@ -115,6 +115,6 @@ def _edge(text: str) -> float | None:
 
 def sentence_of(config: JudgeConfig) -> str:
     """What a person reads when judging begins."""
-    return "dispersion: " + "; ".join(
+    return "  counts vary this much more than by chance alone, and are judged so: " + "; ".join(
         f"{spec.name} {spec.c:.3g} ({spec.dispersion_from})" for spec in config.gates
     )

@@ -46,6 +46,12 @@ def gate_numbers(verdict: Verdict | None) -> str:
     return ", ".join(parts) or "no evidence yet"
 
 
+LEGEND = (
+    "  each line: time, stage, share of all requests; of each gate the evidence against the release and the"
+    " bound at which it is taken back (errors +1.2/5.7); what is done or waited for"
+)
+
+
 def line(state: RolloutState, verdict: Verdict | None, now: float, what: str) -> str:
     """Time, stage, share, evidence, and what is done or waited for."""
     clock = time.strftime("%H:%M:%S", time.localtime(now))
@@ -67,7 +73,11 @@ def closing(
         touched += f", and {synthetic} synthetic ones"
     lines.append(f"  the candidate answered {touched}")
     if (bad := facts.get("seconds_from_first_bad_request")) is not None and outcome == "rolled-back":
-        lines.append(f"  back to stable {bad:.0f} s after its first bad request")
+        lines.append(
+            f"  found {bad:.0f} s after its first bad answer, to a tester: no customer met it"
+            if exposed == 0
+            else f"  back to stable {bad:.0f} s after its first bad answer"
+        )
     if outcome in ("paused", "held") and not state.outcome:
         lines.append(
             f"  the share stays at {state.share:.1%}; `huidu rollout run` with the same name goes on"

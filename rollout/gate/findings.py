@@ -117,10 +117,10 @@ def load_findings(name: str, verdict: Mapping[str, Any]) -> list[Finding]:
     sentence = f"{verdict.get('verdict')}: " + (reasons[0] if reasons else "no reason given")
     found = [Finding(subject, "outcome", outcome, sentence, float(verdict.get("duration") or 0.0))]
     for check in verdict.get("checks") or []:
-        rule = f"{check.get('scope', '')}: {check.get('rule', '')}"
-        found.append(
-            Finding(subject, rule, _CHECK.get(str(check.get("state"))), str(check.get("sentence") or rule))
-        )
+        scope = f"{check.get('scope', '')}: "
+        rule = f"{scope}{check.get('rule', '')}"
+        sentence = str(check.get("sentence") or rule).removeprefix(scope)
+        found.append(Finding(subject, rule, _CHECK.get(str(check.get("state"))), sentence))
     return found
 
 

@@ -82,6 +82,21 @@ def test_a_paused_rollout_is_reported_as_paused_and_says_how_to_go_on(stage):
     assert any("first" in line for line in detail_lines(facts))
 
 
+@pytest.mark.parametrize(
+    ("exposed", "told"),
+    [
+        (0, "  found 8 s after its first bad answer, to a tester: no customer met it"),
+        (3, "  back to stable 8 s after its first bad answer"),
+    ],
+)
+def test_what_testers_found_is_not_told_to_have_come_back_from_customers(stage, exposed, told):
+    stage.world.candidate_errors = 0.3
+    stage.controller().drive()
+    events = list(stage.journal.events())
+    facts = report("v2", events) | {"exposed_customers": exposed, "seconds_from_first_bad_request": 8.0}
+    assert told in closing("v2", "rolled-back", facts["sentence"], fold(events), facts)
+
+
 def test_a_journal_that_has_only_begun_is_running(stage):
     facts = report("v2", stage.journal.events())
     assert facts["outcome"] == "running" and facts["timeline"] == [] and facts["stages"] == []
