@@ -59,7 +59,7 @@ class Engine:
     """Pulumi for one stack.
 
     `folder`: its state; `cli`: the program; `passphrase_file`: for its secrets; `plugins`: providers'
-    programs by name.
+    programs by name; `target`: what the commands are given for a stack elsewhere.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Engine:
         python: str,
         record: Path,
         plugins: Mapping[str, Path] | None = None,
+        target: str = "",
     ) -> None:
         self.folder = folder
         self._cli = cli
@@ -79,25 +80,29 @@ class Engine:
         self._python = python
         self._record = record
         self._plugins = plugins or {}
+        more = f" --target {target}" if target else ""
+        self._remedy = (
+            f"what stands was left as it is; `huidu stack up{more}` goes on, `huidu stack down{more}` clears"
+        )
 
     def up(self, program: Callable[[], None], news: News) -> None:
         """Bring about what the program says, after looking at what really stands. Raises HuiduError."""
-        with self._stack(program) as stack, _explained(news):
+        with self._stack(program) as stack, _explained(news, self._remedy):
             stack.up(refresh=True, on_event=news, color="never", suppress_outputs=True)
 
     def preview(self, program: Callable[[], None], news: News) -> None:
         """What `up` would do; nothing is changed. Raises HuiduError."""
-        with self._stack(program) as stack, _explained(news):
+        with self._stack(program) as stack, _explained(news, self._remedy):
             stack.preview(refresh=True, on_event=news, color="never")
 
     def drift(self, news: News) -> None:
         """What differs between the state and what stands; nothing is changed. Raises HuiduError."""
-        with self._stack(lambda: None) as stack, _explained(news):
+        with self._stack(lambda: None) as stack, _explained(news, self._remedy):
             stack.preview_refresh(on_event=news, color="never")
 
     def destroy(self, news: News) -> None:
         """Take every component down, dependents first. Raises HuiduError."""
-        with self._stack(lambda: None) as stack, _explained(news):
+        with self._stack(lambda: None) as stack, _explained(news, self._remedy):
             stack.destroy(on_event=news, color="never", suppress_outputs=True)
 
     @property
@@ -160,10 +165,9 @@ def scratch() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _explained(news: News) -> Iterator[None]:
-    """Pulumi's failures, and a person's Ctrl-C, in words."""
-    remedy = "what stands was left as it is; `huidu stack up` goes on, `huidu stack down` clears"
-    with _quiet_threads():
+def _explained(news: News, remedy: str) -> Iterator[None]:
+    """Pulumi's failures, a person's Ctrl-C and a pipeline's SIGTERM, in words."""
+    with _quiet_threads(), _terminated_as_interrupted():
         try:
             yield
         except auto.CommandError as error:
@@ -171,6 +175,20 @@ def _explained(news: News) -> Iterator[None]:
             raise HuiduError("; ".join(causes) or words(str(error)), remedy=remedy) from None
         except KeyboardInterrupt:
             raise HuiduError("interrupted", remedy=remedy) from None
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM is what Ctrl-C is, where it would have ended us without a word."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class News:
         elif event.res_outputs_event is not None:
             self._post(event.res_outputs_event.metadata, event.res_outputs_event.planning)
         elif event.diagnostic_event is not None and event.diagnostic_event.severity == "error":
-            self.errors.append(words(event.diagnostic_event.message))
+            self._failed(words(event.diagnostic_event.message), event.diagnostic_event.urn or "")
 
     def _pre(self, about: Any, planning: bool | None) -> None:
         name = _component(about)
@@ -87,17 +87,29 @@ class News:
             self.steps.append(step)
             self.ended(step)
 
+    def _failed(self, said: str, urn: str) -> None:
+        """Note what went wrong, and with what: of a resource elsewhere that stands beside the words."""
+        name = _named(urn)
+        known = name is None or "/" not in name or name.rpartition(" ")[2] in said
+        self.errors.append(said if known or not said else f"{name}: {said}")
+
 
 def words(message: str) -> str:
     text = message
     for _ in range(3):
         text = _NOISE.sub("", text).strip()
+    # Several reasons stand one below the other, each with a mark.
+    text = re.sub(r"\s*\n\s*\* ", "; ", text)
     return text.removeprefix("Exception calling application: ").strip()
 
 
 def _component(about: Any) -> str | None:
+    return _named(str(about.urn))
+
+
+def _named(urn: str) -> str | None:
     """A component of ours, or a resource elsewhere as `<zone>/<Kind> <name>`; None for Pulumi's own."""
-    kind, _, name = str(about.urn).split("::", 2)[-1].partition("::")
+    kind, _, name = urn.split("::", 2)[-1].partition("::")
     own = kind.rpartition("$")[2]
     if _DYNAMIC in own:
         return name

@@ -165,6 +165,7 @@ class Remote:
             python=sys.executable,
             record=self._home / "engine",
             plugins=plugins.need(self.workspace, self.name, target.provider),
+            target=self.name,
         )
 
     def _read(self) -> Desired | None:

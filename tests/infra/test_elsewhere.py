@@ -165,3 +165,32 @@ def test_the_engines_news_are_told_by_component_or_by_zone_and_resource(urn: str
     )
     news(event)  # type: ignore[arg-type]
     assert [step.component for step in news.steps] == ([called] if called else [])
+
+
+@pytest.mark.parametrize(
+    ("urn", "message", "said"),
+    [
+        (
+            "urn:pulumi:stack::huidu::kubernetes:apps/v1:Deployment::public/web",
+            "1 error occurred:\n\t* 0 of 1 replicas\n\t* FailedCreate: exceeded quota\n",
+            "public/Deployment web: 0 of 1 replicas; FailedCreate: exceeded quota",
+        ),
+        (
+            "urn:pulumi:stack::huidu::kubernetes:apps/v1:Deployment::public/web",
+            "Deployment crm/web: is forbidden",
+            "Deployment crm/web: is forbidden",
+        ),
+        (
+            "urn:pulumi:stack::huidu::pulumi-python:dynamic/huidu:Component::edge",
+            "it does not get healthy",
+            "it does not get healthy",
+        ),
+        ("", "no such plugin", "no such plugin"),
+    ],
+)
+def test_an_error_names_its_resource_and_stands_in_one_line(urn: str, message: str, said: str) -> None:
+    news = News()
+    diagnostic = SimpleNamespace(severity="error", message=message, urn=urn)
+    event = SimpleNamespace(resource_pre_event=None, res_outputs_event=None, diagnostic_event=diagnostic)
+    news(event)  # type: ignore[arg-type]
+    assert news.errors == [said]

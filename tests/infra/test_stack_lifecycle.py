@@ -310,11 +310,27 @@ def test_an_up_that_was_killed_is_finished_by_the_next(small: Home, tmp_path: Pa
         line, env=small.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     until(lambda: (small.path / "stack/supervisor/programs/edge.ini").exists(), 90)
+    # Held, so that it has not ended before the second one has begun.
+    first.send_signal(signal.SIGSTOP)
     assert "is at work on this stack" in small.huidu("up", code=2)
     first.kill()
     first.wait(5)
     small.huidu("up")
     small.huidu("drift")
+    assert small.leads() == {"v1"}
+
+
+def test_an_up_that_is_told_to_end_says_so_and_is_finished_by_the_next(small: Home, tmp_path: Path) -> None:
+    """As a pipeline ends it whose time is over."""
+    line = small.line("up", "--topology", str(tmp_path / "small.yaml"))
+    first = subprocess.Popen(
+        line, env=small.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    until(lambda: (small.path / "stack/supervisor/programs/edge.ini").exists(), 90)
+    first.terminate()
+    _, said = first.communicate(timeout=90)
+    assert first.returncode == 3 and "interrupted" in said and "`huidu stack up` goes on" in said
+    small.huidu("up")
     assert small.leads() == {"v1"}
 
 

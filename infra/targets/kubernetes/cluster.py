@@ -72,6 +72,10 @@ class Cluster:
         answer = self._ask("GET", f"/apis/{api}/{plural}", accept=_NAMES_OF_ALL)
         return frozenset(str(each["metadata"]["name"]) for each in answer["items"] or ())
 
+    def namespace(self, name: str) -> bool:
+        """Whether there is such a namespace."""
+        return self._ask("GET", f"/api/v1/namespaces/{name}", none_is_fine=True) is not None
+
     def version(self, kind: str, namespace: str, name: str) -> str | None:
         """The version of a Secret or ConfigMap, None where it is not there; its content is not asked for."""
         plural = {"Secret": "secrets", "ConfigMap": "configmaps"}[kind]

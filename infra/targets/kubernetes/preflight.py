@@ -64,6 +64,7 @@ def run(place: Place, rendered: Sequence[Rendered]) -> dict[Given, str]:
         cluster.reachable()
         _operators(cluster, mine)
         _classes(cluster, mine)
+        _namespaces(cluster, mine)
         _permissions(cluster, mine)
         versions |= _inputs(cluster, mine)
     return versions
@@ -102,6 +103,20 @@ def _classes(cluster: Cluster, rendered: Iterable[Rendered]) -> None:
             remedies.append(f"make the {called}{others if there else ''}")
     if said:
         raise UsageError(f"there is {' and '.join(said)}", where=cluster.name, remedy="\n  ".join(remedies))
+
+
+def _namespaces(cluster: Cluster, rendered: Sequence[Rendered]) -> None:
+    """Operators' own namespaces, where something of the stack lies beside them."""
+    made = {str(each.at("metadata", "name")) for each in rendered if each.kind == "Namespace"}
+    named = {str(each.at("metadata", "namespace")) for each in rendered if each.at("metadata", "namespace")}
+    missing = [name for name in sorted(named - made) if not cluster.namespace(name)]
+    if missing:
+        raise UsageError(
+            f"there is no namespace {', '.join(missing)}",
+            where=cluster.name,
+            remedy="install cert-manager, or name its namespace in the settings, "
+            "certificates.cert_manager_namespace",
+        )
 
 
 def _values(value: Any, keys: Sequence[str]) -> Iterable[str]:
