@@ -143,6 +143,7 @@ def _templates() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        auto_reload=False,
     )
     environment.filters.update(
         percent=words.percent,
@@ -160,4 +161,6 @@ def _templates() -> Environment:
         kind=turns.kind_word,
         turn=turns.turn_text,
     )
+    for name in environment.list_templates():
+        environment.get_template(name)  # those of this process's code, whatever is installed meanwhile
     return environment

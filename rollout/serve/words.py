@@ -38,13 +38,18 @@ _GATES = {
     "latency": "响应时间",
     "sync": "同步延迟",
     "service": "整体服务",
+    "service-speed": "整体响应时间",
     "conversion": "转化率",
     "load": "负载",
+    "cpu": "CPU 占用",
+    "queue": "待处理队列",
 }
 _STAGES = {
     "start": "未开始",
     "stable": "稳定版本",
     "first customers": "首批客户",
+    "twentieth": "二十分之一",
+    "quarter": "四分之一",
     "half": "一半",
     "everybody": "全部客户",
     "shifted": "由他人调整",
@@ -132,12 +137,16 @@ def with_code(text: str) -> Markup:
 
 def without_addresses(plan: str) -> str:
     """A plan's text for everybody's eyes: addresses (people to tell, Prometheus) can hold passwords."""
-    return re.sub(r"(\w+://)[^\s'\"\],}]+", r"\1…", plan)
+    quoted = re.sub(r"""(["'])(\w+://)(?:(?!\1).)*\1""", r"\1\2…\1", plan)
+    # Up to the next space: a password may hold what else ends an item of a list.
+    return re.sub(r"""(\w+://)\S*?([\]}"',]*)(?=\s|$)""", r"\1…\2", quoted)
 
 
 def moment(t: float) -> str:
-    """Local date and time of this machine."""
-    return datetime.datetime.fromtimestamp(t).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Local date and time of this machine, with its distance from UTC: whoever reads may be elsewhere."""
+    found = datetime.datetime.fromtimestamp(t).astimezone()
+    offset = found.strftime("%z")
+    return f"{found:%Y-%m-%d %H:%M:%S} {offset[:3]}:{offset[3:5]}"
 
 
 def clock_time(t: float) -> str:

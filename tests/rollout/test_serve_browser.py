@@ -178,6 +178,28 @@ def test_axe_finds_nothing_on_any_page(page, controller, language, size, scheme)
             opened.screenshot(path=Path(folder) / file, full_page=True)
 
 
+LONGEST = """() => {
+  for (const each of document.querySelectorAll(".within")) each.textContent = "between < 0.001 % and 6.4 %";
+  for (const each of document.querySelectorAll("tbody th a")) each.textContent = "n".repeat(63);
+  const screen = document.documentElement.clientWidth;
+  if (document.documentElement.scrollWidth <= screen) return [];
+  const all = [...document.querySelectorAll("main *")];
+  const wide = all.filter((each) => each.scrollWidth > screen - each.offsetLeft);
+  return ["wider than the screen", ...wide.map((each) => `${each.tagName} ${each.textContent.slice(0, 60)}`)];
+}"""
+
+
+def test_the_longest_numbers_and_names_fit_every_width(page):
+    """At once after they are put there: the live part is replaced every few seconds."""
+    opened = page(NARROW)
+    for path in ("/rollouts/half-1", "/rollouts/errors-1", "/history"):
+        for width in (320, 600, 768, 959, 961, 1024):
+            opened.set_viewport_size({"width": width, "height": 740})
+            opened.goto(f"{path}?lang=en")
+            assert opened.evaluate(LONGEST) == [], f"{path} at {width}"
+    assert not opened.problems
+
+
 def test_a_person_pauses_by_keyboard_and_reads_it_in_the_page(page, controller, kept):
     opened = page()
     opened.goto("/")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import sqlite3
+import time
 
 import pytest
 from filelock import FileLock
@@ -16,7 +18,7 @@ from rollout.controller.lease import LeaseFile, read_lease
 from rollout.controller.proxies import Proxies
 from rollout.controller.signs import CONTROLLER
 from rollout.plan import ladder_of
-from rollout.plan.file import parse_plan
+from rollout.plan.file import PLANS, load_plan, parse_plan
 from rollout.serve.ahead import Watched, ahead
 from rollout.serve.around import attention
 from rollout.serve.offers import offers
@@ -25,7 +27,7 @@ from rollout.serve.rows import factor
 from rollout.serve.story import KEPT, Point, Story, Turn, outcome, thinned
 from rollout.serve.turns import turn_text
 from rollout.serve.view import view, watch, without_begun
-from rollout.serve.words import minutes, percent, with_code, without_addresses
+from rollout.serve.words import gate_name, minutes, moment, percent, stage_name, with_code, without_addresses
 from tests.rollout.worlds import PLAN
 
 
@@ -330,9 +332,36 @@ def test_numbers_as_a_person_reads_them():
     assert with_code("a `b` <c>") == "a <code>b</code> &lt;c&gt;"
 
 
+@pytest.mark.parametrize(
+    ("zone", "told"),
+    [("UTC", "12:40:00 +00:00"), ("Asia/Kathmandu", "18:25:00 +05:45"), ("Etc/GMT+5", "07:40:00 -05:00")],
+)
+def test_a_time_says_how_far_from_utc_it_is(monkeypatch, zone, told):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert moment(1_700_052_000.4) == f"2023-11-15 {told}"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("plan", ["fixed", "production", "demo"])
+def test_every_gate_and_stage_of_the_plans_that_ship_has_its_chinese_name(plan):
+    found = load_plan(PLANS / f"{plan}.yaml")
+    for name in (*found.gates, *(stage.name for stage in found.stages)):
+        words = gate_name(name) if name in found.gates else stage_name(name)
+        assert re.search("[\u4e00-\u9fff]", words.zh), name
+
+
 def test_passwords_of_a_plan_are_not_shown():
     text = without_addresses("notify: ['mailto://me:secret@mail.example', tgram://token/1]  # people")
     assert text == "notify: ['mailto://…', tgram://…]  # people"
+    for kept in ("a,secret", "a]secret", "a}secret", "a'secret", 'a"secret'):
+        text = without_addresses(f"notify:\n  - mailtos://me:{kept}@mail.example\nlink: x\n")
+        assert text == "notify:\n  - mailtos://…\nlink: x\n"
+    assert without_addresses('{to: "json://h/a b\'c", language: zh}') == '{to: "json://…", language: zh}'
+    assert without_addresses('run: [sh, "--to=https://u:se,cret@h"]') == 'run: [sh, "--to=https://…"]'
 
 
 def test_after_a_retreat_the_page_says_that_it_may_start_again(stage):
