@@ -33,6 +33,8 @@ SEVERITY: Mapping[EventKind, Level] = {
 }
 EMERGENCIES: tuple[EventKind, ...] = ("rolled-back", "retreated", "stuck", "guard-acted", "guard-cannot")
 """What somebody has to acknowledge; until then the next addresses are told, too."""
+ENDED_BY: Mapping[str, EventKind] = {"confirmed": "stuck", "resumed": "guard-cannot"}
+"""Emergencies that are over when such an event is journaled: the proxies took it, a controller is back."""
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 600.0
 """Seconds before a letter that could not be sent is tried again: doubled each time, up to the longest."""
 GIVEN_UP_AFTER = 86_400.0
@@ -50,7 +52,8 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """`number`: the event's; `t`: Unix seconds; `tried`: by place of the address in the plan."""
+    """`number`: the event's; `t`: Unix seconds; `tried`: by place of the address in the plan; `over`: what it
+    told of has ended by itself."""
 
     number: int
     kind: EventKind
@@ -59,10 +62,12 @@ class Letter:
     sentence: str
     tried: Mapping[int, Tried] = field(default_factory=dict)
     acknowledged: bool = False
+    over: bool = False
 
     @property
     def emergency(self) -> bool:
-        return self.kind in EMERGENCIES
+        """Whether somebody has to know of it now: a way back that was taken at last is called out no more."""
+        return self.kind in EMERGENCIES and not self.over
 
 
 Letters = Mapping[int, Letter]
@@ -120,6 +125,11 @@ def fold_letters(letters: Letters, event: Event, before: RolloutState) -> Letter
         return _told(letters, event)
     if event.kind == "act" and event.data["act"] == "acknowledge":
         return acknowledged(letters, event.t)
+    if (ended := ENDED_BY.get(event.kind)) is not None:
+        letters = {
+            number: dataclasses.replace(each, over=each.over or each.kind == ended)
+            for number, each in letters.items()
+        }
     found = news(event, before)
     if found is None:
         return letters

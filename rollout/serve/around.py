@@ -196,7 +196,10 @@ def call_row(call: Call, now: float) -> CallRow:
     if call.tried:
         english.append(f"{call.tried} could not be reached, tried again")
         chinese.append(f"{call.tried} 个未送达，将重试")
-    if call.letter.emergency and call.letter.acknowledged:
+    if call.letter.over:
+        english.append("over by now")
+        chinese.append("已结束")
+    elif call.letter.emergency and call.letter.acknowledged:
         english.append("acknowledged")
         chinese.append("已确认知悉")
     elif call.letter.emergency and call.wanted:

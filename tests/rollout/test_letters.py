@@ -41,6 +41,7 @@ def move(purpose: Purpose, sentence: str = "because") -> tuple[str, dict]:
 
 
 CONFIRMED = ("confirmed", {"version": "v"})
+BACK = move(Purpose.ROLLBACK)
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,35 @@ def test_somebody_who_acknowledges_stops_the_calls():
     assert found == [(0, 0), (300, 1)]
     assert not unanswered(letters, CHAIN, 500.0)
     assert unanswered({7: letter()}, CHAIN, 500.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "event", "over"),
+    [
+        ("stuck", "confirmed", True),
+        ("stuck", "failed", False),
+        ("guard-cannot", "resumed", True),
+        ("rolled-back", "confirmed", False),
+        ("guard-acted", "resumed", False),
+    ],
+)
+def test_nobody_is_called_any_more_for_what_has_ended_by_itself(kind, event, over):
+    going_back = fold(Event(n, 0.0, *each, "") for n, each in ((1, ("started", STARTED)), (2, BACK)))
+    letters = {7: letter(kind)}
+    letters = fold_letters(letters, Event(8, 9.0, event, {"problem": "x", "version": "v"}, ""), going_back)
+    assert letters[7].emergency is not over
+    letters = {7: dataclasses.replace(letters[7], tried={0: Tried(1, 0.0, sent=True)})}
+    assert [place for _, place in due(letters, CHAIN, 1000.0)] == ([] if over else [1, 2])
+    assert unanswered(letters, CHAIN, 10.0) is not over
+
+
+def test_every_emergency_says_how_to_acknowledge_it():
+    for language in ("en", "zh"):
+        for kind in EMERGENCIES:
+            assert "huidu rollout acknowledge {name} --why" in notices(language)[kind]["body"], (
+                language,
+                kind,
+            )
 
 
 def test_every_event_has_a_severity_and_words_in_both_languages():
