@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,17 +70,23 @@ def all_made(workspace: Workspace, make: Made[T]) -> tuple[dict[str, T], dict[st
 
 def _made(folder: Path, make: Made[T]) -> T | None:
     path = folder / JOURNAL
-    with reading(path) as journal:
-        try:
-            events = list(journal.events())
-            state = fold(events)
-            return make(folder.name, state, events) if state.started else None
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StateError(
-                f"an event of this journal is not understood ({type(error).__name__}: {error})",
-                where=str(path),
-                remedy="another huidu may have written it; `huidu journal verify` says if it was altered",
-            ) from None
+    with reading(path) as journal, understood(path):
+        events = list(journal.events())
+        state = fold(events)
+        return make(folder.name, state, events) if state.started else None
+
+
+@contextlib.contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """Whatever is made of the events in `path`: raises StateError where one holds not what it should."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(
+            f"an event of this journal is not understood ({type(error).__name__}: {error})",
+            where=str(path),
+            remedy="another huidu may have written it; `huidu journal verify` says if it was altered",
+        ) from None
 
 
 def _state(name: str, state: RolloutState, events: list[Event]) -> RolloutState:

@@ -18,7 +18,7 @@ from huidu.foundation.workspace import Workspace, write_atomic
 from rollout.gate.findings import Finding, load_findings, rollout_findings, worst
 from rollout.gate.junit import junit
 from rollout.gate.live import plan_findings
-from rollout.gate.sources import Facts, age, load_facts, rollout_facts
+from rollout.gate.sources import Facts, age, as_written, load_facts, rollout_facts
 from rollout.gate.stretches import Asked, slo_findings
 from rollout.judge.gate import ASSUMED_DISPERSION
 from rollout.observe.begin import Order
@@ -106,11 +106,14 @@ def _by_files(given: Given, workspace: Workspace, clock: Clock, terminal: Termin
     findings: list[Finding] = []
     for which in given.rollouts:
         facts = _ended(which, workspace, clock, deadline, terminal)
-        found = rollout_findings(facts, given.release)
+        with as_written(which):
+            found = rollout_findings(facts, given.release)
         findings += _fresh(found, f"rollout {facts.get('name')}", facts, given.max_age, clock)
     for which in given.loads:
         name, facts = load_facts(which, workspace)
-        findings += _fresh(load_findings(name, facts), f"load {name}", facts, given.max_age, clock)
+        with as_written(which):
+            found = load_findings(name, facts)
+        findings += _fresh(found, f"load {name}", facts, given.max_age, clock)
     return findings
 
 

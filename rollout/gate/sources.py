@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import StateError, UsageError
-from huidu.foundation.journal import Journal
 from huidu.foundation.workspace import Workspace, read_json
+from rollout.folder import reading, understood
 from rollout.many import Request, found, pending, requests_folder, waits
 from rollout.record import report
 
@@ -27,17 +28,18 @@ def rollout_facts(which: str, workspace: Workspace, clock: Clock) -> Facts:
     request = pending(workspace, which)
     for folder in (workspace.rollouts / which, path):
         if folder.is_dir():
-            facts = _of_folder(folder, clock)
-            rests = request is not None and facts.get("outcome") in ("held", "paused")
-            # It was asked to go on: what it waited for before is no answer to that.
-            return {**facts, **_going_on(request, workspace, clock)} if rests and request else facts
+            facts = _of_folder(folder)
+            if request is not None and facts.get("outcome") in ("held", "paused"):
+                # It was asked to go on: what it waited for before is no answer to that.
+                return {**facts, **_going_on(request, workspace, clock)}
+            return facts
     if request is not None:
         return {"name": which, "release": request.release, **_going_on(request, workspace, clock)}
     asked = requests_folder(workspace) / f"{which}.json"
     if path.name == which and asked.exists() and (refused := found(asked)).problem:
         raise StateError(f"the rollout {which!r} could not be driven: {refused.problem}", where=str(asked))
     if path.is_file():
-        return _of_folder(path.parent, clock) if path.suffix == ".sqlite" else _report(path, clock)
+        return _of_folder(path.parent) if path.suffix == ".sqlite" else _report(path)
     known = ", ".join(sorted(each.parent.name for each in workspace.rollouts.glob("*/journal.sqlite")))
     raise UsageError(
         f"there is no rollout {which!r}",
@@ -49,18 +51,19 @@ def _going_on(request: Request, workspace: Workspace, clock: Clock) -> Facts:
     return {"outcome": "running", "sentence": waits(request, workspace, clock)}
 
 
-def _of_folder(folder: Path, clock: Clock) -> Facts:
+def _of_folder(folder: Path) -> Facts:
     path = folder / "journal.sqlite"
     if not path.exists():
-        return _report(folder / "report.json", clock)
-    with Journal.open(path, clock, writer=False) as journal:
+        return _report(folder / "report.json")
+    with reading(path) as journal:
         journal.verify()
-        return report(folder.resolve().name, journal.events())
+        with understood(path):
+            return report(folder.resolve().name, journal.events())
 
 
-def _report(path: Path, clock: Clock) -> Facts:
+def _report(path: Path) -> Facts:
     if (path.parent / "journal.sqlite").exists():
-        return _of_folder(path.parent, clock)
+        return _of_folder(path.parent)
     return _mapping(path)
 
 
@@ -100,6 +103,19 @@ def _mapping(path: Path) -> Facts:
     if not isinstance(value, dict):
         raise StateError("not what huidu writes: an object was expected", where=str(path))
     return value
+
+
+@contextlib.contextmanager
+def as_written(which: str) -> Iterator[None]:
+    """Whatever is made of a report or verdict: raises StateError where huidu did not write it so."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StateError(
+            f"not what huidu writes ({type(error).__name__}: {error})",
+            where=which,
+            remedy="it was edited, or another huidu wrote it: take the file as it was written",
+        ) from None
 
 
 def age(facts: Facts, now: float) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import sqlite3
@@ -11,9 +12,13 @@ from datetime import datetime
 import pytest
 from click.testing import CliRunner
 
+from huidu.foundation.clock import VirtualClock
 from huidu.foundation.errors import StateError, UsageError
+from huidu.foundation.journal import Journal
 from huidu.foundation.outcome import Outcome
+from huidu.foundation.workspace import Workspace
 from huidu.model.evidence import Counts, Interval
+from rollout import many
 from rollout.gate.command import gate
 from rollout.gate.findings import Finding, left_out, load_findings, worst
 from rollout.gate.junit import junit
@@ -198,6 +203,141 @@ def test_what_was_looked_at_and_is_no_evidence_is_counted_by_its_reason():
     ]
     assert {each.outcome for each in found} == {None}
     assert left_out("plan p", intervals[:1], "errors") == []
+    alone = [dataclasses.replace(each, baseline=None) for each in intervals]
+    assert "2 of 5 looks, 30 requests" in left_out("plan p", alone, "errors")[0].sentence
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"timeline": [{"gates": {"errors": {}}}]},
+        {"timeline": [{"gates": {"errors": "good"}}]},
+        {"timeline": 7},
+        {"seconds_from_start": "long"},
+    ],
+)
+def test_a_report_that_was_edited_into_nonsense_is_no_crash_of_the_pipeline(tmp_path, home, damage):
+    file = tmp_path / "report.json"
+    file.write_text(json.dumps({"name": "v2", "outcome": "promoted", "release": "v2", **damage}))
+    caught = run("--rollout", file).exception
+    assert (
+        isinstance(caught, StateError) and str(file) in str(caught) and "not what huidu writes" in caught.what
+    )
+
+
+@pytest.mark.parametrize("damage", [{"checks": ["p95"]}, {"checks": 3}, {"duration": "long"}, {"reasons": 4}])
+def test_a_verdict_that_was_edited_into_nonsense_is_no_crash_of_the_pipeline(home, damage):
+    file = load_run(home) / "verdict.json"
+    file.write_text(json.dumps({"verdict": "PASS", **damage}))
+    caught = run("--load", "r1").exception
+    assert isinstance(caught, StateError) and "not what huidu writes" in caught.what
+
+
+@pytest.mark.parametrize("text", ["[]", '"PASS"', "null", "{", "\x00"])
+def test_a_file_that_holds_no_verdict_is_said(home, text):
+    (load_run(home) / "verdict.json").write_text(text)
+    assert isinstance(run("--load", "r1").exception, StateError)
+
+
+def test_a_journal_of_another_tool_is_no_crash_of_the_pipeline(home):
+    with Journal.open(home / "rollouts" / "v2" / "journal.sqlite", VirtualClock()) as journal:
+        journal.append("started", of="another tool")
+    caught = run("--rollout", "v2").exception
+    assert isinstance(caught, StateError) and "not understood" in caught.what
+
+
+def asked_for(home, **changed):
+    """A request for v2 that lies in the home; `changed`: what became of it."""
+    many.ask(Workspace(home, home), home / "plan.yaml", "v2", "v2", VirtualClock())
+    path = home / "requests" / "v2.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
+
+
+def test_a_rollout_that_was_asked_for_and_has_not_begun_is_waited_for(home):
+    asked_for(home)
+    result = run("--rollout", "v2", "--release", "v2", "--json")
+    assert result.exit_code == Outcome.HELD.code
+    (found,) = json.loads(result.stdout)["findings"]
+    assert "nobody drives it" in found["sentence"]
+    assert run("--rollout", "v2", "--release", "v3").exit_code == Outcome.NOT_EVIDENCE.code
+
+
+def test_a_rollout_that_could_not_be_driven_says_why(home):
+    asked_for(home, state="failed", problem="plan.yaml:3: no such gate")
+    caught = run("--rollout", "v2").exception
+    assert isinstance(caught, StateError) and "could not be driven: plan.yaml:3: no such gate" in caught.what
+    with pytest.raises(FileNotFoundError):
+        (home / "rollouts" / "v2").stat()
+
+
+def test_a_rollout_that_was_paused_and_is_asked_to_go_on_has_not_given_its_answer(finished, home):
+    finished("v2", until=12)
+    asked_for(home)
+    (found, *_) = json.loads(run("--rollout", "v2", "--json").stdout)["findings"]
+    assert found["outcome"] == "HELD" and "a request by" in found["sentence"]
+
+
+def test_a_request_that_is_left_over_does_not_hide_that_the_rollout_is_over(finished, home):
+    """It was driven by hand meanwhile."""
+    asked_for(home)
+    folder = finished("v2")
+    for which in ("v2", folder, folder / "journal.sqlite"):
+        assert run("--rollout", which, "--release", "v2").exit_code == Outcome.GOOD.code
+
+
+def test_what_is_not_there_is_said_with_what_is(finished, home):
+    assert "known here: none" in str(run("--rollout", "v3").exception)
+    finished("v2")
+    assert "known here: v2" in str(run("--rollout", "v3").exception)
+
+
+def test_a_folder_that_holds_only_a_report_is_enough(tmp_path, home):
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "report.json").write_text(
+        '{"name": "v2", "outcome": "rolled-back", "release": "v2"}'
+    )
+    assert run("--rollout", tmp_path / "kept").exit_code == Outcome.BAD.code
+
+
+def test_a_load_run_that_is_none_is_said_with_those_that_are_known(home):
+    assert "no load run is the latest one here" in str(run("--load", "latest").exception)
+    load_run(home)
+    told = str(run("--load", "r2").exception)
+    assert "there is no load run 'r2'" in told and "known here: r1" in told
+
+
+def test_what_a_rollout_says_in_its_report_is_the_finding(tmp_path, home):
+    file = tmp_path / "report.json"
+    looks = [{"gates": {}}, {"gates": {"errors": GATE}}, {"gates": {}}]
+    file.write_text(
+        json.dumps({"name": "v2", "outcome": "held", "seconds_from_start": 61.5, "timeline": looks})
+    )
+    junit_file = tmp_path / "gate.xml"
+    first, second = json.loads(run("--rollout", file, "--json", "--junit", junit_file).stdout)["findings"]
+    assert first["sentence"] == "held"  # a report without a sentence
+    assert second["name"] == "errors" and second["outcome"] is None
+    assert second["sentence"] == "log E 1.00 of 2.00; candidate 3 bad of 40, stable 5 of 60"
+    assert ET.parse(junit_file).find(".//testcase[@name='outcome']").attrib["time"] == "61.500"
+
+
+GATE = {
+    "log_e": 1.0,
+    "bound": 2.0,
+    "canary": {"total": 40, "bad": 3},
+    "baseline": {"total": 60, "bad": 5},
+}
+
+
+def test_what_a_load_run_says_in_its_verdict_is_the_finding():
+    checks = [{"scope": "web", "rule": "p95 < 500 ms", "state": "broken", "sentence": "612 ms"}]
+    bare = [{"scope": "web", "rule": "p95 < 500 ms", "state": "kept"}]
+    verdict = {"verdict": "FAIL", "reasons": ["too slow"], "duration": 35.0, "checks": checks + bare}
+    first, second, third = load_findings("r1", verdict)
+    assert (first.sentence, first.seconds) == ("FAIL: too slow", 35.0)
+    assert (second.name, second.sentence) == ("web: p95 < 500 ms", "612 ms")
+    assert third.sentence == "p95 < 500 ms"
+    (alone,) = load_findings("r1", {})
+    assert alone.outcome is Outcome.NOT_EVIDENCE and "no reason given" in alone.sentence
 
 
 def test_an_outcome_is_said_once(finished):
