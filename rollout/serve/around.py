@@ -91,6 +91,8 @@ def cautions(
     urgent = emergency(state, driven, now)
     found = [Caution(urgent, loud=True)] if urgent is not None else []
     found += [_emergency(call) for call in called if call.unanswered(now)][:1]
+    if not state.outcome and (refused := _refused(state)):
+        found.append(Caution(refused))
     changed, partial = state.proxies.changed, state.proxies.partial
     if changed and not state.outcome:
         chinese = "代理上的权重与日志不一致，有人改动了权重；不再放量。"
@@ -159,6 +161,8 @@ def attention(  # noqa: PLR0911 - one return a situation
     loud = [each.text for each in cautions(state, None, called, now, driven) if each.loud]
     if loud or state.outcome:
         return loud[0] if loud else None
+    if refused := _refused(state):
+        return refused
     if state.proxies.changed:
         return Text("Somebody else moved the weights: nothing widens.", "有人改动了代理的权重，不再放量。")
     if driven is False and not state.resting:
@@ -173,6 +177,17 @@ def attention(  # noqa: PLR0911 - one return a situation
     if state.resting == "paused":
         return Text("Its process was stopped: nobody looks at the evidence.", "进程已停止，无人查看证据。")
     return Text("Held: a person has to decide.", "等待人工决定。") if state.resting == "held" else None
+
+
+def _refused(state: RolloutState) -> Text | None:
+    """A step forward that the proxies do not take: a way back might not be taken either."""
+    if state.pending is None or not state.pending.problem or going_back(state):
+        return None
+    problem = state.pending.problem.rstrip(".")
+    return Text(
+        f"The proxies do not take new weights: {problem}. Nothing widens; it is tried again.",
+        f"代理未接受新的权重（{problem}）。不再放量，正在重试。",
+    )
 
 
 def _emergency(call: Call) -> Caution:

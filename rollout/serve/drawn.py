@@ -93,6 +93,7 @@ def share_plot(points: Sequence[Point], turns: Sequence[Turn], x: Scale) -> Plot
 
 _MARKED = (
     *("widen", "rollback", "service", "retreat", "abort", "return", "blind", "held", "paused"),
+    *("unattended", "exchanged", "unlike", "restore", "restarted"),
     *("shifted", "would-rollback", "would-service", "would-retreat"),
 )
 

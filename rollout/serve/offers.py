@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from rollout.acts import Act
+from rollout.controller.acting import going_back
 from rollout.controller.fold import RolloutState
 from rollout.controller.petition import approval_of, next_stage
 from rollout.ladder import Ladder
@@ -58,6 +59,8 @@ def offers(
     known = (STANDING["acknowledge"],) if emergency else ()
     if state.outcome:
         return known
+    if going_back(state) or (state.closing is not None and not state.retreated):
+        return (*known, STANDING["abort"])
     waiting = _approval(plan, ladder, state) if plan is not None and ladder is not None else ()
     adopt = (STANDING["adopt"],) if state.proxies.changed and not state.proxies.adopting else ()
     resume = (STANDING["resume"],) if state.paused_by else ()

@@ -56,7 +56,9 @@ class Told:
         past = [each for each in all_ if each.over]
         watched = self._observations.all() if self._observations is not None else []
         return {
-            "needing": sorted((each for each in all_ if each.needs), key=lambda each: not each.urgent),
+            "needing": sorted(
+                (each for each in all_ if each.needs), key=lambda each: (not each.urgent, each.over)
+            ),
             "going": going,
             "past": past[:RECENT],
             "more": max(0, len(past) - RECENT),

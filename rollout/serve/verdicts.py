@@ -92,7 +92,9 @@ class Verdicts:
                 return going[0], ""
             names = ", ".join(each.name for each in going) or "none"
             return None, f"name one with ?name=; under way: {names}"
-        found = next((each for each in every if each.name == name), None)
+        # A name can be an observation's and a rollout's: the one under way is meant, else the newer one.
+        alike = [each for each in every if each.name == name]
+        found = max(alike, key=_how_much_alive, default=None)
         return found, "" if found else f"there is no observation or rollout {name!r}"
 
     def _answer(self, reading: Reading, asked: float | None) -> Answer:
@@ -102,6 +104,11 @@ class Verdicts:
         )
         now = self._clock.now()
         return answer(reading.name, story.state, story.would_end, story.looked_at, poll, now, asked)
+
+
+def _how_much_alive(reading: Reading) -> tuple[bool, float]:
+    state = reading.story.state
+    return bool(state.started) and not state.outcome, state.started_at
 
 
 def _back(reading: Reading) -> bool:

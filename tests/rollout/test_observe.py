@@ -507,6 +507,19 @@ def test_a_verdict_of_which_nobody_takes_care_any_more_is_none(asked):
     assert flagger(client, "rollout")[0] == 200
 
 
+def test_of_an_observation_and_a_rollout_of_one_name_the_one_under_way_is_meant(tmp_path):
+    clock = VirtualClock(1_700_000_100.0)
+    for room, ended, release in (("observations", True, "old"), ("rollouts", False, "new")):
+        with Journal.open(tmp_path / room / "v2" / "journal.sqlite", clock) as journal:
+            journal.append("started", release=release, stable_release="v1", cohorts=["high"])
+            if ended:
+                journal.append("ended", outcome="held", sentence="x", blamed=None)
+    readings = [Readings(tmp_path / room, clock) for room in ("observations", "rollouts")]
+    for order in (readings, readings[::-1]):
+        found, problem = Verdicts(order, clock)._find("v2")
+        assert found.story.state.release == "new" and not problem
+
+
 def test_going_back_is_final_even_when_nobody_looks(asked):
     assert argo(asked({5: 1000}, errors=0.3, later=3600)) == "Failed"
 

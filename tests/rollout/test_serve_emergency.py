@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
@@ -134,6 +135,59 @@ def test_pausing_is_not_offered_where_nothing_widens_anyway(home):
     with Journal.open(home.folder / "journal.sqlite", home.clock):
         assert [each.kind for each in home.view().offers] == ["pause", "promote-now", "abort"]
     assert [each.kind for each in home.view().offers] == ["abort"]
+
+
+def forward():
+    move = {"position": 3.0, "share": 0.5, "stage": "half", "sentence": "wider", "blamed": None}
+    weights = {"high": 5000, "standard": 5000}
+    return "intended", {"purpose": "widen", "weights": weights, "version": "virtual-1-9", **move}
+
+
+def test_weights_that_the_proxies_refuse_on_the_way_forward_need_a_person_as_well(home):
+    home.append(("resumed", {}), forward())
+    with Journal.open(home.folder / "journal.sqlite", home.clock) as journal:
+        assert not home.first_page()["needing"]
+        journal.append("failed", problem="the weights must sum to 10000")
+        seen = home.glance()
+        assert seen.needs.en.startswith("The proxies do not take new weights: the weights must sum to 10000")
+        assert "代理未接受新的权重" in seen.needs.zh and not seen.urgent
+        assert home.view().cautions[0].text == seen.needs
+        journal.append("confirmed", version="virtual-1-9")
+        assert not home.first_page()["needing"]
+
+
+def test_on_the_way_back_nothing_is_offered_that_would_not_be_heard(home):
+    home.append(("resumed", {}), back("abort", "aborted by a person"))
+    with Journal.open(home.folder / "journal.sqlite", home.clock) as journal:
+        assert [each.kind for each in home.view().offers] == ["abort"]
+        journal.append("confirmed", version="virtual-1-stable")
+        assert [each.kind for each in home.view().offers] == ["abort"], "its requests are waited for"
+
+
+def test_what_a_guard_took_back_is_marked_in_the_curve(home):
+    home.append(back("unattended", "nobody watched"), ("confirmed", {"version": "virtual-1-stable"}))
+    assert home.view().share.marks[-1].style == "unattended"
+
+
+def test_who_has_customers_on_a_candidate_stands_before_what_is_over(home):
+    over = home.folder.with_name("yesterday")
+    shutil.copytree(home.folder, over)
+    home.append(("resumed", {}))  # and its controller dies
+    told = 'notify: ["json://127.0.0.1:1"]\n'
+    with Journal.open(over / "journal.sqlite", home.clock) as journal:
+        events = list(journal.events())
+    (over / "journal.sqlite").unlink()
+    with Journal.open(over / "journal.sqlite", VirtualClock(home.clock.now() + 5)) as journal:
+        for event in events:
+            data = event.data | (
+                {"plan_text": event.data["plan_text"] + told} if event.kind == "started" else {}
+            )
+            journal.append(event.kind, **data)
+        journal.append(*back("rollback", "bad")[:1], **back("rollback", "bad")[1])
+        journal.append("confirmed", version="virtual-1-stable")
+        journal.append("ended", outcome="rolled-back", sentence="bad", blamed=None)
+    needing = home.first_page(later=60)["needing"]
+    assert [(each.name, each.urgent) for each in needing] == [("v2", True), ("yesterday", True)]
 
 
 def test_a_damaged_journal_is_called_damaged_and_has_no_age(tmp_path):

@@ -303,6 +303,13 @@ def test_what_is_said_while_no_controller_runs_is_kept_and_the_page_says_so(page
     assert json.loads(line)["why"] == "smells" and json.loads(line)["proof"] == "os"
 
 
+def test_a_reason_is_one_line_that_can_be_printed(page, home, half):
+    token = (home / "secrets" / "page.token").read_text().strip()
+    say(page, half, "pause", token=token, why="a\n b\x1b[31m\u202eevil\x00 与 ‘c’")
+    (line,) = (home / "rollouts" / half / "acts.jsonl").read_text().splitlines()
+    assert json.loads(line)["why"] == "a b [31m evil 与 ‘c’"
+
+
 def test_what_is_over_cannot_be_aborted(page, home):
     token = (home / "secrets" / "page.token").read_text().strip()
     answer = post(page, "good-1", token=token)
