@@ -133,11 +133,13 @@ class Lifecycle:
         """What is wanted. Raises UsageError where no stack was brought up."""
         found = Desired.read(site.desired_file(self.workspace))
         if found is None or not (site.root(self.workspace) / "site.json").exists():
-            raise UsageError(
-                "no stack stands here",
-                where=str(self.workspace.home),
-                remedy="run `huidu stack up`, or set HUIDU_HOME to the stack's folder",
-            )
+            remedy = "run `huidu stack up`, or set HUIDU_HOME to the stack's folder"
+            for each in sorted(self.workspace.home.glob("targets/*/desired.json")):
+                remedy = (
+                    f"this home's stack stands on {each.parent.name}: `up` (--candidate, --stable), `drift` "
+                    f"and `down` take --target {each.parent.name}"
+                )
+            raise UsageError("no stack stands here", where=str(self.workspace.home), remedy=remedy)
         return found
 
     def _judged(self, desired: Desired, exemptions: Path | None) -> Desired:

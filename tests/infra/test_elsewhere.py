@@ -59,6 +59,14 @@ def test_down_here_leaves_the_keys_of_a_stack_elsewhere(home: Path) -> None:
     assert secret.read_text() == "kept"
 
 
+@pytest.mark.parametrize("command", [["status"], ["drift"], ["release", "v2"], ["failover"]])
+def test_who_asks_here_for_a_stack_elsewhere_is_told_where_it_is(command: list[str], home: Path) -> None:
+    BEGUN.write(home / "targets" / "kubernetes" / "desired.json")
+    ended = CliRunner().invoke(stack, command)
+    assert "no stack stands here" in str(ended.exception)
+    assert "this home's stack stands on kubernetes" in str(ended.exception)
+
+
 def test_a_folder_that_cannot_be_made_is_said() -> None:
     done = CliRunner().invoke(stack, ["render", "--target", "alicloud", "--out", "/proc/nope"])
     assert isinstance(done.exception, UsageError)
