@@ -14,6 +14,7 @@ from infra.policies import (
     classes,
     encryption,
     exposure,
+    known,
     masking,
     residency,
     sizing,
@@ -34,6 +35,7 @@ POLICIES: tuple[Policy, ...] = (
     availability.POLICY,
     masking.POLICY,
     classes.POLICY,
+    known.POLICY,
 )
 
 
@@ -92,13 +94,13 @@ def refuse(
 ) -> Judged:
     """`judge` with a file of exemptions. Raises PolicyRefused, and ConfigError where the file is wrong."""
     written = load_exemptions(exemptions)
-    known = {policy.name for policy in POLICIES}
+    names = {policy.name for policy in POLICIES}
     for each in written:
-        if each.policy not in known:
+        if each.policy not in names:
             raise ConfigError(
                 f"unknown policy {each.policy!r}",
                 file=exemptions,
-                expected=f"one of {', '.join(sorted(known))}",
+                expected=f"one of {', '.join(sorted(names))}",
             )
         if each.whatever(topology.zones):
             raise ConfigError(

@@ -66,7 +66,10 @@ def _made(topology: Topology, rendered: Sequence[Rendered], held: set[str]) -> S
     keeping = {topology.components[name].zone for name in held if keeps_data(topology.components[name])}
     ends = {end for link in _personal(topology, held) for end in (link.source, link.target)}
     passing = {topology.components[name].zone for name in ends}
+    there = {name for name, zone in topology.zones.items() if zone.region in FRANKFURT and held}
     for resource in rendered:
+        if resource.zone in keeping | passing | there:
+            yield from _led_out(topology, resource)
         if resource.zone in keeping | passing:
             for label, place in dict.fromkeys(nodes(resource.body)):
                 if not in_frankfurt(place):
@@ -74,7 +77,6 @@ def _made(topology: Topology, rendered: Sequence[Rendered], held: set[str]) -> S
                     yield resource.label, what, f"zones: {{{resource.zone}: {{nodes: ...}}}} in Frankfurt"
         if resource.zone in keeping:
             yield from _backups(resource)
-            yield from _replication(resource)
 
 
 def _backups(resource: Rendered) -> Says:
@@ -95,12 +97,22 @@ def _backups(resource: Rendered) -> Says:
         yield resource.label, what, "a bucket in Frankfurt"
 
 
-def _replication(resource: Rendered) -> Says:
+def _led_out(topology: Topology, resource: Rendered) -> Says:
+    """What says by itself that it is elsewhere, or leads there. Where a cluster stands, nobody sees here."""
+    if resource.kind == "Service" and resource.at("spec", "type") == "ExternalName":
+        what = f"calls {resource.at('spec', 'externalName')} by a name of the cluster"
+        yield resource.label, what, "a Service whose pods are in the cluster"
     if resource.type.startswith("alicloud:oss/bucketReplication"):
         place = str(resource.at("destination", "location") or "no region")
         if place.removeprefix("oss-") not in FRANKFURT:
             what = f"the bucket's replication sends EU customers' data to {place}"
             yield resource.label, what, "a bucket in Frankfurt"
+    centre = resource.at("zoneId") if resource.type.startswith("alicloud:") else None
+    if centre is not None and not in_frankfurt(str(centre)):
+        yield resource.label, f"is in {centre}", "a data centre in Frankfurt"
+    peer = resource.at("peerTransitRouterRegionId")
+    if peer is not None and peer not in {each.region for each in topology.zones.values()}:
+        yield resource.label, f"leads to {peer}, where the topology has no zone", "no line there"
 
 
 POLICY = Policy(

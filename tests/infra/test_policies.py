@@ -192,14 +192,20 @@ def test_data_handed_on_under_another_name_than_export_is_masked_all_the_same(so
     assert ("masking", f"link {source} -> analysts") in found
 
 
+GROUPS = {
+    "apps/v1": "Deployment StatefulSet",
+    "barmancloud.cnpg.io/v1": "ObjectStore",
+    "gateway.envoyproxy.io/v1alpha1": "ClientTrafficPolicy EnvoyProxy EnvoyPatchPolicy",
+    "gateway.networking.k8s.io/v1": "Gateway HTTPRoute",
+    "monitoring.coreos.com/v1": "Prometheus",
+    "networking.k8s.io/v1": "Ingress NetworkPolicy",
+    "postgresql.cnpg.io/v1": "Cluster Pooler ScheduledBackup",
+    "storage.k8s.io/v1": "StorageClass",
+}
+
+
 def manifest(kind: str, spec: dict[str, Any], zone: str = "private", **more: Any) -> Rendered:
-    group = {
-        "Cluster": "postgresql.cnpg.io/v1",
-        "Gateway": "gateway.networking.k8s.io/v1",
-        "StorageClass": "storage.k8s.io/v1",
-        "Deployment": "apps/v1",
-        "StatefulSet": "apps/v1",
-    }.get(kind, "v1")
+    group = next((group for group, kinds in GROUPS.items() if kind in kinds.split()), "core/v1")
     body = {"kind": kind, "metadata": {"name": "it", **more.pop("metadata", {})}, "spec": spec, **more}
     return Rendered(f"kubernetes:{group}:{kind}", "it", zone, body)
 
@@ -576,6 +582,14 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "sizing",
         [cloud("cs/nodePool:NodePool", "public", **NODES_OF | {"instanceTypes": ["ecs.g7.2xlarge"]})],
     ),
+    "a managed database": ("known", [cloud("rds/instance:Instance", engine="PostgreSQL")]),
+    "a copy of a disk": ("known", [cloud("ecs/snapshot:Snapshot")]),
+    "a bucket's own rules": ("known", [cloud("oss/bucketPolicy:BucketPolicy", bucket="backups")]),
+    "a way in by the way out": ("known", [cloud("vpc/forwardEntry:ForwardEntry", "public")]),
+    "a snapshot class": ("known", [manifest("VolumeSnapshot", {})]),
+    "a patch of the proxies": ("known", [manifest("EnvoyPatchPolicy", {}, "public")]),
+    "another cloud": ("known", [Rendered("aws:s3/bucket:Bucket", "it", "private", {})]),
+    "a pod that is nobody's": ("known", [manifest("ReplicationController", {})]),
     "one instance": ("availability", [manifest("Cluster", CLUSTER | {"instances": 1}), SCHEDULE]),
     "together in one data centre": (
         "availability",
@@ -627,8 +641,30 @@ def test_backups_of_eu_customers_go_to_a_store_in_frankfurt() -> None:
     for endpoint, refused in ((STORE, True), ("https://oss-eu-central-1.aliyuncs.com", False)):
         found = judge(mine, [manifest("Cluster", store(endpoint)), SCHEDULE], (), TODAY).refused
         assert [finding.policy for finding, _ in found] == (["residency"] if refused else [])
-    away = cloud("oss/bucketReplication:BucketReplication", destination={"location": "oss-cn-hangzhou"})
-    assert [finding.policy for finding, _ in judge(mine, [away], (), TODAY).refused] == ["residency"]
+
+
+def abroad(resource: Rendered, elsewhere: str) -> None:
+    found = {finding.policy for finding, _ in judge(topology(**european()), [resource], (), TODAY).refused}
+    assert found == {"residency"}, elsewhere
+
+
+@pytest.mark.parametrize("zone", ["private", "public", "link", "monitoring"])
+def test_no_resource_of_a_cloud_lies_outside_frankfurt_whatever_zone_it_is_filed_under(zone: str) -> None:
+    """A bucket of all databases lies with the first zone of its region."""
+    replication = "oss/bucketReplication:BucketReplication"
+    abroad(cloud(replication, zone, destination={"location": "oss-cn-hangzhou"}), "a bucket's copy")
+    switches = [cloud("vpc/switch:Switch", zone, zoneId=each) for each in ("eu-central-1a", "cn-hangzhou-j")]
+    found = judge(topology(**european()), switches, (), TODAY).refused
+    assert [finding.policy for finding, _ in found] == ["residency"]
+    away = cloud("cen/transitRouterPeerAttachment:It", zone, peerTransitRouterRegionId="cn-shanghai")
+    abroad(away, "a line to another region")
+
+
+def test_a_name_of_the_cluster_that_leads_out_of_it_is_no_place_in_frankfurt() -> None:
+    """`https://minio` counts as beside the database: its Service must not be a name of the internet."""
+    out = manifest("Service", {"type": "ExternalName", "externalName": "s3.us-east-1.amazonaws.com"})
+    abroad(out, "a Service")
+    assert judge(TOPOLOGY, [out], (), TODAY).refused == ()
 
 
 STORES_OF_BACKUPS: list[tuple[str | None, str, bool]] = [
@@ -791,7 +827,7 @@ def test_an_exemption_without_reason_end_or_policy_is_refused(text: str, said: s
 
 
 def test_every_policy_says_what_why_and_where_it_comes_from() -> None:
-    assert len({policy.name for policy in POLICIES}) == len(POLICIES) == 9
+    assert len({policy.name for policy in POLICIES}) == len(POLICIES) == 10
     for policy in POLICIES:
         assert policy.what and policy.why and "guides" in policy.source
 
