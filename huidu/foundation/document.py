@@ -136,15 +136,30 @@ def parse_document(text: str, model: type[M], path: Path | str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise _first_error(error, node, model, path) from None
+        raise _refused(error, node, model, path) from None
 
 
-def _first_error(
+_MOST_TOLD = 8
+
+
+def _refused(
     error: ValidationError, node: yaml.Node | None, model: type[BaseModel], path: Path | str
 ) -> ConfigError:
-    problems = error.errors(include_url=False)
-    # The problem that is nearest to the top of the file is the one the reader meets first.
-    problem = min(problems, key=lambda each: line_of(node, _place(each)))
+    """All that is wrong, from the top of the file down: one problem for each line, as the first of a line is
+    often the reason of the others."""
+    lines: dict[int, ErrorDetails] = {}
+    for problem in error.errors(include_url=False):
+        lines.setdefault(line_of(node, _place(problem)), problem)
+    (line, first), *rest = sorted(lines.items(), key=lambda each: each[0])
+    text, expected = _told(first, model)
+    more = [f"{path}:{number}: {' '.join(filter(None, _told(each, model)))}" for number, each in rest]
+    if len(more) > _MOST_TOLD:
+        more[_MOST_TOLD:] = [f"and {len(more) - _MOST_TOLD} more"]
+    return ConfigError(text, file=path, line=line, expected=expected, remedy="\n  ".join(more))
+
+
+def _told(problem: ErrorDetails, model: type[BaseModel]) -> tuple[str, str]:
+    """What is wrong there, and what was expected."""
     loc = _place(problem)
     where = ".".join(str(part) for part in loc) or "document"
     message = _in_yaml(problem)
@@ -162,9 +177,7 @@ def _first_error(
         where = ".".join(str(part) for part in loc[:-1])
     elif "input" in problem and isinstance(problem["input"], (str, int, float, bool)):
         message = f"{message} (found {problem['input']!r})"
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    text = f"{where}: {message}{more}" if where else f"{message}{more}"
-    return ConfigError(text, file=path, line=line_of(node, loc), expected=expected)
+    return (f"{where}: {message}" if where else message), expected
 
 
 def _place(problem: ErrorDetails) -> tuple[int | str, ...]:
@@ -183,8 +196,26 @@ def _in_yaml(problem: ErrorDetails) -> str:
         return "expected a list: [a, b], or a line `- a` for each"
     if problem["type"] in _MAPPINGS:
         return "expected a mapping: {key: value}, or a line `key: value` for each"
-    message = problem["msg"].removeprefix("Value error, ")
+    bound = next((key for key in _BOUNDS if key in problem.get("ctx", {})), "")
+    if bound:
+        limit, given = problem["ctx"][bound], problem.get("input")
+        return f"must be {_BOUNDS[bound]} {_like(given, limit)}"
+    message = problem["msg"].removeprefix("Value error, ").removesuffix(" after validation, not 0")
     return re.sub(r"^(Tuple|Dictionary) should", lambda kind: _WORDS[kind[1]] + " should", message)
+
+
+_BOUNDS = {"le": "at most", "ge": "at least", "gt": "greater than", "lt": "less than"}
+
+
+def _like(given: object, limit: float) -> str:
+    """A limit in the unit in which the value was written: 604800 of "1000d" are seconds."""
+    if not isinstance(given, str) or not isinstance(limit, (int, float)):
+        return f"{limit}"
+    if given.endswith("%"):
+        return f"{limit * 100:g} %"
+    if "/" in given:
+        return f"{limit:g}/s"
+    return f"{limit:g} s" if given[-1:].isalpha() else f"{limit:g}"
 
 
 _WORDS = {"Tuple": "List", "Dictionary": "Mapping"}

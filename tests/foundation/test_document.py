@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, TypeAdapter, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from huidu.foundation.document import Duration, Misplaced, Rate, Share, load_document, parse_document
 from huidu.foundation.errors import ConfigError
@@ -112,3 +113,41 @@ def test_no_text_whatsoever_ends_in_anything_but_a_plan_or_a_configuration_error
         parse_document(text, Plan, "plan.yaml")
     except ConfigError as error:
         assert "plan.yaml" in str(error)
+
+
+class Bounded(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    duration: Annotated[Duration, Field(le=604_800)] = 1.0
+    rate: Annotated[Rate, Field(gt=0)] = 1.0
+    share: Annotated[Share, Field(le=0.5)] = 0.1
+    workers: Annotated[int, Field(ge=1)] = 1
+    words: Annotated[list[str], Field(min_length=1)] = ["a"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("duration: 1000d", "duration: must be at most 604800 s (found '1000d')"),
+        ("rate: 0/s", "rate: must be greater than 0/s (found '0/s')"),
+        ("share: 60 %", "share: must be at most 50 % (found '60 %')"),
+        ("workers: 0", "workers: must be at least 1 (found 0)"),
+        ("words: []", "words: List should have at least 1 item"),
+    ],
+)
+def test_a_limit_is_told_in_the_unit_in_which_the_value_was_written(line: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_document(line + "\n", Bounded, "p.yaml")
+    assert str(caught.value) == f"p.yaml:1: {says}"
+
+
+def test_everything_that_is_wrong_is_told_with_its_line() -> None:
+    """Else a file is mended one mistake and one run at a time."""
+    with pytest.raises(ConfigError) as caught:
+        parse_document("workers: 0\nduration: soon\nwrds: [a]\n", Bounded, "p.yaml")
+    told = str(caught.value).splitlines()
+    assert (caught.value.line, told[0]) == (1, "p.yaml:1: workers: must be at least 1 (found 0)")
+    assert any(each.strip().startswith("p.yaml:2: duration: expected a duration") for each in told)
+    assert any("p.yaml:3: unknown key 'wrds' did you mean 'words'?" in each for each in told)
+    many = "\n".join(f"unknown_{number}: 1" for number in range(30))
+    with pytest.raises(ConfigError, match="and 21 more"):
+        parse_document(many, Bounded, "p.yaml")
