@@ -82,15 +82,13 @@ def _events(each: Objective, counted: Counted, over: Stretch, dispersion: float)
     said += f", {percent(allowed)} are allowed"
     if over.whole:
         kept = counted.bad <= allowed * counted.total
-        return (Outcome.GOOD if kept else Outcome.BAD), f"{'kept' if kept else 'broken'}: {said}"
+        return _fact(kept, said)
     found = rate(counted.total, counted.bad, dispersion, ALPHA)
     assert found is not None
     interval = f"{said}; the rate lies between {percent(found.low)} and {percent(found.high)}"
-    if found.high <= allowed:
-        return Outcome.GOOD, f"kept: {interval}"
-    if found.low > allowed:
-        return Outcome.BAD, f"broken: {interval}"
-    return Outcome.NOT_EVIDENCE, f"not proved either way: {interval}"
+    if found.low <= allowed < found.high:
+        return Outcome.NOT_EVIDENCE, f"not proved either way: {interval}"
+    return _fact(found.high <= allowed, interval)
 
 
 def _slices(each: Objective, slices: list[Counted]) -> tuple[Outcome, str]:
@@ -103,7 +101,7 @@ def _slices(each: Objective, slices: list[Counted]) -> tuple[Outcome, str]:
     )
     kept = good >= each.target * len(slices)
     text = f"{good} of {len(slices)} time slices were good, {percent(each.target)} are promised"
-    return (Outcome.GOOD if kept else Outcome.BAD), f"{'kept' if kept else 'broken'}: {text}"
+    return _fact(kept, text)
 
 
 def _counts(each: Objective, prometheus: Prometheus, over: Stretch, piece: float) -> Iterator[Counted]:
@@ -168,7 +166,7 @@ def _threshold(each: Objective, prometheus: Prometheus, over: Stretch) -> tuple[
     text = (
         f"{good} of {len(values)} samples were {each.op} {each.value:g}, {percent(each.target)} are promised"
     )
-    return (Outcome.GOOD if kept else Outcome.BAD), f"{'kept' if kept else 'broken'}: {text}"
+    return _fact(kept, text)
 
 
 def _raw(each: Objective, prometheus: Prometheus, over: Stretch) -> tuple[Outcome, str]:
@@ -195,4 +193,8 @@ def _level(each: Objective, prometheus: Prometheus, over: Stretch) -> tuple[Outc
 def _ratio(each: Objective, good: float) -> tuple[Outcome, str]:
     kept = good >= each.target
     text = f"{percent(good)} good on average, {percent(each.target)} are promised"
-    return (Outcome.GOOD if kept else Outcome.BAD), f"{'kept' if kept else 'broken'}: {text}"
+    return _fact(kept, text)
+
+
+def _fact(kept: bool, text: str) -> tuple[Outcome, str]:
+    return (Outcome.GOOD, f"kept: {text}") if kept else (Outcome.BAD, f"broken: {text}")

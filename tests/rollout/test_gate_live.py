@@ -12,10 +12,9 @@ import pytest
 import requests
 from click.testing import CliRunner
 
-from huidu.foundation.errors import ConfigError, Unreachable, UsageError
+from huidu.foundation.errors import Unreachable, UsageError
 from huidu.foundation.outcome import Outcome
 from rollout.gate.command import gate
-from rollout.gate.slos import counter_of
 from tests.ports import free_port
 
 STEP = 15
@@ -224,22 +223,3 @@ def test_what_is_asked_wrongly_is_said(tmp_path, monkeypatch):
     (tmp_path / "plan.yaml").write_text(PLAN.format(address="http://127.0.0.1:1"))
     assert "--release" in str(run("--plan", tmp_path / "plan.yaml"))
     assert "--stable" in str(run("--plan", tmp_path / "plan.yaml", "--release", "v2"))
-
-
-@pytest.mark.parametrize(
-    ("query", "counter"),
-    [
-        ("x_total", "x_total"),
-        ('sum(x_total{a="b"})', 'x_total{a="b"}'),
-        ('sum by (job) (rate(x_total{a="b"}[5m]))', 'x_total{a="b"}'),
-        ("sum(increase(x_total[1h]))", "x_total"),
-        ("x_total / y_total", None),
-        ("histogram_quantile(0.9, x)", None),
-    ],
-)
-def test_the_counter_in_a_query(query, counter):
-    if counter is None:
-        with pytest.raises(ConfigError, match="counter: false"):
-            counter_of(query)
-    else:
-        assert counter_of(query).text() == counter

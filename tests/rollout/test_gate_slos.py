@@ -14,7 +14,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.prometheus import NoData, Prometheus, Series
 from huidu.foundation.workspace import Workspace
 from huidu.model.slo import Objective
-from rollout.gate.slos import Stretch, slo_finding
+from rollout.gate.slos import Stretch, counter_of, slo_finding
 from rollout.gate.stretches import Asked
 
 GOOD, BAD, NOT = Outcome.GOOD, Outcome.BAD, Outcome.NOT_EVIDENCE
@@ -52,6 +52,8 @@ def counter(rate, begin=9_000):
 def judged(prometheus, over=WINDOW, target=0.99, **more):
     known = {"total": "all_total", "counter": True} if "threshold" not in more and "raw" not in more else {}
     found = slo_finding(Objective("o", "shop", target, **{**known, **more}), prometheus, over, 1.0)
+    assert found.subject == "slo shop" and found.seconds == over.seconds
+    assert found.sentence.startswith({GOOD: "kept: ", BAD: "broken: ", NOT: "not "}[found.outcome])
     return found.outcome, found.sentence
 
 
@@ -159,6 +161,37 @@ def test_levels_that_are_no_counters_are_compared_on_average(named, part, total,
     prometheus = Answering(part=lambda t: part, all=lambda t: total)
     more = {named: "part", "total": "all", "counter": False}
     assert judged(prometheus, HOUR, **more)[0] is outcome
+
+
+def test_exactly_what_is_promised_is_kept_by_every_kind():
+    prometheus = Answering(all_total=counter(10.0), part_total=counter(2.5), ratio=lambda t: 0.75)
+    assert judged(prometheus, target=0.75, bad="part_total")[0] is GOOD
+    assert judged(prometheus, target=0.75, raw="ratio")[0] is GOOD
+    assert judged(prometheus, target=0.75, good="ratio", total="ratio", counter=False)[0] is GOOD
+
+
+def test_an_objective_of_no_service_is_called_by_its_own_name():
+    prometheus = Answering(ratio=lambda t: 1.0)
+    assert slo_finding(Objective("o", "", 0.9, raw="ratio"), prometheus, HOUR, 1.0).subject == "slo o"
+
+
+@pytest.mark.parametrize(
+    ("query", "named"),
+    [
+        ("x_total", "x_total"),
+        ('sum(x_total{a="b"})', 'x_total{a="b"}'),
+        ('sum by (job) (rate(x_total{a="b"}[5m]))', 'x_total{a="b"}'),
+        ("sum(increase(x_total[1h]))", "x_total"),
+        ("x_total / y_total", None),
+        ("histogram_quantile(0.9, x)", None),
+    ],
+)
+def test_the_counter_in_a_query(query, named):
+    if named is None:
+        with pytest.raises(ConfigError, match="counter: false"):
+            counter_of(query)
+    else:
+        assert counter_of(query).text() == named
 
 
 # over which stretch

@@ -150,6 +150,27 @@ def test_promote_now_cuts_the_final_bake_short_though_nothing_can_be_compared_an
     assert floor.answers()[0][0] and floor.stage.clock.now() - begin < 60
 
 
+def test_promote_now_that_a_fresh_controller_finds_waits_for_its_first_verdict(floor):
+    """Said while no process ran: "there is no evidence just now" would be no answer to that."""
+    slow = floor.stage.plan.promotion.model_copy(update={"dwell": 600.0})
+    floor.stage.plan = floor.stage.plan.model_copy(update={"promotion": slow})
+    floor.drive(30)
+    floor.stage.world.last = None  # its first look has nothing to compare with
+    floor.at(0, "promote-now", why="the sale begins")
+    floor.drive(5)
+    ((accepted, sentence),) = floor.answers()
+    assert accepted, sentence
+
+
+def test_promote_now_that_a_fresh_controller_finds_is_refused_while_there_is_no_evidence(floor):
+    floor.drive(12)
+    floor.stage.world.silent = lambda now: True
+    floor.at(0, "promote-now", why="the sale begins")
+    floor.drive(5)
+    ((accepted, sentence),) = floor.answers()
+    assert not accepted and "no evidence just now" in sentence
+
+
 def test_promote_now_is_refused_before_any_customer_met_the_release(floor):
     floor.at(0, "promote-now")
     floor.drive(4)
