@@ -9,18 +9,12 @@ from types import FrameType
 
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, start_http_server
 
+from crm.arguments import address, database
 from crm.core.client import Core
 from crm.synchronisation.defects import KNOWN, delay_of
 from crm.synchronisation.monitor import DelayCollector, keep_tidy, serve
 from crm.synchronisation.pulse import Pulse
 from crm.synchronisation.worker import Duty, Instruments, Worker
-
-
-def address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -42,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     for command in (worker, monitor):
         command.add_argument(
-            "--database", required=True, help="libpq connection string (password: passfile=)"
+            "--database", type=database, required=True, help="libpq connection string (password: passfile=)"
         )
         command.add_argument("--metrics", type=address, required=True, metavar="HOST:PORT")
     return parser

@@ -6,6 +6,7 @@ import logging
 import uvicorn
 from prometheus_client import disable_created_metrics
 
+from crm.arguments import address, database
 from crm.touchpoints.app import application
 from crm.touchpoints.defects import KNOWN, Defects
 from crm.touchpoints.service import Service
@@ -14,17 +15,12 @@ DRAIN_SECONDS = 5  # as long as the edge waits for an answer
 KEEP_ALIVE_SECONDS = 2 * 3600
 
 
-def address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT")
-    return host, int(port)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m crm.touchpoints", description=__doc__)
     parser.add_argument("--listen", type=address, required=True, metavar="HOST:PORT")
-    parser.add_argument("--database", required=True, help="libpq connection string (password: passfile=)")
+    parser.add_argument(
+        "--database", type=database, required=True, help="libpq connection string (password: passfile=)"
+    )
     parser.add_argument("--release", required=True, help="the version this process is")
     known = KNOWN.replace("%", "%%")  # argparse fills its help texts in
     parser.add_argument("--defect", action="append", default=[], help=f"for demonstrations: {known}")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psycopg
 
+from crm.arguments import database
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 PRODUCTS = Path(__file__).parent / "products.csv"
 LOCK = 0x6875_6964  # any number that nobody else uses for an advisory lock in this database
@@ -82,7 +84,7 @@ def connect(database: str, patience: float) -> psycopg.Connection:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m crm.touchpoints.schema", description=__doc__)
-    parser.add_argument("--database", required=True, help="libpq connection string")
+    parser.add_argument("--database", type=database, required=True, help="libpq connection string")
     parser.add_argument("--customers", type=int, default=5000, help="how many customers there are (5000)")
     parser.add_argument("--high", type=int, help="how many of them are of tier high (a fifth)")
     parser.add_argument("--wait", type=float, default=10, help="seconds for a server that is starting (10)")
