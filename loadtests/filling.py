@@ -100,7 +100,9 @@ def read_rows(file: Path) -> list[dict[str, str]]:
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = [dict(row) for row in csv.DictReader(stream, strict=True)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror or error}", file=file) from None
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"cannot be read: {error}", file=file) from None
     if not rows:
         raise ConfigError("has no rows", file=file, expected="a line of names, and a line for each row")

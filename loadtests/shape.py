@@ -161,8 +161,10 @@ def _rows(series: Series, file: Path) -> list[float]:
     try:
         with file.open(encoding="utf-8", newline="") as stream:
             rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot be read: {error}", file=file) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror or error}", file=file) from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", file=file) from None
     values: list[float] = []
     for line, row in enumerate(rows, 2):
         try:

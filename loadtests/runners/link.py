@@ -54,8 +54,9 @@ def read_token(file: Path) -> str:
     try:
         token = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not one"
         raise ConfigError(
-            f"the workers' token cannot be read: {error}",
+            f"the workers' token cannot be read: {why}",
             file=file,
             remedy="copy it from the machine that runs `huidu load verify --expect-workers`",
         ) from None
