@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -139,11 +140,19 @@ def written(
     from huidu.foundation.notify import Message, Severity
 
     template = notices(language)[kind]
-    link = plan.link.replace("{name}", name) if plan.link else f"huidu rollout status {name}"
+    link = _led_to(plan, name if kind != "test" else "")
     facts = {"name": name, "release": release, "share": f"{share:.1%}", "sentence": sentence, "link": link}
     severity = Severity(dict(SEVERITY).get(kind, "info"))  # type: ignore[call-overload]
     title, body = (template[part].format_map(facts) for part in ("title", "body"))
     return Message(str(number), title, body, severity)
+
+
+def _led_to(plan: Plan, name: str) -> str:
+    """What a letter leads to: the page of the rollout, or of all, where there is no rollout yet."""
+    if not plan.link:
+        return f"huidu rollout status {name}".rstrip()
+    parts = urlsplit(plan.link)
+    return plan.link.replace("{name}", name) if name else f"{parts.scheme}://{parts.netloc}/"
 
 
 class Post:

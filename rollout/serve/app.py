@@ -18,13 +18,13 @@ from starlette.staticfiles import StaticFiles
 
 from huidu.foundation.clock import Clock
 from huidu.foundation.errors import HuiduError
+from rollout.acts import one_line
 from rollout.serve.acts import KINDS, Acts
 from rollout.serve.offers import Offer
 from rollout.serve.readings import Readings
 from rollout.serve.told import HERE, Told
 from rollout.serve.turns import kind_word, turn_text
 from rollout.serve.verdicts import Verdicts
-from rollout.serve.words import plain
 
 TICK = 1.0
 """Seconds between two looks of an open stream."""
@@ -115,7 +115,7 @@ class Pages:
         if request.method == "POST":
             try:
                 form = await self._acts.form(request)
-                why = plain(form.get("why", ""))[:300]
+                why = one_line(form.get("why", ""))[:300]
                 await run_in_threadpool(self._do, context["offer"], name, form, why)
                 self._readings.look_again()
                 return RedirectResponse(f"/rollouts/{quote(name, safe='')}?lang={language_of(request)}", 303)

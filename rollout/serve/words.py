@@ -130,12 +130,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.1f}"
 
 
-def plain(text: str) -> str:
-    """One line of what can be printed: a reason goes to terminals and letters, too. What is no character to
-    be seen (a new line, an escape that colours a terminal, a mark that turns the direction) is a space."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
-
-
 def with_code(text: str) -> Markup:
     """`x` of a sentence as code; everything else escaped."""
     return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -302,6 +302,21 @@ def test_an_address_that_was_good_at_the_start_keeps_no_guard_from_giving_custom
     guard.close()
 
 
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("", "huidu rollout status"),
+        ("link: http://127.0.0.1:8765/rollouts/{name}", "http://127.0.0.1:8765/"),
+    ],
+)
+def test_a_test_leads_to_a_page_that_is_there_before_any_rollout_is(
+    hook: Hook, link: str, leads_to: str
+) -> None:
+    plan = parse_plan(PLAN + f'notify: ["{hook.url}"]\n{link}\n', "p")
+    assert send_test(plan, lambda text, sent: None)
+    assert hook.received[0]["message"].splitlines()[-1] == leads_to
+
+
 def test_a_test_that_was_not_sent_says_why(free_port: Any) -> None:
     plan = parse_plan(PLAN + f'notify: ["json://127.0.0.1:{free_port()}"]\n', "p")
     said: list[str] = []
