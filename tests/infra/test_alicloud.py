@@ -300,6 +300,22 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str, str]] = {
         "zones: {second: {region: cn-qingdao}}",
         "data centres of cn-qingdao",
     ),
+    "people from everywhere": ({"operators": ["0.0.0.0/0"]}, "", "no network of 10.0.0.0/8 is left"),
+    "all networks in one": (
+        {"zones": {"private": {"network": "10.0.0.0/8"}}},
+        "",
+        "no network of 10.0.0.0/8 is left",
+    ),
+    "a bucket of a region that the stack is not in": (
+        {"buckets": {"us-east-1": "acme"}},
+        "",
+        "buckets: the stack has no zone in us-east-1",
+    ),
+    "a KMS instance of a region that the stack is not in": (
+        {"key_instances": {"us-east-1": "kst-1"}},
+        "",
+        "key_instances: the stack has no zone in us-east-1",
+    ),
     "people whose network is a zone's": (
         {"zones": {"private": {"network": "10.7.0.0/16"}}, "operators": ["10.7.4.0/24"]},
         "",
@@ -327,7 +343,10 @@ def test_names_longer_than_a_cluster_may_have_are_refused() -> None:
     ("text", "line", "said"),
     [
         ("zones:\n  private: {network: 8.8.8.0/24}\n", 2, "no private network"),
-        ("zones:\n  private:\n    nodes: {least: 4, most: 2}\n", 3, "most is less than least"),
+        ("zones:\n  private:\n    nodes: {least: 4, most: 2}\n", 3, "most is not more than least"),
+        ("zones:\n  private:\n    nodes: {least: 4, most: 4}\n", 3, "most is not more than least"),
+        ("zones:\n  private: {network: 10.1.0.0/24}\n", 2, "too small"),
+        ("buckets: {cn-hangzhou: acme-x, cn-shanghai: acme-x}\n", 1, "two buckets"),
         ("region: {}\n", 1, "region"),
         ("zones:\n  private: {network: 10.1.0.0/31}\n", 2, "too small"),
         ("zones:\n  private: {nodes: {types: []}}\n", 2, "types"),

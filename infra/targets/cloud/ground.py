@@ -52,6 +52,7 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
             f"the settings name zones that have no network of their own: {', '.join(unknown)}",
             expected=f"of {', '.join(standing)}, the topology's public and private zones",
         )
+    _regions(topology, settings)
     networks = _networks(standing, settings)
     for name in standing:
         zone, chosen = topology.zones[name], settings.zones.get(name, CloudZone())
@@ -86,6 +87,17 @@ def plots(topology: Topology, settings: CloudSettings) -> Iterator[Plot]:
             settings=chosen,
             lodgers=tuple(lodger for lodger, host in hosts.items() if host == name),
         )
+
+
+def _regions(topology: Topology, settings: CloudSettings) -> None:
+    """What is said of a region in which nothing stands would decide nothing."""
+    there = {zone.region for zone in topology.zones.values() if zone.region}
+    for key, named in (("buckets", settings.buckets), ("key_instances", settings.key_instances)):
+        if elsewhere := sorted(set(named) - there):
+            raise ConfigError(
+                f"{key}: the stack has no zone in {', '.join(elsewhere)}",
+                expected=f"of {', '.join(sorted(there))}",
+            )
 
 
 def _centres(name: str, region: str, availability: tuple[str, ...], chosen: CloudZone) -> tuple[str, ...]:
@@ -143,7 +155,15 @@ def _networks(zones: list[str], settings: CloudSettings) -> dict[str, ipaddress.
                 f"the network {network} of the zone {name} has addresses of the clusters' Services",
                 expected=f"one without any of {SERVICES}",
             )
-    networks = {name: given.get(name) or next(free) for name in zones}
+    networks = {}
+    for name in zones:
+        found = given.get(name) or next(free, None)
+        if found is None:
+            raise ConfigError(
+                f"no network of {_ALL} is left for the zone {name}",
+                expected=f"zones: {{{name}: {{network: ...}}}}, or less for others and `operators`",
+            )
+        networks[name] = found
     for name, network in networks.items():
         if any(network.overlaps(each) for each in people):
             raise ConfigError(

@@ -28,7 +28,7 @@ def _anybody(value: str) -> str:
     return value
 
 
-_SMALLEST = 24
+_SMALLEST = 20
 Bucket = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 Network = Annotated[str, AfterValidator(_network)]
 Anybody = Annotated[str, AfterValidator(_anybody)]
@@ -53,8 +53,8 @@ class Nodes(_Part):
 
     @model_validator(mode="after")
     def _order(self) -> Nodes:
-        if self.most < self.least:
-            raise Misplaced("most is less than least", ("most",))
+        if self.most <= self.least:  # the provider: max_size has to be greater than min_size
+            raise Misplaced("most is not more than least", ("most",))
         return self
 
 
@@ -86,6 +86,12 @@ class CloudSettings(_Part):
         default={}, description="names of buckets, by region: they are all the world's, one of each"
     )
     line_mbit: int = Field(default=20, ge=2, description="bandwidth between two regions, Mbit/s")
+
+    @model_validator(mode="after")
+    def _apart(self) -> CloudSettings:
+        if len(set(self.buckets.values())) < len(self.buckets):
+            raise Misplaced("two buckets have one name", ("buckets",))
+        return self
 
 
 def load_cloud_settings(path: Path | None) -> CloudSettings:
