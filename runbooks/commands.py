@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -93,18 +94,19 @@ def run(name: str, keep: bool, as_json: bool) -> None:
     around = Surroundings(workspace.home, Path.cwd(), _SHIPPED.parent, os.getpid(), flags)
     with Record.open(workspace.runbooks, f"{book.name}-{stamp}", clock) as record:
         display = Display(Terminal(), sum(applies(step, flags) for step in book.steps), clock)
-        result = Runner(book, around, record, display, clock).run()
+        runner = Runner(book, around, record, display, clock)
+        result = runner.run()
     if as_json:
         click.echo(result.to_json(), nl=False)
     else:
-        _advise(book, result.exit, record.folder)
+        _advise(book, result.exit, record.folder, runner.filled)
     raise SystemExit(result.exit)
 
 
-def _advise(book: Runbook, code: int, folder: Path) -> None:
+def _advise(book: Runbook, code: int, folder: Path, filled: Callable[[str], str]) -> None:
     """What to do when a run did not come out and nothing cleans up after it."""
     cleaned = any(step.kind is Kind.ALWAYS for step in book.steps)
-    undo = list(dict.fromkeys(command.text for step in reversed(book.steps) for command in step.undo))
+    undo = list(dict.fromkeys(filled(command.text) for step in reversed(book.steps) for command in step.undo))
     if code != Outcome.GOOD.code and undo and not cleaned:
         click.echo("To take back what was done: " + "; ".join(undo), err=True)
     click.echo(f"logs and journal: {folder}", err=True)

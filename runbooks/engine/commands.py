@@ -74,6 +74,10 @@ class Commands:
         """The background steps that were started and not yet stopped."""
         return tuple(self._background)
 
+    def filled(self, text: str) -> str:
+        """`text` with this run's variables filled in: what a person is shown can be pasted."""
+        return filled(text, self._values)
+
     def left(self, step: Step) -> tuple[str, ...]:
         """The files that the step said it leaves, and that are there."""
         names = (filled(name, self._values) for name in step.leaves)

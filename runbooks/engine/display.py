@@ -86,10 +86,11 @@ class Display:
     def done(self, text: str, seconds: float) -> None:
         self._say(f"  ✓ {text}, {elapsed(seconds)}", "green")
 
-    def unexpected(self, step: Step, result: StepResult) -> None:
-        self._say(f"✗ step {step.id}: {result.came}", "bold red")
-        if step.otherwise:
-            self._say(f"  {step.otherwise}")
+    def unexpected(self, result: StepResult, otherwise: str) -> None:
+        """A step came out otherwise; `otherwise`: what a person does then."""
+        self._say(f"✗ step {result.id}: {result.came}", "bold red")
+        if otherwise:
+            self._say(f"  {otherwise}")
         self._say(f"  its output: {result.log}", "dim")
 
     def summary(self, result: RunResult, left: list[str]) -> None:

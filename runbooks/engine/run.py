@@ -72,6 +72,10 @@ class Runner:
             self._display.summary(result, left)
         return result
 
+    def filled(self, text: str) -> str:
+        """`text` with this run's variables filled in."""
+        return self._commands.filled(text)
+
     def _in_order(self, steps: list[Step]) -> Outcome:
         outcome = Outcome.GOOD
         last = max((index for index, step in enumerate(steps) if step.kind is not Kind.ALWAYS), default=-1)
@@ -126,7 +130,7 @@ class Runner:
         result.seconds = round(self._clock.monotonic() - began, 3)
         self._note("step-ended", step=step.id, status=result.status, exit=result.exit, came=result.came)
         if result.status == "unexpected":
-            self._display.unexpected(step, result)
+            self._display.unexpected(result, self.filled(step.otherwise))
         elif result.status == "done":
             came = "ready" if result.exit is None else f"exit {named((result.exit,))}"
             self._display.done(f"{step.id}: as expected, {came}", result.seconds)
@@ -163,6 +167,6 @@ class Runner:
                 when = "before it was stopped" if early else "when it was stopped"
                 came = "no exit" if code is None else named((code,))
                 result.came = f"expected exit {named(step.expect)} when stopped, came {came} {when}"
-                self._display.unexpected(step, result)
+                self._display.unexpected(result, self.filled(step.otherwise))
                 outcome = Outcome.BAD if outcome is Outcome.GOOD else outcome
         return outcome

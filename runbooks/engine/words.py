@@ -59,8 +59,8 @@ def resolve(command: Command, values: Mapping[str, str], here: Path, package: Pa
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """`text` with its variables filled in."""
-    return _VARIABLE.sub(lambda match: values[match.group(1)], text)
+    """`text` with its variables filled in; what is none of ours (in prose) stays as it is."""
+    return _VARIABLE.sub(lambda match: values.get(match.group(1), match.group(0)), text)
 
 
 def huidu_words() -> list[str]:

@@ -178,6 +178,24 @@ def test_the_first_unexpected_outcome_stops_the_run_and_cleans_up(
     assert not stage.ran("two")
 
 
+def test_what_to_do_then_can_be_pasted(stage: Stage) -> None:
+    """`huidu rollout abort good-${RUN}` names nothing that exists."""
+    step = stage.step(
+        "one", "exit 5", "Expect: good", "Otherwise: look at ${RUN}, and never at ${HOME}",
+        "Undo: `python -c ${RUN}`", "Verify: `python -c pass`",
+    ).replace("Changes: nothing", "Changes: a file")  # fmt: skip
+    (stage.folder / "book.md").write_text(f"# Book\n\n{step}", encoding="utf-8")
+    env = {**os.environ, "HUIDU_HOME": str(stage.folder / "home")}
+    done = subprocess.run(
+        [HUIDU, "runbook", "run", "book.md"],
+        **{"cwd": stage.folder, "env": env, "capture_output": True},
+        **{"text": True, "timeout": 60, "check": False},
+    )
+    [run] = (each.name.removeprefix("book-") for each in (stage.folder / "home/runbooks").glob("book-2*"))
+    assert f"look at {run}, and never at ${{HOME}}" in done.stderr
+    assert f"To take back what was done: python -c {run}" in done.stderr
+
+
 def test_a_verification_that_fails_stops_the_run(stage: Stage) -> None:
     verify = "Verify: `python -c \"print('v1')\"` shows `v2`"
     code, status, result = stage.run(
