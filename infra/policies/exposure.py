@@ -20,6 +20,7 @@ _CLOUD = {  # Alibaba Cloud: input, and the values that open a resource to the i
     "addressType": ("internet", "Internet"),
 }
 _READABLE = ("public-read", "public-read-write")
+_NARROW = 8  # bits: the largest network that is one owner's
 _SERVICES = (  # where an operator is told what kind of Service to make
     ("Cluster", ("spec", "managed", "services", "additional")),
     ("Pooler", ("spec", "serviceTemplate")),
@@ -36,6 +37,7 @@ def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
             yield name, what, "exposed: false; only the edge is reached from outside"
         elif component.exposed:
             edges.add(name)
+    stores = {name for name, component in topology.components.items() if keeps_data(component)}
     private = {name for name, zone in topology.zones.items() if zone.kind != "public"}
     closed = {
         each.at("bucket")
@@ -46,6 +48,7 @@ def check(topology: Topology, rendered: Sequence[Rendered]) -> Says:
         yield from _pods(resource)
         yield from _services(resource, edges, resource.zone in private)
         yield from _network(resource, edges)
+        yield from _way_out(resource, stores)
         yield from _cloud(resource, closed)
         if resource.zone in private:
             yield from _in_private(resource)
@@ -97,6 +100,25 @@ def _network(resource: Rendered, edges: set[str]) -> Says:
         if not sources or wide:
             what = f"lets in {', '.join(wide) or 'everybody'}"
             yield resource.label, what, "from: those who call it (a zone's `networks` are private ones)"
+
+
+def _way_out(resource: Rendered, stores: set[str]) -> Says:
+    """A store calls its object store and its API server, which have addresses; not whoever wants its data."""
+    if resource.kind != "NetworkPolicy" or resource.at("metadata", "labels", _NAME) not in stores:
+        return
+    for opened in resource.at("spec", "egress") or ():
+        named = [at(each, "ipBlock", "cidr") for each in at(opened, "to") or ()]
+        wide = [str(each) for each in named if each and _internet(each) and _size(each) < _NARROW]
+        if wide or not named:
+            what = f"a store of customers' data may call {', '.join(wide) or 'everybody'}"
+            yield resource.label, what, "the addresses of its API server and object store (`reach`)"
+
+
+def _size(network: Any) -> int:
+    try:
+        return ipaddress.ip_network(str(network)).prefixlen
+    except ValueError:
+        return 0
 
 
 def _internet(network: Any) -> bool:

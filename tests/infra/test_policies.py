@@ -451,6 +451,16 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
         "exposure",
         [manifest("NetworkPolicy", {"ingress": [{"from": [{"ipBlock": {"cidr": "0.0.0.0/1"}}]}]})],
     ),
+    "a store that may call the whole internet": (
+        "exposure",
+        [
+            manifest(
+                "NetworkPolicy",
+                {"egress": [{"to": [{"ipBlock": {"cidr": "0.0.0.0/0"}}], "ports": [{"port": 443}]}]},
+                metadata=named("core-db"),
+            )
+        ],
+    ),
     "everybody let into a store beside the edge": (
         "exposure",
         [manifest("NetworkPolicy", {"ingress": [{}]}, "public", metadata=named("touchpoints-db"))],
