@@ -64,6 +64,7 @@ def _started(state: RolloutState, event: Event) -> RolloutState:
         weights=weights,
         changed_at=event.t,
         watched_from=event.t,
+        looked_at=event.t,
         evidence_at=event.t,
     )
 
@@ -74,6 +75,8 @@ def _resumed(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(
         state,
         watched_from=event.t,
+        looked_at=event.t,
+        unwatched=state.unwatched + max(0.0, event.t - state.looked_at),
         resting="",
         hook=hook,
         clear_since=0.0,
@@ -113,6 +116,8 @@ def _confirmed(state: RolloutState, event: Event) -> RolloutState:
         share=move.share,
         stage=move.stage,
         changed_at=event.t,
+        looked_at=event.t,
+        unwatched=0.0,
         opened_at=state.opened_at or (event.t if move.purpose is Purpose.WIDEN else 0.0),
         changes=(*state.changes, (state.pending.since, event.t)),
         pending=None,
@@ -131,6 +136,8 @@ def _restored(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(
         state,
         changed_at=event.t,
+        looked_at=event.t,
+        unwatched=0.0,
         changes=(*state.changes, (state.pending.since, event.t)),
         before=state.before + state.untouched_before_pending,
         pending=None,
@@ -153,6 +160,7 @@ def _judged(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(
         state,
         polls=state.polls + 1,
+        looked_at=event.t,
         evidence_lines=data["evidence_lines"],
         evidence_end=data["evidence_end"],
         evidence_at=event.t if data["usable"] else state.evidence_at,

@@ -165,14 +165,17 @@ def _finish(
     plan: Plan, ladder: Ladder, config: JudgeConfig, state: RolloutState, sight: Sight, now: float
 ) -> Action:
     """The candidate serves everybody: bake, make it stable, give traffic back."""
-    left = state.changed_at + plan.promotion.final_bake - now
+    left = state.baking_from + plan.promotion.final_bake - now
     if state.hurry and not _objection(plan, ladder, config, state, sight):
         left = 0.0
     if not state.hook:
         if left > 0:
             return Wait(f"final bake: {left:.0f} s left")
-        if sight.problems:
-            return Wait("not evidence: " + "; ".join(sight.problems))
+        unseen = "; ".join(sight.problems) or (
+            "" if sight.verdict is not None else "no look by this process yet"
+        )
+        if unseen:
+            return Wait(f"not evidence: {unseen}")
     if plan.deploy.promote is None:
         return End("promoted", f"promoted: {state.release} serves everybody and passed its final bake")
     if state.hook == "failed":

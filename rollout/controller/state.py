@@ -84,6 +84,10 @@ class RolloutState:
     opened_at: float = 0.0
     """When the first customers came."""
     watched_from: float = 0.0
+    looked_at: float = 0.0
+    """When somebody was there last: at a look, or at a change of weights."""
+    unwatched: float = 0.0
+    """Seconds since the last change of weights in which no process looked."""
     changes: tuple[tuple[float, float], ...] = ()
     pending: Pending | None = None
     closing: Move | None = None
@@ -135,6 +139,11 @@ class RolloutState:
     @property
     def release(self) -> str:
         return str(self.started.get("release", ""))
+
+    @property
+    def baking_from(self) -> float:
+        """Since when this share is watched, as if without a gap: what nobody saw is no bake."""
+        return self.changed_at + self.unwatched
 
     @property
     def untouched(self) -> bool:

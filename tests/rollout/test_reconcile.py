@@ -143,6 +143,9 @@ CHOOSING = Pending(Move(Purpose.TRIAL, HALF, 0.0, 0.0, "trial", "chosen"), "v-1"
         # everybody on the candidate: bake, promote, give back
         (at(3, changed_at=NOW - 59), sight(BLIND), Wait, None),
         (at(3, changed_at=NOW - 61), sight(BLIND), RunHook, None),
+        (at(3, changed_at=NOW - 61), sight(), Wait, None),
+        (at(3, changed_at=NOW - 61, unwatched=5.0), sight(BLIND), Wait, None),
+        (at(3, changed_at=NOW - 66, unwatched=5.0), sight(BLIND), RunHook, None),
         (at(3, changed_at=NOW - 61), sight(BLIND, problems=("silent",)), Wait, None),
         (at(3, hook="intended"), sight(), RunHook, None),
         (at(3, hook="failed"), sight(), Rest, None),
@@ -181,7 +184,7 @@ def test_going_back_sends_every_cohort_to_stable():
 
 def test_without_a_promote_command_the_candidate_keeps_all_traffic():
     plan = PLAN.model_copy(update={"deploy": type(PLAN.deploy)()})
-    decided = decide(at(3, changed_at=NOW - 61), sight(), plan)
+    decided = decide(at(3, changed_at=NOW - 61), sight(BLIND), plan)
     assert isinstance(decided, End) and decided.outcome == "promoted"
 
 

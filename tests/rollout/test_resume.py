@@ -195,3 +195,51 @@ def test_a_plan_that_is_just_being_written_or_is_gone_is_no_edit(tmp_path):
     assert look() == ""
     file.write_bytes(b"\xff")
     assert look() == ""
+
+
+# the final bake is time in which somebody looked
+
+
+def at_everybody(stage):
+    return all(weight == 10_000 for weight in stage.router.served.weights.values())
+
+
+def seen_after(stage, kind):
+    """What was journaled after the last event of that kind."""
+    events = list(stage.journal.events())
+    last = max(number for number, event in enumerate(events) if event.kind == kind)
+    return events[last], events[last + 1 :]
+
+
+def test_hours_in_which_nobody_watched_are_no_final_bake(staged):
+    stage = staged("final_bake: 10s", "final_bake: 60s")
+    reached = []
+
+    def stop():
+        reached.extend([stage.clock.now()] if at_everybody(stage) else [])
+        return bool(reached) and stage.clock.now() > reached[0] + 20
+
+    assert stage.controller(stop=stop).drive() is Outcome.HELD
+    stage.clock.sleep(8 * 3600)
+    assert stage.controller().drive() is Outcome.GOOD
+    resumed, after = seen_after(stage, "resumed")
+    ended = after[-1]
+    assert ended.kind == "ended" and 38 <= ended.t - resumed.t <= 45, "what was watched before still counts"
+
+
+def test_a_controller_that_begins_at_the_bakes_very_end_looks_before_it_promotes(staged):
+    """While no process ran anything may have begun to fail."""
+    stage = staged("limits: {", "limits: {")
+    reached = []
+
+    def stop():
+        reached.extend([stage.clock.now()] if at_everybody(stage) else [])
+        return bool(reached) and stage.clock.now() >= reached[0] + 9.5
+
+    assert stage.controller(stop=stop).drive() is Outcome.HELD
+    stage.clock.sleep(8 * 3600)
+    stage.world.last = None
+    stage.world.candidate_errors = 1.0
+    assert stage.controller().drive() is Outcome.GOOD  # there is nothing to compare with any more
+    _, after = seen_after(stage, "resumed")
+    assert "judged" in [event.kind for event in after]
