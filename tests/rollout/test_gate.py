@@ -182,6 +182,45 @@ def test_junit_survives_whatever_a_sentence_holds():
     assert message.startswith('a "quoted" <b> & ') and "中文" in message
 
 
+def test_junit_has_a_suite_for_each_subject_and_a_word_for_each_outcome():
+    findings = [
+        Finding("rollout v2", "outcome", Outcome.HELD, "held: nothing was proved", 3.0),
+        Finding("rollout v2", "errors", None, "log E 1"),
+        Finding("load r1", "outcome", Outcome.GOOD, "PASS: <all> kept", 35.0),
+        Finding("load r1", "p95", Outcome.NOT_EVIDENCE, "too few"),
+    ]
+    root = ET.fromstring(junit(findings).encode())
+    suites = {suite.attrib["name"]: suite for suite in root}
+    assert {name: len(suite) for name, suite in suites.items()} == {"huidu rollout v2": 2, "huidu load r1": 2}
+    held, told = suites["huidu rollout v2"]
+    kept, unproved = suites["huidu load r1"]
+    assert held.find("error").attrib == {"type": "held", "message": "held: nothing was proved"}
+    assert told.find("skipped").attrib["message"] == "log E 1"
+    assert kept.find("system-out").text == "PASS: <all> kept" and len(kept) == 1
+    assert unproved.find("error").attrib["type"] == "not_evidence"
+    assert (root.attrib["tests"], root.attrib["errors"], root.attrib["skipped"]) == ("4", "2", "1")
+
+
+def test_a_person_reads_each_finding_and_what_they_come_to(finished):
+    finished("v2", until=12)
+    result = run("--rollout", "v2")
+    told = " ".join(result.stderr.split())
+    assert result.stdout == "" and "held rollout v2 | outcome:" in told
+    assert "noted rollout v2 | errors:" in told and told.endswith("gate: held (exit 3)")
+
+
+def test_a_report_that_does_not_say_when_it_ended_is_too_old(tmp_path, home):
+    file = tmp_path / "report.json"
+    file.write_text('{"name": "v2", "outcome": "promoted", "release": "v2"}')
+    result = run("--rollout", file, "--max-age", "1d")
+    assert result.exit_code == Outcome.NOT_EVIDENCE.code
+    assert "it does not say when it ended, allowed are 86400 s: too old" in " ".join(result.stderr.split())
+
+
+def test_a_plan_is_judged_of_a_release_and_of_none_else(home, tmp_path):
+    assert "which release is judged by --plan?" in str(run("--plan", tmp_path / "plan.yaml").exception)
+
+
 def test_nothing_asked_for_is_a_mistake_of_usage(home):
     assert isinstance(run().exception, UsageError)
 

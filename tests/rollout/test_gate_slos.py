@@ -243,6 +243,7 @@ def test_a_load_runs_own_stretch_is_never_a_whole_window(workspace):
 def test_an_address_that_is_typed_wins_over_the_files_and_one_of_them_must_be_known(workspace):
     asked = Asked("15m", None, None, "http://typed")
     assert asked.address("http://named", workspace) == "http://typed"
+    assert asked.address("", workspace) == "http://typed"
     asked = Asked("15m", None, None, None)
     assert asked.address("http://named", workspace) == "http://named"
     with pytest.raises(UsageError, match="where is Prometheus"):
