@@ -105,7 +105,7 @@ def _by_files(given: Given, workspace: Workspace, clock: Clock, terminal: Termin
     deadline = clock.monotonic() + given.wait
     findings: list[Finding] = []
     for which in given.rollouts:
-        facts = _ended(which, workspace, clock, deadline, terminal)
+        facts = ended(which, workspace, clock, deadline, terminal)
         with as_written(which):
             found = rollout_findings(facts, given.release)
         findings += _fresh(found, f"rollout {facts.get('name')}", facts, given.max_age, clock)
@@ -131,7 +131,7 @@ def _by_prometheus(given: Given, workspace: Workspace, clock: Clock) -> list[Fin
     return findings
 
 
-def _ended(which: str, workspace: Workspace, clock: Clock, deadline: float, terminal: Terminal) -> Facts:
+def ended(which: str, workspace: Workspace, clock: Clock, deadline: float, terminal: Terminal) -> Facts:
     """The facts of a rollout when it is over or resting, or when the time to wait is."""
     while True:
         try:

@@ -19,7 +19,7 @@ from huidu.foundation.outcome import Outcome
 from huidu.foundation.workspace import Workspace
 from huidu.model.evidence import Counts, Interval
 from rollout import many
-from rollout.gate.command import gate
+from rollout.gate.command import ended, gate
 from rollout.gate.findings import Finding, left_out, load_findings, worst
 from rollout.gate.junit import junit
 from rollout.gate.sources import age
@@ -131,6 +131,50 @@ def test_a_report_that_was_kept_as_an_artefact_is_enough(tmp_path, home):
 def test_it_waits_only_as_long_as_it_was_told(home):
     result = run("--rollout", "never", "--wait", "0s")
     assert isinstance(result.exception, UsageError) and "never" in str(result.exception)
+
+
+class Waking(VirtualClock):
+    """At each sleep what is due next happens."""
+
+    def __init__(self, *steps):
+        super().__init__()
+        self.steps = list(steps)
+
+    def sleep(self, seconds):
+        super().sleep(seconds)
+        if self.steps:
+            self.steps.pop(0)()
+
+
+class Shown:
+    def __init__(self):
+        self.text = []
+
+    def progress(self, text):
+        self.text.append(text)
+
+
+def test_it_waits_for_a_rollout_that_begins_later_and_ends_still_later(finished, home):
+    done, journal = finished("later", until=12), home / "rollouts" / "v2"
+
+    def begins():
+        shutil.copytree(done, journal)
+        with Journal.open(journal / "journal.sqlite", VirtualClock()) as writing:
+            writing.append("resumed")
+
+    def ends():
+        with Journal.open(journal / "journal.sqlite", VirtualClock()) as writing:
+            writing.append("ended", outcome="promoted", sentence="all is well", blamed=None)
+
+    clock, shown = Waking(lambda: None, begins, lambda: None, ends), Shown()
+    facts = ended("v2", Workspace(home, home), clock, 60.0, shown)
+    assert facts["outcome"] == "promoted" and clock.monotonic() == 4.0
+    assert set(shown.text) == {"waiting for rollout v2"}
+    clock = Waking()
+    shutil.rmtree(journal)
+    begins()
+    assert ended("v2", Workspace(home, home), clock, 3.0, shown)["outcome"] == "running"
+    assert clock.monotonic() == 3.0
 
 
 def test_a_load_run_by_name_latest_folder_or_file(home):

@@ -162,6 +162,15 @@ def test_promote_now_that_a_fresh_controller_finds_waits_for_its_first_verdict(f
     assert accepted, sentence
 
 
+def test_what_needs_no_verdict_is_heard_by_a_fresh_controller_at_once(floor):
+    floor.drive(12)
+    floor.stage.world.last = None
+    floor.at(0, "pause", why="lunch")
+    floor.drive(0)
+    assert floor.answers() == [(True, "anna paused widening; going back stays possible: lunch")]
+    assert any("anna paused widening" in line for line in floor.stage.lines.said)
+
+
 def test_promote_now_that_a_fresh_controller_finds_is_refused_while_there_is_no_evidence(floor):
     floor.drive(12)
     floor.stage.world.silent = lambda now: True
