@@ -138,7 +138,10 @@ class Cluster:
 
     def as_account(self, account: str, namespace: str) -> Cluster:
         """This cluster as a service account sees it."""
-        kubeconfig = self.kubeconfig_for(account, namespace)
+        return self.as_user_of(self.kubeconfig_for(account, namespace))
+
+    def as_user_of(self, kubeconfig: Path) -> Cluster:
+        """This cluster as the kubeconfig's user sees it."""
         token = json.loads(kubeconfig.read_text())["users"][0]["user"]["token"]
         return Cluster(self.plane, token, kubeconfig)
 

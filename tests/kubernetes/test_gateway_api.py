@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import threading
+import itertools
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -143,24 +144,21 @@ def test_what_others_own_of_the_route_stays_theirs(owned, cluster, space, edit):
     assert "huidu" in owners
 
 
-def test_others_may_write_the_route_all_the_time(owned, edit):
+def test_others_may_write_the_route_four_times_out_of_five(owned, edit, monkeypatch):
     router = owned()
     router.look()
-    over = threading.Event()
+    real, count = Api.patch, itertools.count()
 
-    def relabel():
-        count = iter(range(10_000))
-        while not over.wait(0.02):
-            edit(lambda route: route["metadata"]["labels"].update(count=str(next(count))))
+    def overtaken(self, name, body, dry_run=False):
+        number = next(count)
+        if number % 5:
+            edit(lambda route: route["metadata"]["labels"].update(count=str(number)))
+        return real(self, name, body, dry_run)
 
-    busy = threading.Thread(target=relabel, daemon=True)
-    busy.start()
-    try:
-        for split in (FEW, MORE, NOBODY):
-            move(router, split)
-    finally:
-        over.set()
-        busy.join(30)
+    monkeypatch.setattr(Api, "patch", overtaken)
+    for split in (FEW, MORE, NOBODY):
+        move(router, split)
+    assert next(count) > 10
 
 
 def test_a_stale_write_meets_a_conflict_and_thinks_again(owned, edit, cluster, space, monkeypatch):
@@ -230,9 +228,9 @@ def test_a_lease_is_renewed_while_it_is_held(put, make, cluster, space, monkeypa
 
     def beats():
         route = cluster.read(ROUTES, "HTTPRoute", "shop", space)
-        return '"beat":3' in route["metadata"]["annotations"][LEASE]
+        return json.loads(route["metadata"]["annotations"][LEASE])["beat"] >= 3
 
-    cluster.until(beats, what="the third renewal")
+    cluster.until(beats, what="three renewals")
 
 
 # RBAC
@@ -382,10 +380,11 @@ def test_a_server_that_is_gone_is_unreachable_and_afterwards_all_goes_on(owned, 
 
 
 def test_a_server_that_hangs_is_waited_for_only_so_long(owned, cluster, monkeypatch):
-    monkeypatch.setattr(gateway_api_cluster, "ANSWER_WITHIN", 0.5)
     router = owned()
     move(router, FEW)
-    with cluster.paused():
+    with cluster.paused(), monkeypatch.context() as hurried:
+        # Only here: a busy machine's server may well take as long for an answer.
+        hurried.setattr(gateway_api_cluster, "ANSWER_WITHIN", 0.5)
         assert "does not answer (ReadTimeoutError)" in router.look().problems[0]
         with pytest.raises(RouterError, match="does not answer"):
             router.write(NOBODY)

@@ -64,14 +64,13 @@ def test_an_interrupted_apply_is_finished_and_every_workload_rolls_out(standing:
         standing.rolled_out(name, namespace, kind=kind)
 
 
-def _scaled(standing: Cluster) -> None:
+def _scaled(standing: Cluster, name: str = "touchpoints-stable") -> None:
     """Waits until the autoscaler has brought its least."""
     standing.until(
-        lambda: standing.read("apps/v1", "Deployment", "touchpoints-stable", PUBLIC)["spec"]["replicas"] == 2,
-        seconds=90,
+        lambda: standing.read("apps/v1", "Deployment", name, PUBLIC)["spec"]["replicas"] >= 2,
         what="two touchpoints by the autoscaler",
     )
-    standing.rolled_out("touchpoints-stable", PUBLIC)
+    standing.rolled_out(name, PUBLIC)
 
 
 def test_pods_of_an_arm_are_spread_over_data_centres(standing: Cluster) -> None:
@@ -84,6 +83,10 @@ def test_pods_of_an_arm_are_spread_over_data_centres(standing: Cluster) -> None:
 
 
 def test_the_same_applied_again_changes_nothing(standing: Cluster) -> None:
+    # What the autoscalers still had to do would be taken for ours.
+    for document in documents():
+        if document["kind"] == "HorizontalPodAutoscaler":
+            _scaled(standing, document["spec"]["scaleTargetRef"]["name"])
     for document in documents():
         metadata = document["metadata"]
         where = (document["apiVersion"], document["kind"], metadata["name"], metadata.get("namespace", ""))

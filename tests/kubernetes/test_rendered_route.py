@@ -87,7 +87,10 @@ def told(rendered, kubeconfig, folder) -> Target:
 def test_the_rendered_account_moves_the_rendered_route_with_all_its_arms(
     cluster, place, rendered, tmp_path, account
 ):
-    target = told(rendered, cluster.kubeconfig_for(account, place), tmp_path)
+    kubeconfig = cluster.kubeconfig_for(account, place)
+    mover = cluster.as_user_of(kubeconfig)
+    cluster.until(lambda: mover.read(ROUTES, "HTTPRoute", "arms", place), what="the right to it")
+    target = told(rendered, kubeconfig, tmp_path)
     assert target.served_by == (f"httproute {place}/arms",)
     router = target.router(SystemClock())
     router.check()

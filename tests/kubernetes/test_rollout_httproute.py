@@ -102,7 +102,10 @@ def account(cluster: Cluster, space: str) -> Path:
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "rollout"}
     cluster.apply({**about, "kind": "Role", "rules": [rule]})
     cluster.apply({**about, "kind": "RoleBinding", "subjects": who, "roleRef": role})
-    return cluster.kubeconfig_for("rollout", space)
+    kubeconfig = cluster.kubeconfig_for("rollout", space)
+    mover = cluster.as_user_of(kubeconfig)
+    cluster.until(lambda: mover.read(ROUTES, "HTTPRoute", "arms", space), what="the right to it")
+    return kubeconfig
 
 
 def plan_of(strategy: str, kubeconfig: Path, space: str, prometheus: str) -> dict[str, Any]:

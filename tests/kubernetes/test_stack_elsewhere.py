@@ -270,6 +270,9 @@ def test_an_account_without_rights_is_told_which_it_lacks(cluster: Cluster) -> N
             "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": space}],
         }
     )
+    classes = "/apis/storage.k8s.io/v1/storageclasses"
+    account = cluster.as_user_of(somebody)
+    cluster.until(lambda: "items" in account.ask("GET", classes), what="the right to look")
     with pytest.raises(UsageError, match="may not create/delete/patch"):
         look(cluster, somebody)
 
