@@ -91,6 +91,8 @@ def test_nothing_is_begun_over_a_proxy_that_is_silent(known, proxies):
     [
         (state(), (serves(HALF),), "the proxy serves {'high': 5000, 'standard': 5000}"),
         (state(NOBODY), (serves(FIRST),), "the proxy serves {'high': 500, 'standard': 0}"),
+        # edited by hand, and the version left as the way back had it
+        (state(), (serves(HALF, BACK),), "the proxy serves {'high': 5000, 'standard': 5000}"),
         (state(), (serves(NOBODY, "by hand"),), "the proxy serves {'high': 0, 'standard': 0}"),
         (state(), (serves(FIRST), serves(HALF, name="two")), "the proxies disagree"),
         (state(), (serves(FIRST, written=HALF),), "the proxies disagree"),
@@ -103,6 +105,12 @@ def test_weights_that_somebody_else_made_are_refused(known, proxies, told):
     with pytest.raises(StateError) as refused:
         found(known, *proxies)
     assert told in refused.value.what and "somebody else changed the weights" in refused.value.what
+    assert "baseline" not in refused.value.what
+
+
+def test_in_the_comparison_stage_a_fresh_baseline_has_nobody_yet():
+    view = RouteView((serves(FIRST, trial=True),))
+    assert reconciled(state(trial="open"), view, LADDER, False, fresh=True) is None
 
 
 def test_a_way_back_that_could_not_be_journaled_is_recognised_by_its_version():
