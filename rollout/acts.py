@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -124,11 +125,20 @@ def _parsed(line: bytes, place: int) -> Read:
         act = Act(**json.loads(line))
     except (ValueError, TypeError):
         return Read(place, None, "a line that is no act")
-    if act.kind not in KINDS or not all(
-        isinstance(each, str) for each in (act.by, act.why, act.proof, act.stage)
-    ):
-        return Read(place, None, "an act that is not known")
-    return Read(place, act)
+    texts = (act.by, act.why, act.proof, act.stage)
+    known = act.kind in KINDS and all(isinstance(each, str) and _is_text(each) for each in texts)
+    # What cannot be journaled or said again must not stop the controller that reads it, at every start anew.
+    timed = type(act.t) in (int, float) and math.isfinite(act.t)
+    return Read(place, act) if known and timed else Read(place, None, "an act that is not known")
+
+
+def _is_text(text: str) -> bool:
+    """JSON can spell half a character, which no file and no terminal takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def acted(clock: Clock, kind: ActKind, person: tuple[str, str], why: str, stage: str = "") -> Act:

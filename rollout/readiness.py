@@ -64,7 +64,7 @@ def releases_of(plan: Plan, stack_file: Path) -> Callable[[], Releases | None]:
     def read() -> Releases | None:
         try:
             return Stack.read(stack_file).releases
-        except (ConfigError, OSError):
+        except (ConfigError, OSError, UnicodeDecodeError):
             return None
 
     return read if plan.route.router == "stack" else lambda: None

@@ -146,5 +146,8 @@ def test_what_was_started_by_the_plan_can_be_exchanged_like_any_other(made):
 def test_only_a_stacks_route_is_asked_and_a_lost_stack_says_nothing(tmp_path):
     plan = parse_plan(PLAN, "virtual.yaml")
     assert releases_of(plan, tmp_path / "none.json")() is None
+    for damaged in (b"", b"{", b"\xff\xfe"):
+        (tmp_path / "stack.json").write_bytes(damaged)
+        assert releases_of(plan, tmp_path / "stack.json")() is None
     envoy = plan.model_copy(update={"route": plan.route.model_copy(update={"router": "envoy"})})
     assert releases_of(envoy, tmp_path / "none.json")() is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
 import pytest
 
@@ -271,6 +272,24 @@ def test_a_line_that_is_no_act_is_told_and_harms_nobody(floor):
     acts.mailbox(floor.stage.folder).write_bytes(b"rm -rf\n" + b'{"kind": "skip"}\n')
     assert floor.drive() is Outcome.GOOD
     assert floor.answers() == [(False, "a line that is no act in the file of acts")] * 2
+
+
+HARMFUL = {
+    "a time that is none": {"t": float("nan")},
+    "a time in words": {"t": "noon"},
+    "no time": {"t": None},
+    "half a character": {"why": "\ud800"},
+    "a name that is a list": {"by": ["anna"]},
+    "a kind that is a list": {"kind": ["pause"]},
+}
+
+
+@pytest.mark.parametrize("which", HARMFUL)
+def test_an_act_that_could_not_be_journaled_stops_no_controller(floor, which):
+    line = {"kind": "pause", "by": "anna", "why": "lunch", "proof": "os", "t": 1.0, "stage": ""}
+    acts.mailbox(floor.stage.folder).write_text(json.dumps({**line, **HARMFUL[which]}) + "\n")
+    floor.drive(3)
+    assert floor.answers() == [(False, "an act that is not known in the file of acts")]
 
 
 # beginning again
