@@ -277,6 +277,14 @@ def test_an_account_without_rights_is_told_which_it_lacks(cluster: Cluster) -> N
         look(cluster, somebody)
 
 
+def test_a_namespace_that_an_operator_should_have_is_asked_for(cluster: Cluster) -> None:
+    prepare(cluster)
+    elsewhere = {"cert_manager_namespace": "certificates"}
+    with pytest.raises(UsageError, match="there is no namespace certificates") as refused:
+        look(cluster, certificates=elsewhere)
+    assert "certificates.cert_manager_namespace" in refused.value.remedy
+
+
 def test_secrets_that_only_a_person_can_give_are_asked_for_with_the_command(cluster: Cluster) -> None:
     prepare(cluster)
     cluster.delete(

@@ -64,8 +64,8 @@ def run(place: Place, rendered: Sequence[Rendered]) -> dict[Given, str]:
         cluster.reachable()
         _operators(cluster, mine)
         _classes(cluster, mine)
-        _namespaces(cluster, mine)
         _permissions(cluster, mine)
+        _namespaces(cluster, mine)
         versions |= _inputs(cluster, mine)
     return versions
 
