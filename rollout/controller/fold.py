@@ -33,7 +33,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from huidu.foundation.journal import Event
 from rollout.controller import job
@@ -54,6 +55,11 @@ def fold(events: Iterable[Event], state: RolloutState | None = None) -> RolloutS
         if proxies is not state.proxies:
             state = dataclasses.replace(state, proxies=proxies)
     return state
+
+
+def _sets(**parts: Any) -> Callable[[RolloutState, Event], RolloutState]:
+    """An event that says no more than its kind."""
+    return lambda state, event: dataclasses.replace(state, **parts)
 
 
 def _started(state: RolloutState, event: Event) -> RolloutState:
@@ -170,14 +176,6 @@ def _judged(state: RolloutState, event: Event) -> RolloutState:
     )
 
 
-def _hook_intended(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, hook="intended")
-
-
-def _hook_done(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, hook="done")
-
-
 def _hook_failed(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, hook="failed", hook_problem=str(event.data["problem"]))
 
@@ -249,18 +247,6 @@ def _plan_edited(state: RolloutState, event: Event) -> RolloutState:
     return dataclasses.replace(state, edited="" if now == state.started.get("plan_hash") else now)
 
 
-def _guard_silent(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, guard_silent=True)
-
-
-def _guard_back(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, guard_silent=False)
-
-
-def _guard_told(state: RolloutState, event: Event) -> RolloutState:
-    return dataclasses.replace(state, guard_told=True)
-
-
 def _job_begun(state: RolloutState, event: Event) -> RolloutState:
     # What closes the candidate's streams ends the candidate, whatever becomes of the command.
     stopped_at = event.t if event.data["name"] == job.CLOSE else state.stopped_at
@@ -289,8 +275,8 @@ _APPLY = {
     "failed": _failed,
     "confirmed": _confirmed,
     "judged": _judged,
-    "hook-intended": _hook_intended,
-    "hook-done": _hook_done,
+    "hook-intended": _sets(hook="intended"),
+    "hook-done": _sets(hook="done"),
     "hook-failed": _hook_failed,
     "paused": _resting,
     "held": _resting,
@@ -301,7 +287,7 @@ _APPLY = {
     "frozen": _frozen,
     "thawed": _thawed,
     "plan-edited": _plan_edited,
-    "guard-silent": _guard_silent,
-    "guard-back": _guard_back,
-    "guard-told": _guard_told,
+    "guard-silent": _sets(guard_silent=True),
+    "guard-back": _sets(guard_silent=False),
+    "guard-told": _sets(guard_told=True),
 }
