@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import reprlib
 from collections.abc import Collection, Mapping
@@ -191,7 +192,7 @@ class _Reader:
                 self._wrong(f"{name}.le: edge {_short(text)}", "seconds, as text, each edge once")
             le[edge] = self._number(value, f"{name}.le[{text}]")
         counts = [le[edge] for edge in sorted(le)]
-        if any(low > high for low, high in zip(counts, [*counts[1:], total], strict=True)):
+        if any(low > high for low, high in itertools.pairwise([*counts, total])):
             self._wrong(
                 f"{name}.le: the counts fall, or exceed the total", "cumulative counts, at most the total"
             )

@@ -170,6 +170,14 @@ def test_an_arm_that_is_not_there_counted_nothing_whichever_it_is(tmp_path: Path
     assert seen.canary == Counts(500.0, 5.0) and seen.baseline is None
 
 
+def test_an_arm_that_was_not_met_yet_has_no_buckets(tmp_path: Path) -> None:
+    """So a controller writes its first look at latency; `explain` and `replay` read it back."""
+    nothing = SHORT.replace('"canary":{"total":500,"bad":5}', '"canary":{"le":{},"total":0}')
+    assert nothing != SHORT
+    (seen,) = read_evidence(file(tmp_path, nothing.replace('"bad":10', '"le":{"0.5":9000}'))).intervals
+    assert seen.canary == Histogram({}, 0.0) and seen.baseline == Histogram({0.5: 9000.0}, 9500.0)
+
+
 def test_a_gauge_is_the_values_of_its_instances(tmp_path: Path) -> None:
     line = '{"v":1,"t":5,"gate":"cpu","canary":{"values":[0.9,0.2]},"baseline":{"value":0.3}}'
     (seen,) = read_evidence(file(tmp_path, line)).intervals
