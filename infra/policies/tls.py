@@ -12,6 +12,7 @@ from infra.topology import Topology
 _ENOUGH = ("1.2", "1.3", "TLSv1.2", "TLSv1.3")
 _CIPHERS = ("tls_cipher_policy_1_2", "tls_cipher_policy_1_2_strict", "tls_cipher_policy_1_2_strict_with_1_3")
 """Alibaba Cloud's names of the listeners' policies that begin at TLS 1.2."""
+_NONE_IN_CLEAR = ["hostnossl", "all", "all", "all", "reject"]
 _POOLER = {"secure", "tlsv1.2", "tlsv1.3"}
 """PgBouncer's words; the first is its default and means the others."""
 
@@ -67,10 +68,13 @@ def _database(resource: Rendered) -> Says:
     parameters = resource.at("spec", "postgresql", "parameters") or {}
     if parameters.get("ssl_min_protocol_version", "TLSv1.3") not in _ENOUGH:
         yield resource.label, "takes TLS older than 1.2", "ssl_min_protocol_version: TLSv1.2 or TLSv1.3"
-    for line in resource.at("spec", "postgresql", "pg_hba") or ():
-        words = str(line).split()
+    lines = [str(line).split() for line in resource.at("spec", "postgresql", "pg_hba") or ()]
+    if _NONE_IN_CLEAR not in lines:
+        what = "lets in clients in clear (the operator's own last line of pg_hba does)"
+        yield resource.label, what, f"pg_hba: [{' '.join(_NONE_IN_CLEAR)}]"
+    for words in lines:
         if words[:1] in (["host"], ["hostnossl"]) and "reject" not in words:
-            yield resource.label, f"lets in clients in clear (pg_hba: {line})", "hostssl"
+            yield resource.label, f"lets in clients in clear (pg_hba: {' '.join(words)})", "hostssl"
     for server in resource.at("spec", "externalClusters") or ():
         given = at(server, "connectionParameters")
         if given and at(given, "sslmode") != "verify-full":

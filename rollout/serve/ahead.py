@@ -171,7 +171,7 @@ def _again(plan: Plan, state: RolloutState, attended: bool) -> Ahead:
 
 
 def _last(plan: Plan, state: RolloutState, now: float) -> Ahead:
-    left = max(0.0, state.changed_at + plan.promotion.final_bake - now)
+    left = max(0.0, state.baking_from + plan.promotion.final_bake - now)
     then = Text("the release is promoted", "发布完成")
     if plan.deploy.promote is not None:
         then = Text(f"{state.release} is made the stable release", f"{state.release} 转为稳定版本")

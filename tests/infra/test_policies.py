@@ -234,6 +234,7 @@ CLUSTER: dict[str, Any] = {
     "instances": 2,
     "resources": {"requests": {"cpu": "4", "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
     "storage": {"storageClass": "encrypted"},
+    "postgresql": {"pg_hba": ["hostnossl all all all reject"]},
     "affinity": {"topologyKey": "topology.kubernetes.io/zone", "podAntiAffinityType": "required"},
     "backup": {"barmanObjectStore": {"data": {"encryption": "AES256"}, "wal": {"encryption": "AES256"}}},
 }
@@ -364,6 +365,10 @@ BAD_RESOURCES: dict[str, tuple[str, list[Rendered]]] = {
     "a database that lets in clients in clear": (
         "tls",
         [manifest("Cluster", CLUSTER | {"postgresql": {"pg_hba": ["host all all all md5"]}}), SCHEDULE],
+    ),
+    "a database whose operator's own rules hold": (
+        "tls",
+        [manifest("Cluster", CLUSTER | {"postgresql": {}}), SCHEDULE],
     ),
     "a replica that streams in clear": ("tls", [manifest("Cluster", CLUSTER | STREAMS), SCHEDULE]),
     "backups sent in clear": ("tls", [object_store("http://minio.backups.svc")]),

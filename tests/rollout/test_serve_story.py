@@ -176,6 +176,17 @@ def test_the_longest_bake_counts_from_when_people_stopped_holding_it(stage):
     assert "Nothing proved within 9 min:" in ahead(stage.plan, stage.ladder, state, now).others[0].en
 
 
+def test_hours_that_nobody_watched_are_no_part_of_the_final_bake(stage):
+    def baking() -> bool:
+        return told(stage).state.position == 3
+
+    stage.controller(stop=baking).drive()
+    now = stage.clock.now()
+    state = dataclasses.replace(told(stage).state, resting="", changed_at=now - 7203, unwatched=7200.0)
+    state = dataclasses.replace(state, evidence_at=now)
+    assert "Final bake, 7 s left" in ahead(stage.plan, stage.ladder, state, now).text.en
+
+
 def test_what_may_be_done_follows_the_state(stage):
     stage.controller(stop=lambda: stage.clock.now() > 1_700_000_012).drive()
     state = told(stage).state

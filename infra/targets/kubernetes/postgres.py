@@ -125,7 +125,11 @@ def _spec(place: Place, name: str) -> Manifest:
         "primaryUpdateMethod": "switchover",
         "replicationSlots": {"highAvailability": {"enabled": True}},
         "certificates": _known_by(place, name),
-        "postgresql": {"parameters": _parameters(place, name)},
+        "postgresql": {
+            "parameters": _parameters(place, name),
+            # Before the last line, the operator's own, by which a password is taken in clear as well.
+            "pg_hba": ["hostnossl all all all reject"],
+        },
         # It makes a PodMonitor; ours, which names the labels Prometheus looks for, is in monitoring.py.
         "monitoring": {"enablePodMonitor": False},
     }
