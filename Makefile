@@ -43,7 +43,7 @@ test-kubernetes: setup ## Tests with a real Kubernetes control plane (built once
 	@$(BIN)/huidu doctor --obtain --quiet --kubernetes
 	@$(BIN)/python -m pytest -m kubernetes --durations=10 tests/kubernetes $(ARGS)
 
-test-fast: $(STAMP) ## The tests that need no server (two minutes on two cores)
+test-fast: $(STAMP) ## The tests that need no server (under a minute on two cores)
 	@$(BIN)/python -m pytest -n auto --dist loadfile -m "not server and not slow" $(ARGS)
 
 check: $(STAMP) ## Lint, format, types, layers

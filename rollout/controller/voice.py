@@ -73,6 +73,7 @@ def closing(
         touched += f", and {synthetic} synthetic ones"
     lines.append(f"  the candidate answered {touched}")
     if (bad := facts.get("seconds_from_first_bad_request")) is not None and outcome == "rolled-back":
+        bad = min(bad, seconds)  # the first look reaches back to before the start
         lines.append(
             f"  found {bad:.0f} s after its first bad answer, to a tester: no customer met it"
             if exposed == 0

@@ -32,6 +32,7 @@ def test_what_is_not_understood_is_a_usage_error_without_a_traceback(arguments: 
     assert arguments[0] in done.stderr
 
 
+@pytest.mark.slow
 def test_deciding_about_a_rollout_does_not_load_what_provisions_or_offers_load() -> None:
     script = (
         "import sys; import rollout.commands\n"
@@ -43,6 +44,7 @@ def test_deciding_about_a_rollout_does_not_load_what_provisions_or_offers_load()
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["stdout", "stderr"])
 def test_a_reader_that_went_away_is_no_verdict(to: str, tmp_path: Path) -> None:
     """`huidu gate ... | head -c 5`: exit 1 would say that a good release was proved bad."""
@@ -65,6 +67,7 @@ def test_a_word_that_is_nearly_a_command_is_answered_with_it() -> None:
     assert "Did you mean 'load'?" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [("--help",), ("load", "--help"), ("nonsense",)])
 def test_help_and_complaints_that_nobody_reads_are_no_verdict(arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
@@ -75,6 +78,7 @@ def test_help_and_complaints_that_nobody_reads_are_no_verdict(arguments: tuple[s
     assert done.returncode in (2, 141)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 @pytest.mark.parametrize("arguments", [("--help",), ("gate", "--rollout", "report.json", "--json")])
 def test_a_result_that_cannot_be_written_is_said_and_is_no_verdict(
@@ -93,6 +97,7 @@ def test_a_result_that_cannot_be_written_is_said_and_is_no_verdict(
     assert "No space left" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is Linux's")
 def test_progress_that_cannot_be_written_changes_no_verdict(tmp_path: Path) -> None:
     """A full disk under the log of a controller: the rollout goes on, and its exit code is its own."""

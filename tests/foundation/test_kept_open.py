@@ -176,6 +176,7 @@ def test_nobody_answering_is_given_up_and_nobody_listening_said_at_once() -> Non
         KeptOpen(url, 5, {}).post("/", "a")
 
 
+@pytest.mark.slow
 def test_threads_that_ask_at_once_each_get_their_own_answer() -> None:
     class Echo(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

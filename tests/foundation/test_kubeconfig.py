@@ -149,6 +149,7 @@ def test_a_login_plugin_that_is_not_there_is_said(tmp_path: Path) -> None:
         configuration(choose(str(write(tmp_path, user)), "", ""))
 
 
+@pytest.mark.slow
 def test_a_login_plugin_that_hangs_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

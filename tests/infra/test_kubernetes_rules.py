@@ -199,6 +199,7 @@ def test_alerts_fire_when_they_should_and_only_then(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_missing_copy_is_counted_as_the_database_counts_it(found: tuple[Rendered, ...]) -> None:
     """The alert's number and names are those of `synchronous` in the rendered Cluster."""
     told = {

@@ -33,6 +33,7 @@ NAMES = st.lists(st.text("abcdef/", min_size=1, max_size=6), unique=True, max_si
 PORT = st.integers(ports.LOWEST, ports.HIGHEST - 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(NAMES, st.dictionaries(st.text("abcdef/", min_size=1, max_size=6), PORT), st.sets(PORT))
 def test_every_name_gets_a_port_of_its_own_that_is_free(

@@ -91,6 +91,7 @@ def test_promotion_restarts_the_stable_arm_alone(tmp_path: Path, stable: Desired
     assert "--release v2" in after["touchpoints-stable"]["command"]
 
 
+@pytest.mark.slow
 def test_a_baseline_starts_together_with_the_candidate_and_leaves_it_alone_when_it_ends(
     tmp_path: Path, stable: Desired
 ) -> None:

@@ -102,6 +102,7 @@ class TestWork:
         with pytest.raises(work.Failed, match=r"ended with 3: .*no such thing"):
             work.run(["sh", "-c", "echo no such thing; exit 3"], seconds=10)
 
+    @pytest.mark.slow
     def test_a_limit_ends_the_program_and_its_children(self, tmp_path: Path) -> None:
         note = tmp_path / "child"
         with pytest.raises(work.Failed, match="longer than"):
@@ -184,6 +185,7 @@ class TestObtaining:
         # What the system keeps in /usr/bin (apt-get, env), but neither Go nor a Prometheus.
         monkeypatch.setenv("PATH", "/usr/bin:/bin")
 
+    @pytest.mark.slow
     @pytest.mark.skipif(Path("/usr/bin/go").exists(), reason="this machine's system has Go")
     def test_pulumi_says_what_was_tried_and_what_to_install(self, workspace: Workspace) -> None:
         with pytest.raises(MissingProgram) as caught:
@@ -193,6 +195,7 @@ class TestObtaining:
         assert "install Pulumi 3.259.0" in caught.value.remedy
         assert not (workspace.cache / "pulumi" / pulumi.VERSION).exists()
 
+    @pytest.mark.slow
     @pytest.mark.skipif(Path("/usr/bin/prometheus").exists(), reason="this machine's system has Prometheus")
     def test_prometheus_says_what_to_install(self, workspace: Workspace) -> None:
         with pytest.raises(MissingProgram) as caught:

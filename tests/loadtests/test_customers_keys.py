@@ -129,6 +129,7 @@ def test_keys_do_not_show_themselves(tmp_path: Path) -> None:
     assert "kkk" not in repr(signer(file))
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong_with_the_key(tmp_path: Path) -> None:
     """Before anything is sent, not in a worker's log."""
     (tmp_path / "key").write_text("not a key!")

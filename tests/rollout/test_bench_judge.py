@@ -109,6 +109,7 @@ def test_all_methods_see_the_same_evidence() -> None:
     assert all(times.shape == (20,) for times in found.values())
 
 
+@pytest.mark.slow
 def test_todays_gates_gate_latency_too_each_in_its_way() -> None:
     cell = next(cell for cell in HARMFUL if cell.name.startswith("latency"))
     found = watch(cell, 20, np.random.SeedSequence(1))

@@ -47,6 +47,7 @@ def ends(pid):
     return False
 
 
+@pytest.mark.slow
 def test_a_command_that_takes_too_long_is_ended_with_its_children(tmp_path):
     problem = run(tmp_path, "sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait", timeout=3)
     assert "did not end within" in problem
@@ -61,6 +62,7 @@ def test_a_person_can_stop_the_controller_meanwhile(tmp_path):
     assert time.monotonic() < since + 40
 
 
+@pytest.mark.slow
 def test_what_a_killed_controller_had_begun_is_waited_for_and_never_done_by_two_at_a_time(tmp_path):
     script = f"echo in >> {tmp_path}/seen; sleep 0.6; echo out >> {tmp_path}/seen"
     command = Command(run=("sh", "-c", script), timeout=20)
@@ -75,6 +77,7 @@ def test_what_a_killed_controller_had_begun_is_waited_for_and_never_done_by_two_
     assert run(tmp_path, "true") == ""
 
 
+@pytest.mark.slow
 def test_what_a_killed_controller_had_begun_is_ended_after_the_limit(tmp_path):
     long = Command(run=("sh", "-c", f"sleep 60 & echo $! > {tmp_path}/child; wait"), timeout=60)
     launch(long, {}, tmp_path / "scale.log", SystemClock())

@@ -235,6 +235,7 @@ def test_memory_survives_being_written_down() -> None:
         Pair.from_json('{"canary": 3}')
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     growth=st.lists(st.tuples(st.integers(0, 50), st.booleans()), min_size=2, max_size=30),

@@ -84,6 +84,7 @@ def run(schedules: list[list[tuple[int, int, bool, int]]]) -> tuple[list[Process
     }
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(
     schedules=st.lists(st.lists(STEP, min_size=12, max_size=12), min_size=1, max_size=3),
@@ -104,6 +105,7 @@ def test_restarts_and_missed_scrapes_never_invent_anything(
         assert earlier.end == later.start
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=200)
 @given(
     schedules=st.lists(

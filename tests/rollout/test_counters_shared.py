@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,6 +76,7 @@ def readings(answer: dict[str, list[Series]]) -> dict[str, dict[str, list[Series
 UNITS = {"errors": 1.0, "service": 1.0, "latency": 0.001, "seconds": 1.0, "speed": 0.001}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(canary=worlds(), baseline=worlds(), looks=st.lists(st.sampled_from(TIMES), min_size=2, max_size=5))
 def test_gates_that_share_a_look_get_the_evidence_that_each_would_get_alone(
@@ -130,6 +132,7 @@ def series(known: tuple[str, dict[str, str]], t: float = 1.0) -> Series:
     return Series({**({"__name__": name} if name else {}), **own}, ((t, 1.0),))
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(labelled(["total", "took", ""], NO_NUMBERS), max_size=8),
@@ -178,6 +181,7 @@ def test_a_bucket_of_a_histogram_that_is_asked_for_anyway_is_not_asked_for_again
     assert answers.series[part] == (known[1],)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(labelled(["total", "took"], []), max_size=8),

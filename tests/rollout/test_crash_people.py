@@ -142,6 +142,7 @@ def stand_in(folder, fuse, monkeypatch):
     return site
 
 
+@pytest.mark.slow
 def test_a_guard_killed_at_any_point_is_finished_by_the_next_guard(tmp_path, monkeypatch):
     points = Fuse(0)
     stand_in(tmp_path / "whole", points, monkeypatch)

@@ -144,6 +144,7 @@ def test_the_largest_counts_that_are_read_are_judged(
     assert json.loads(capsys.readouterr().out)["verdict"] == "rollback"
 
 
+@pytest.mark.slow
 def test_the_command_itself_ends_so(tmp_path: Path) -> None:
     """Once as a process: what a pipeline sees."""
     (tmp_path / "plan.yaml").write_text(PLAN)

@@ -48,6 +48,7 @@ def bucket_patterns(route, arm: str) -> dict[str, str]:
 # buckets
 
 
+@pytest.mark.slow
 @given(st.integers(0, 99), st.integers(0, 100))
 def test_a_pattern_matches_exactly_its_buckets_with_and_without_a_leading_zero(first, count):
     wanted = arc(first, 0, count)

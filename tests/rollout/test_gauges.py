@@ -60,6 +60,7 @@ def test_a_gauge_watches_unless_the_plan_says_otherwise(busy):
     assert told["log_e"] > 0, "it is reported all the same"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cpu", "outcome"), [(0.7, Outcome.GOOD), (2.0, Outcome.HELD)])
 def test_a_gauge_that_blocks_keeps_a_busy_release_from_going_on(busy, cpu, outcome):
     stage, controller, _ = busy("block", cpu)

@@ -130,6 +130,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("course", COURSES)
 def test_the_judge_says_what_it_always_said(course: str) -> None:
     pinned, now = json.loads(PINNED.read_text()), written()

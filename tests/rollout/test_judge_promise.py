@@ -40,6 +40,7 @@ def within(count: int, of: int, promise: float) -> bool:
     return count / of <= promise + 3 * np.sqrt(promise * (1 - promise) / of)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("late_onset", [False, True])
 @pytest.mark.parametrize("strata", [1, 3])
 def test_a_release_that_is_no_worse_is_rolled_back_in_at_most_one_of_a_hundred(late_onset, strata) -> None:

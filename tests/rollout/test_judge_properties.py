@@ -104,6 +104,7 @@ def test_the_order_of_groups_does_not_matter(order) -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.lists(st.integers(0, 5), min_size=2, max_size=6))
 def test_joining_intervals_changes_nothing_against_a_limit(errors) -> None:

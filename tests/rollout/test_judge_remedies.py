@@ -75,6 +75,7 @@ def test_a_cohort_that_differs_without_any_release_is_not_comparable(canary, sta
     assert ("change the salt" in said) == bool(what)
 
 
+@pytest.mark.slow
 def test_planning_agrees_with_what_the_judge_then_needs() -> None:
     spec = GateSpec("errors", tolerated_ratio=1.0, floor=None, dispersion=1, late_onset=False)
     config = JudgeConfig((spec,))

@@ -115,6 +115,7 @@ def test_one_that_cannot_be_driven_takes_no_other_with_it_and_the_gate_says_why(
     assert isinstance(told, StateError) and "could not be driven: the proxy is gone" in str(told)
 
 
+@pytest.mark.slow
 def test_asking_twice_is_refused_while_it_goes_and_means_going_on_once_it_rests(workspace, many):
     world = World()
     world.ends = {"v2": Outcome.HELD}

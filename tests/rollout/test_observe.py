@@ -482,6 +482,7 @@ def test_a_proved_share_lets_them_go_on(asked):
     assert flagger(client, "confirm-promotion")[0] == 403
 
 
+@pytest.mark.slow
 def test_everybody_needs_its_own_proof(asked):
     client = asked({5: 500, 60: 5000}, until=200)
     assert flagger(client, "confirm-promotion")[0] == 200

@@ -225,6 +225,7 @@ metrics = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(
     runs=st.lists(st.lists(answers, min_size=20, max_size=20), min_size=2, max_size=8),

@@ -305,6 +305,7 @@ levels = st.one_of(st.sampled_from([0.0, 1.0, NAN]), st.integers(0, 40).map(floa
 series = st.lists(levels, min_size=12, max_size=12)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(
     runs=st.lists(st.tuples(series, series, st.sampled_from([0, 0, 0, 1, 2, 3])), min_size=1, max_size=4),

@@ -140,6 +140,7 @@ def test_promote_now_skips_the_waiting(floor):
     assert floor.answers()[0][0] and floor.weights() == {"high": 10_000, "standard": 10_000}
 
 
+@pytest.mark.slow
 def test_promote_now_cuts_the_final_bake_short_though_nothing_can_be_compared_any_more(floor):
     slow = floor.stage.plan.promotion.model_copy(update={"final_bake": 6000.0})
     floor.stage.plan = floor.stage.plan.model_copy(update={"promotion": slow})
@@ -314,6 +315,7 @@ def test_after_a_retreat_it_starts_again_at_stage_0_when_evidence_is_back(tmp_pa
     assert floor.state.attempt == 2
 
 
+@pytest.mark.slow
 def test_evidence_before_and_after_the_gap_is_joined_and_none_of_it_spans_a_change(tmp_path):
     floor, _ = restarting(tmp_path, lambda t: 12 < t < 200)
     floor.drive()

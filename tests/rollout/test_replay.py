@@ -239,6 +239,7 @@ def test_results_go_to_standard_output_with_counts_as_people_write_them(tmp_path
     assert "1,000,000,000 of 1,000,000,000" in result.stdout and "e+09" not in result.stdout
 
 
+@pytest.mark.slow
 def test_todays_gates_are_asked_about_the_same_evidence(tmp_path):
     rows = [line(5 * k, (100, 2), (1900, 2)) for k in range(1, 361)]
     verdicts = {}

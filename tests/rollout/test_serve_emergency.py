@@ -60,6 +60,7 @@ def home(stage, tmp_path):
     return Home()
 
 
+@pytest.mark.slow
 def test_a_way_back_that_the_proxies_do_not_take_is_an_emergency_though_the_plan_tells_nobody(home):
     home.append(("resumed", {}), back("rollback", "rolled back: errors"), ("failed", {"problem": "refused"}))
     with Journal.open(home.folder / "journal.sqlite", home.clock):  # its controller lives, and tries again
@@ -91,6 +92,7 @@ def test_customers_on_a_candidate_that_nobody_watches_are_an_emergency(home):
     assert home.view(later=100).cautions[0].text == seen.needs
 
 
+@pytest.mark.slow
 def test_what_a_guard_took_back_is_not_over_and_waits_for_a_person(home):
     sentence = "nobody watched: the guard gave everybody back to stable"
     home.append(back("unattended", sentence), ("confirmed", {"version": "virtual-1-stable", "seconds": 1.0}))
@@ -143,6 +145,7 @@ def forward():
     return "intended", {"purpose": "widen", "weights": weights, "version": "virtual-1-9", **move}
 
 
+@pytest.mark.slow
 def test_weights_that_the_proxies_refuse_on_the_way_forward_need_a_person_as_well(home):
     home.append(("resumed", {}), forward())
     with Journal.open(home.folder / "journal.sqlite", home.clock) as journal:

@@ -42,6 +42,7 @@ def kinds_journaled():
     return found
 
 
+@pytest.mark.slow
 def test_the_source_is_read_for_what_it_journals():
     assert {"job-begun", "compared", "shifted", "told", "held", "guard-ended", "started"} <= kinds_journaled()
 

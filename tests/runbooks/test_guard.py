@@ -48,6 +48,7 @@ STOPS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ignored", "exit_code"), [case[1:] for case in STOPS], ids=[case[0] for case in STOPS]
 )

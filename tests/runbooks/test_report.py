@@ -92,6 +92,7 @@ SPOILED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "change", "told"), [c[1:] for c in SPOILED], ids=[c[0] for c in SPOILED])
 def test_a_rollout_that_came_out_otherwise_is_not_proved(
     home: Any, name: str, change: dict[str, Any], told: str
