@@ -83,17 +83,20 @@ def test_a_paused_rollout_is_reported_as_paused_and_says_how_to_go_on(stage):
 
 
 @pytest.mark.parametrize(
-    ("exposed", "told"),
+    ("exposed", "bad", "told"),
     [
-        (0, "  found 8 s after its first bad answer, to a tester: no customer met it"),
-        (3, "  back to stable 8 s after its first bad answer"),
+        (0, 8.0, "  found 8 s after its first bad answer, to a tester: no customer met it"),
+        (3, 8.0, "  back to stable 8 s after its first bad answer"),
+        # The first look reaches back to before the start.
+        (3, 10.0, "  back to stable 9 s after its first bad answer"),
     ],
 )
-def test_what_testers_found_is_not_told_to_have_come_back_from_customers(stage, exposed, told):
+def test_what_testers_found_is_not_told_to_have_come_back_from_customers(stage, exposed, bad, told):
     stage.world.candidate_errors = 0.3
     stage.controller().drive()
     events = list(stage.journal.events())
-    facts = report("v2", events) | {"exposed_customers": exposed, "seconds_from_first_bad_request": 8.0}
+    facts = report("v2", events) | {"exposed_customers": exposed, "seconds_from_first_bad_request": bad}
+    facts |= {"seconds_from_start": 9.0}
     assert told in closing("v2", "rolled-back", facts["sentence"], fold(events), facts)
 
 
